@@ -1,1 +1,24 @@
-//! TODO
+//! The words of Roadstead: names, versions, limits, specs, faults and routes.
+//!
+//! Everything here is a value. This crate performs no IO, reads no clock and spawns nothing; it
+//! knows neither wasm nor gRPC. A value that exists is valid: names, versions and limits can only
+//! be made by parsing.
+
+mod digest;
+mod fault;
+mod names;
+mod route;
+mod spec;
+mod units;
+mod version;
+
+pub use digest::{Digest, DigestError, DigestHasher};
+pub use fault::{Fault, FieldViolation, LimitKind, LimitReached};
+pub use names::{CallId, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace};
+pub use route::{Candidate, RouteError, select_version};
+pub use spec::{
+    Capabilities, Clocks, DirectoryGrant, DirectoryMode, HostPort, HttpTarget, InstancePolicy,
+    Instances, Limits, ModuleSpec, Network, Quota, Random, Share, SpecError, SpecFormat,
+};
+pub use units::{ByteRate, ByteSize, Span, UnitError};
+pub use version::{Track, Version, VersionError};

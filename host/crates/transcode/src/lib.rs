@@ -1,1 +1,10 @@
-//! TODO
+//! WIT ↔ protobuf: the derived schema, its lock, and the codec between messages and values.
+//!
+//! Pure: no IO, no clock, nothing spawned. Of wasmtime it knows the value type alone.
+
+mod plan;
+
+pub use plan::{
+    Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, MessagePlan, MethodPlan,
+    ResponsePlan, Scalar, Shape,
+};

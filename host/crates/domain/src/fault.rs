@@ -1,0 +1,214 @@
+//! What can go wrong with a call, by meaning.
+//!
+//! A [`Fault`] says whose fault it is and which; the gateway alone turns it into a gRPC status.
+//! Texts in here reach callers, so they never carry paths, addresses or the host's own errors.
+
+use std::time::Duration;
+
+use crate::{ModuleName, ModuleRef};
+
+/// A bound of the spec that a call ran into. The order and names are those of the spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    Memory,
+    Tables,
+    Instances,
+    Fuel,
+    Input,
+    Output,
+    HostCopy,
+    Handles,
+    Random,
+    Sockets,
+    OpenFiles,
+    Egress,
+}
+
+/// One field of a request that breaks the contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldViolation {
+    /// Path of protobuf field names, like `items[3].corner.x`; empty for the message itself.
+    pub field: String,
+    pub description: String,
+}
+
+/// Which limit, its value, and what was used or asked for where that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitReached {
+    pub limit: LimitKind,
+    pub allowed: u64,
+    pub used: Option<u64>,
+}
+
+/// Why a call was not answered with a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("the request does not fit the method's type{}", first(.0))]
+    BadInput(Vec<FieldViolation>),
+    #[error("{}", limit_text(.0))]
+    Limit(LimitReached),
+    #[error("no module `{0}` here")]
+    NoSuchModule(ModuleName),
+    #[error("module `{}` has no version {}", .0.name, .0.version.as_ref().map(ToString::to_string).unwrap_or_default())]
+    NoSuchVersion(ModuleRef),
+    #[error("no module serves `{0}` here")]
+    NoSuchService(String),
+    #[error("`{service}` has no method `{method}`")]
+    NoSuchMethod { service: String, method: String },
+    #[error(
+        "several modules serve `{service}` ({}): name one with the metadata `roadstead-module`",
+        names(candidates)
+    )]
+    Ambiguous { service: String, candidates: Vec<ModuleName> },
+    #[error("the {what} is full: try again")]
+    Overloaded { what: &'static str, retry_after: Duration },
+    #[error("this host can never serve the call: {0}")]
+    NeverFits(String),
+    #[error("the deadline of {} ms passed", .0.as_millis())]
+    Deadline(Duration),
+    #[error("the caller cancelled")]
+    Cancelled,
+    #[error("the module trapped: {message}")]
+    GuestTrap { message: String, backtrace: Vec<String> },
+    #[error("the host is draining: connect again")]
+    Draining,
+    #[error("not ready: {0}")]
+    NotReady(String),
+    /// The host's own failure. `log_id` stands beside the cause in the host's log.
+    #[error("the host failed, see its log for {log_id}")]
+    Host { log_id: String },
+}
+
+fn first(violations: &[FieldViolation]) -> String {
+    violations.first().map_or_else(String::new, |violation| {
+        if violation.field.is_empty() {
+            format!(": {}", violation.description)
+        } else {
+            format!(": {}: {}", violation.field, violation.description)
+        }
+    })
+}
+
+fn names(candidates: &[ModuleName]) -> String {
+    candidates.iter().map(ModuleName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn limit_text(reached: &LimitReached) -> String {
+    let name = reached.limit.spec_field();
+    match reached.used {
+        Some(used) => format!("the limit `{name}` of {} was reached: {used}", reached.allowed),
+        None => format!("the limit `{name}` of {} was reached", reached.allowed),
+    }
+}
+
+impl LimitKind {
+    pub const ALL: [Self; 12] = [
+        Self::Memory,
+        Self::Tables,
+        Self::Instances,
+        Self::Fuel,
+        Self::Input,
+        Self::Output,
+        Self::HostCopy,
+        Self::Handles,
+        Self::Random,
+        Self::Sockets,
+        Self::OpenFiles,
+        Self::Egress,
+    ];
+
+    /// The name under `limits:` in a spec.
+    pub fn spec_field(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Tables => "tables",
+            Self::Instances => "instances",
+            Self::Fuel => "fuel_per_call",
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::HostCopy => "host_copy",
+            Self::Handles => "handles",
+            Self::Random => "random",
+            Self::Sockets => "sockets",
+            Self::OpenFiles => "open_files",
+            Self::Egress => "egress",
+        }
+    }
+
+    /// The `reason` of `google.rpc.ErrorInfo`.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Memory => "MEMORY_LIMIT",
+            Self::Tables => "TABLE_LIMIT",
+            Self::Instances => "INSTANCE_LIMIT",
+            Self::Fuel => "FUEL_EXHAUSTED",
+            Self::Input => "INPUT_LIMIT",
+            Self::Output => "OUTPUT_LIMIT",
+            Self::HostCopy => "HOST_COPY_LIMIT",
+            Self::Handles => "HANDLE_LIMIT",
+            Self::Random => "RANDOM_LIMIT",
+            Self::Sockets => "SOCKET_LIMIT",
+            Self::OpenFiles => "OPEN_FILE_LIMIT",
+            Self::Egress => "EGRESS_LIMIT",
+        }
+    }
+}
+
+impl Fault {
+    /// A fault about the message as a whole or one field of it.
+    pub fn bad_input(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::BadInput(vec![FieldViolation {
+            field: field.into(),
+            description: description.into(),
+        }])
+    }
+
+    pub fn limit(limit: LimitKind, allowed: u64, used: Option<u64>) -> Self {
+        Self::Limit(LimitReached { limit, allowed, used })
+    }
+
+    /// The `reason` of `google.rpc.ErrorInfo`, where the contract names one.
+    pub fn reason(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::BadInput(_) => "BAD_INPUT",
+            Self::Limit(reached) => reached.limit.reason(),
+            Self::NoSuchModule(_) => "NO_SUCH_MODULE",
+            Self::NoSuchVersion(_) => "NO_SUCH_VERSION",
+            Self::NoSuchService(_) => "NO_SUCH_SERVICE",
+            Self::NoSuchMethod { .. } => "NO_SUCH_METHOD",
+            Self::Ambiguous { .. } => "AMBIGUOUS_MODULE",
+            Self::Overloaded { .. } => "OVERLOADED",
+            Self::NeverFits(_) => "NEVER_FITS",
+            Self::Deadline(_) => "DEADLINE",
+            Self::Cancelled => return None,
+            Self::GuestTrap { .. } => "GUEST_TRAP",
+            Self::Draining => "DRAINING",
+            Self::NotReady(_) => "NOT_READY",
+            Self::Host { .. } => "HOST_FAULT",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_has_its_own_reason_and_field() {
+        let reasons: std::collections::BTreeSet<_> =
+            LimitKind::ALL.iter().map(|limit| (limit.reason(), limit.spec_field())).collect();
+        assert_eq!(reasons.len(), LimitKind::ALL.len());
+    }
+
+    #[test]
+    fn texts_name_the_field_and_the_limit() {
+        assert_eq!(
+            Fault::bad_input("lot.weight", "must be set").to_string(),
+            "the request does not fit the method's type: lot.weight: must be set"
+        );
+        assert_eq!(
+            Fault::limit(LimitKind::Fuel, 10, Some(11)).to_string(),
+            "the limit `fuel_per_call` of 10 was reached: 11"
+        );
+    }
+}

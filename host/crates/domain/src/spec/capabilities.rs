@@ -1,0 +1,183 @@
+//! What a module may touch outside its sandbox. Everything that is not named is denied.
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::SpecError;
+
+/// The capabilities a spec asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capabilities {
+    /// Environment variables, given as they stand here.
+    pub env: BTreeMap<String, String>,
+    /// Keys and values served by `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    pub network: Network,
+    /// Directories that the operator offers by name.
+    pub files: Vec<DirectoryGrant>,
+    pub clocks: Clocks,
+    pub random: Random,
+}
+
+/// Where a module may connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Authorities for outgoing HTTP.
+    pub http: Vec<HttpTarget>,
+    /// Hosts and ports for outgoing TCP.
+    pub tcp: Vec<HostPort>,
+}
+
+/// `host:port`, where the host is a DNS name in lower case, an IPv4 address or `[IPv6]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostPort {
+    host: String,
+    port: u16,
+}
+
+/// An authority that outgoing HTTP may name.
+pub type HttpTarget = HostPort;
+
+/// One directory of the operator's, seen by the guest under a path of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryGrant {
+    /// The name under which the operator offers it (`serve --dir NAME=PATH`).
+    pub host: String,
+    /// Absolute path inside the guest.
+    pub guest: String,
+    #[serde(default)]
+    pub mode: DirectoryMode,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DirectoryMode {
+    #[default]
+    Ro,
+    Rw,
+}
+
+/// What clocks tell: the time, or always the same instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clocks {
+    Real,
+    #[default]
+    Fixed,
+}
+
+/// Where random bytes come from: the operating system, or a generator with a fixed seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Random {
+    Real,
+    #[default]
+    Seeded,
+}
+
+impl HostPort {
+    /// The host without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("`{text}` is not HOST:PORT, like api.example.com:443");
+        let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(expected)?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => inner
+                .strip_suffix(']')
+                .and_then(|inner| inner.parse::<std::net::Ipv6Addr>().ok())
+                .ok_or_else(expected)?
+                .to_string(),
+            None => host.to_ascii_lowercase(),
+        };
+        let named = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+        let address = host.parse::<std::net::IpAddr>().is_ok();
+        if !address && (host.is_empty() || !host.bytes().all(named)) {
+            return Err(expected());
+        }
+        Ok(Self { host, port })
+    }
+}
+
+impl TryFrom<String> for HostPort {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<HostPort> for String {
+    fn from(target: HostPort) -> Self {
+        target.to_string()
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Capabilities {
+    pub(super) fn validate(&self) -> Result<(), SpecError> {
+        let refuse = |field, problem: String| Err(SpecError::Field { field, problem });
+        for (key, value) in &self.env {
+            if key.is_empty() || key.contains(['=', '\0']) || value.contains('\0') {
+                return refuse("capabilities.env", format!("`{key}` is not a variable's name"));
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for grant in &self.files {
+            let parts_are_plain =
+                grant.guest.split('/').skip(1).all(|part| part != ".." && part != ".");
+            if !grant.guest.starts_with('/') || !parts_are_plain || grant.guest.contains('\0') {
+                let problem = format!("`{}` is not an absolute path without `..`", grant.guest);
+                return refuse("capabilities.files", problem);
+            }
+            if !seen.insert(grant.guest.trim_end_matches('/')) {
+                return refuse("capabilities.files", format!("`{}` is given twice", grant.guest));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_need_a_host_and_a_port() {
+        for (text, printed) in [
+            ("API.example.com:443", "api.example.com:443"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:8080", "[::1]:8080"),
+        ] {
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), printed);
+        }
+        for bad in ["", "a", "a:0", "a:70000", ":80", "http://a:80", "[a]:80", "::1:80x", "a b:1"] {
+            assert!(bad.parse::<HostPort>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What one call and one instance may spend, how many calls run at once, and how long instances live.
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+use super::SpecError;
+use crate::{ByteRate, ByteSize, Span};
+
+/// Bounds of one instance or one call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// All linear memories and tables of an instance together.
+    pub memory: ByteSize,
+    /// Table elements of an instance, over all its tables.
+    #[serde(deserialize_with = "whole_number")]
+    pub tables: u64,
+    /// Core instances, and likewise memories and tables, that one component instance may have.
+    #[serde(deserialize_with = "whole_number")]
+    pub instances: u64,
+    /// Fuel of one call, instantiation and `start` included.
+    #[serde(deserialize_with = "whole_number")]
+    pub fuel_per_call: u64,
+    /// Wall time of one call; the caller's own deadline counts if it is shorter.
+    pub deadline: Span,
+    /// Bytes of one request message.
+    pub input: ByteSize,
+    /// Bytes of one response message.
+    pub output: ByteSize,
+    /// Bytes that one call may have moved between host and guest, its own values included.
+    pub host_copy: ByteSize,
+    /// Live resource handles of an instance.
+    #[serde(deserialize_with = "whole_number")]
+    pub handles: u64,
+    /// How long an instance that outlives its call may sit idle before it is dropped.
+    pub session_idle: Span,
+    /// What a module may write to its log; the rest is dropped and counted.
+    pub log_rate: ByteRate,
+    /// Random bytes that one call may draw.
+    pub random: ByteSize,
+    /// Sockets and outgoing HTTP requests that an instance may have open.
+    #[serde(deserialize_with = "whole_number")]
+    pub sockets: u64,
+    /// Files and directories that an instance may have open, preopened ones aside.
+    #[serde(deserialize_with = "whole_number")]
+    pub open_files: u64,
+    /// Bytes that one call may send to the network.
+    pub egress: ByteSize,
+}
+
+/// Bounds of a module on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Quota {
+    /// Calls that run at the same time.
+    #[serde(deserialize_with = "whole_number")]
+    pub concurrency: u64,
+    /// Calls that may wait for one of those places.
+    #[serde(deserialize_with = "whole_number")]
+    pub queue: u64,
+}
+
+/// Whether an instance serves one call or several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstancePolicy {
+    /// A fresh instance for every call.
+    PerCall,
+    /// Reused after a success, never after a trap, never across owners.
+    Pooled,
+}
+
+/// Who owns a reused instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Share {
+    /// All callers of the module's namespace.
+    Namespace,
+    /// One caller's identity.
+    Caller,
+}
+
+/// The life of instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Instances {
+    pub policy: InstancePolicy,
+    /// Calls after which a pooled instance is retired.
+    #[serde(deserialize_with = "whole_number")]
+    pub max_uses: u64,
+    /// Idle pooled instances that are kept at the most.
+    #[serde(deserialize_with = "whole_number")]
+    pub warm: u64,
+    pub share: Share,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: ByteSize::mib(256),
+            tables: 200_000,
+            instances: 100,
+            fuel_per_call: 2_000_000_000,
+            deadline: Span::secs(10),
+            input: ByteSize::mib(2),
+            output: ByteSize::mib(2),
+            host_copy: ByteSize::mib(128),
+            handles: 10_000,
+            session_idle: Span::secs(300),
+            log_rate: ByteRate(64 << 10),
+            random: ByteSize::mib(1),
+            sockets: 16,
+            open_files: 64,
+            egress: ByteSize::mib(64),
+        }
+    }
+}
+
+impl Default for Quota {
+    fn default() -> Self {
+        Self { concurrency: 64, queue: 256 }
+    }
+}
+
+impl Default for Instances {
+    fn default() -> Self {
+        Self { policy: InstancePolicy::PerCall, max_uses: 1000, warm: 4, share: Share::Namespace }
+    }
+}
+
+impl Limits {
+    pub(super) fn validate(&self) -> Result<(), SpecError> {
+        positive("limits.memory", self.memory.0)?;
+        positive("limits.instances", self.instances)?;
+        positive("limits.fuel_per_call", self.fuel_per_call)?;
+        positive("limits.host_copy", self.host_copy.0)?;
+        positive("limits.output", self.output.0)
+    }
+}
+
+impl Quota {
+    pub(super) fn validate(&self) -> Result<(), SpecError> {
+        positive("quota.concurrency", self.concurrency)
+    }
+}
+
+impl Instances {
+    pub(super) fn validate(&self) -> Result<(), SpecError> {
+        positive("instances.max_uses", self.max_uses)
+    }
+}
+
+fn positive(field: &'static str, value: u64) -> Result<(), SpecError> {
+    if value == 0 {
+        return Err(SpecError::Field { field, problem: "must be more than 0".to_owned() });
+    }
+    Ok(())
+}
+
+/// A whole number, also written as text with `_` between digits (YAML 1.2 has no such numbers).
+fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Text(String),
+    }
+    match Written::deserialize(from)? {
+        Written::Number(number) => Ok(number),
+        Written::Text(text) => text
+            .replace('_', "")
+            .parse()
+            .map_err(|_| de::Error::custom(format!("`{text}` is not a whole number"))),
+    }
+}

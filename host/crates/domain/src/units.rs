@@ -1,0 +1,197 @@
+//! Sizes, rates and spans of time as people write them: `256Mi`, `64Ki/s`, `2s`, `500ms`.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Why a quantity was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    #[error("`{0}` is not a size in bytes like 1048576, 64Ki, 256Mi or 2Gi")]
+    Size(String),
+    #[error("`{0}` is not a rate like 64Ki/s")]
+    Rate(String),
+    #[error("`{0}` is not a span of time like 500ms, 2s, 5m or 1h")]
+    Span(String),
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteSize(pub u64);
+
+/// Bytes per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ByteRate(pub u64);
+
+/// A span of time, at least one millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(Duration);
+
+const SIZES: [(&str, u64); 8] = [
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+    ("Ti", 1 << 40),
+    ("k", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("T", 1_000_000_000_000),
+];
+
+const SPANS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+
+/// Splits `12Mi` into 12 and the factor of `Mi`, and multiplies; digits may hold `_`.
+fn scaled(text: &str, units: &[(&str, u64)], bare: Option<u64>) -> Option<u64> {
+    let (digits, factor) = units
+        .iter()
+        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))
+        .or(bare.map(|factor| (text, factor)))?;
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    digits.replace('_', "").parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// Prints with the largest unit that divides evenly.
+fn unscaled(value: u64, units: &[(&str, u64)]) -> String {
+    units
+        .iter()
+        .filter(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
+        .max_by_key(|(_, factor)| *factor)
+        .map_or_else(|| value.to_string(), |(unit, factor)| format!("{}{unit}", value / factor))
+}
+
+impl ByteSize {
+    pub const fn kib(n: u64) -> Self {
+        Self(n << 10)
+    }
+
+    pub const fn mib(n: u64) -> Self {
+        Self(n << 20)
+    }
+
+    /// Saturates at the machine's word.
+    pub fn as_usize(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl Span {
+    pub const fn secs(n: u64) -> Self {
+        Self(Duration::from_secs(n))
+    }
+
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for ByteSize {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        scaled(text, &SIZES, Some(1)).map(Self).ok_or_else(|| UnitError::Size(text.to_owned()))
+    }
+}
+
+impl FromStr for ByteRate {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        text.strip_suffix("/s")
+            .and_then(|size| scaled(size, &SIZES, Some(1)))
+            .map(Self)
+            .ok_or_else(|| UnitError::Rate(text.to_owned()))
+    }
+}
+
+impl FromStr for Span {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        scaled(text, &SPANS, None)
+            .filter(|ms| *ms > 0)
+            .map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| UnitError::Span(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&unscaled(self.0, &SIZES[..4]))
+    }
+}
+
+impl fmt::Display for ByteRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", ByteSize(self.0))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&unscaled(u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX), &SPANS))
+    }
+}
+
+/// A quantity in TOML, YAML or JSON: text, or a bare whole number where the type allows one.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(u64),
+    Text(String),
+}
+
+macro_rules! written_as_text {
+    ($($type:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                match Written::deserialize(from)? {
+                    Written::Number(number) => number.to_string().parse(),
+                    Written::Text(text) => text.parse(),
+                }
+                .map_err(de::Error::custom)
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+    )*};
+}
+
+written_as_text!(ByteSize, ByteRate, Span);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_parse_and_print() {
+        for (text, bytes) in
+            [("0", 0), ("1_000", 1000), ("64Ki", 65536), ("2Gi", 2 << 30), ("5M", 5_000_000)]
+        {
+            assert_eq!(text.parse::<ByteSize>().unwrap().0, bytes, "{text}");
+        }
+        assert_eq!(ByteSize::mib(256).to_string(), "256Mi");
+        assert_eq!(ByteSize(1500).to_string(), "1500");
+        for bad in ["", "-1", "1.5Gi", "Mi", "1 Mi", "99999999999Ti", "NaN", "1MB"] {
+            assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_and_spans_parse_and_print() {
+        assert_eq!("64Ki/s".parse::<ByteRate>().unwrap().to_string(), "64Ki/s");
+        assert!("64Ki".parse::<ByteRate>().is_err());
+        for (text, ms) in [("500ms", 500), ("2s", 2000), ("5m", 300_000), ("1h", 3_600_000)] {
+            let span: Span = text.parse().unwrap();
+            assert_eq!((span.duration().as_millis(), span.to_string().as_str()), (ms, text));
+        }
+        for bad in ["0s", "5", "-1s", "1d", "s"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+}
