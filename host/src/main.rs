@@ -1,2 +1,30 @@
-//! The `roadstead` command.
-fn main() {}
+//! The `roadstead` command: a host for sandboxed modules, and the client verbs that talk to one.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod demo;
+mod descriptors;
+mod output;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    output::start_logging(&cli);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::failed(&anyhow::Error::new(error), cli.connection.json),
+    };
+    let json = cli.connection.json;
+    let outcome = runtime.block_on(commands::run(cli));
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => code,
+        Err(error) => output::failed(&error, json),
+    }
+}

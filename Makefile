@@ -1,0 +1,45 @@
+# Everything a user or CI runs. Each target installs what it needs; all of it stays in this folder
+# (target, .venv, .tools, .build), except Rust's targets, which rustup keeps.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+
+.PHONY: help demo test bench setup modules lint fmt deny clean
+
+help: ## This list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: setup modules ## The main job from end to end on a throw-away host
+	cargo build --release --locked --package roadstead
+	target/release/roadstead demo
+
+test: setup modules deny lint ## Everything CI runs
+	cargo test --workspace --locked
+	cargo build --locked --package roadstead
+	scripts/test-guests.sh
+	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
+
+bench: setup modules ## What is promised about speed, beside peers, in one table
+	cargo build --release --locked --package roadstead --package roadstead-bench
+	scripts/setup-ray.sh
+	target/release/roadstead-bench
+
+setup:
+	PYTHON=$(PYTHON) scripts/setup.sh
+
+modules: setup
+	scripts/build-modules.sh
+
+lint: ## Format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt:
+	cargo fmt --all
+
+deny: ## Licences, bans and sources of every dependency
+	scripts/deny.sh
+
+clean:
+	rm -rf target modules/target .build .venv .venv-ray .tools

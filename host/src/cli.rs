@@ -1,0 +1,222 @@
+//! The command line: verbs, flags and their help. Parsing only; nothing is done here.
+
+mod serve;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+use roadstead_domain::{ModuleName, ModuleRef, Namespace, Span, Version};
+
+pub(crate) use serve::ServeArgs;
+
+const EXAMPLES: &str = "\
+Examples:
+  roadstead serve                                        run a host on 127.0.0.1:7411
+  roadstead push target/wasm32-wasip2/release/calc.wasm --name calc
+  roadstead call demo.calc.ops.v0_1.Ops/Add -d '{\"a\": 2, \"b\": 3}'
+  roadstead proto calc -o stubs                          .proto files for any language
+  roadstead demo                                         the whole round on a throw-away host
+
+Exit status: 0 done, 1 the call or operation failed, 2 wrong usage.";
+
+/// Runs WebAssembly components as typed, limited, sandboxed gRPC services.
+#[derive(Parser)]
+#[command(name = "roadstead", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub connection: Connection,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Which host a client verb talks to, as whom, and how it prints.
+#[derive(Args)]
+pub(crate) struct Connection {
+    /// The host to talk to
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ROADSTEAD_HOST",
+        default_value = "http://127.0.0.1:7411"
+    )]
+    pub host: String,
+    /// The namespace to act in
+    #[arg(short, long, global = true, value_name = "NAMESPACE", env = "ROADSTEAD_NAMESPACE")]
+    pub namespace: Option<Namespace>,
+    /// PEM file of certificates to trust for https, beside none other
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Print machine-readable JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Verb {
+    /// Run a host: catalog, storage and gateway in one process
+    Serve(ServeArgs),
+    /// Upload a component and publish it as a service
+    Push(PushArgs),
+    /// Say what a push would say: mapping, imports, limits, compatibility
+    Check(CheckArgs),
+    /// List the modules of the namespace
+    List,
+    /// Show one module: versions, services, imports, limits, counters
+    Describe(NameArgs),
+    /// Delete a version, or a module with all its versions
+    Delete(RefArgs),
+    /// Make one version answer all calls that name none (the rollback)
+    Pin(RefArgs),
+    /// Let the newest version answer again
+    Unpin(NameArgs),
+    /// Write .proto files and the lock, of a module or of WIT files
+    Proto(ProtoArgs),
+    /// Call a method: JSON in, JSON out
+    Call(CallArgs),
+    /// Show what a module wrote to stdout, stderr and its log
+    Logs(LogsArgs),
+    /// Show the main job from end to end on a throw-away host
+    Demo(DemoArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct PushArgs {
+    /// The component (or a core module with WIT metadata, which becomes one)
+    #[arg(value_name = "FILE.wasm")]
+    pub file: PathBuf,
+    /// The module's name [default: the spec's, else the file's]
+    #[arg(long)]
+    pub name: Option<ModuleName>,
+    /// The version [default: the spec's, else the next patch]
+    #[arg(long)]
+    pub version: Option<Version>,
+    /// Limits and capabilities, as .toml or .yaml
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    /// Directory with the WIT text, for comments in the .proto files
+    #[arg(long, value_name = "DIR")]
+    pub wit: Option<PathBuf>,
+    /// A roadstead.lock whose field numbers to keep
+    #[arg(long, value_name = "FILE")]
+    pub lock: Option<PathBuf>,
+    /// Publish even if this breaks callers with old stubs; recorded
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    #[arg(value_name = "FILE.wasm")]
+    pub file: PathBuf,
+    /// Compare with this module on the host; without it no host is needed
+    #[arg(long, value_name = "NAME")]
+    pub against: Option<ModuleName>,
+    /// Limits and capabilities, as .toml or .yaml
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    /// Directory with the WIT text
+    #[arg(long, value_name = "DIR")]
+    pub wit: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct NameArgs {
+    pub name: ModuleName,
+}
+
+#[derive(Args)]
+pub(crate) struct RefArgs {
+    /// NAME or NAME@VERSION
+    #[arg(value_name = "NAME[@VERSION]")]
+    pub module: ModuleRef,
+}
+
+#[derive(Args)]
+pub(crate) struct ProtoArgs {
+    /// A published module, NAME or NAME@VERSION
+    #[arg(value_name = "NAME[@VERSION]", required_unless_present = "wit")]
+    pub module: Option<ModuleRef>,
+    /// Derive from this directory of WIT files instead; needs no host
+    #[arg(long, value_name = "DIR", conflicts_with = "module")]
+    pub wit: Option<PathBuf>,
+    /// The world, where the WIT files hold several
+    #[arg(long, requires = "wit")]
+    pub world: Option<String>,
+    /// A roadstead.lock whose field numbers to keep
+    #[arg(long, value_name = "FILE", requires = "wit")]
+    pub lock: Option<PathBuf>,
+    /// Where to write
+    #[arg(short, long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct CallArgs {
+    /// package.Service/Method
+    #[arg(value_name = "SERVICE/METHOD")]
+    pub method: String,
+    /// The request as JSON; @FILE reads a file, @- standard input
+    #[arg(short, long, value_name = "JSON", default_value = "{}")]
+    pub data: String,
+    /// Which module answers, NAME or NAME@VERSION
+    #[arg(long, value_name = "NAME[@VERSION]")]
+    pub module: Option<ModuleRef>,
+    /// Give up after this long, like 500ms or 5s
+    #[arg(long, value_parser = span)]
+    pub timeout: Option<Duration>,
+    /// Print module, instance, fuel and memory on stderr
+    #[arg(short, long)]
+    pub verbose: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct LogsArgs {
+    pub name: ModuleName,
+    /// Keep printing what is written from now on
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the newest lines
+    #[arg(long, value_name = "N")]
+    pub tail: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    /// Directory with the demo's built modules
+    #[arg(long, value_name = "DIR", default_value = ".build/modules")]
+    pub modules: PathBuf,
+    /// A Python with grpcio-tools, for the part with generated stubs
+    #[arg(long, value_name = "FILE", default_value = ".venv/bin/python")]
+    pub python: PathBuf,
+}
+
+fn span(text: &str) -> Result<Duration, String> {
+    text.parse::<Span>().map(Span::duration).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_call_takes_json_a_module_and_a_timeout() {
+        let cli = Cli::try_parse_from([
+            "roadstead", "call", "a.B/C", "-d", "{}", "--module", "m@1.0.0", "--timeout", "50ms",
+            "-n", "team",
+        ])
+        .unwrap_or_else(|error| panic!("{error}"));
+        let Verb::Call(call) = cli.verb else { panic!("not a call") };
+        assert_eq!(call.timeout, Some(Duration::from_millis(50)));
+        assert_eq!(call.module.map(|m| m.to_string()).as_deref(), Some("m@1.0.0"));
+        assert!(Cli::try_parse_from(["roadstead", "call", "a.B/C", "--timeout", "soon"]).is_err());
+        assert!(Cli::try_parse_from(["roadstead", "proto", "-o", "x"]).is_err());
+    }
+}

@@ -1,0 +1,195 @@
+//! The settings of `roadstead serve`: flags before the file before the defaults, checked once.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use roadstead_domain::{ByteSize, DirectoryMode, Span};
+use serde::Deserialize;
+
+use crate::cli::ServeArgs;
+
+/// Everything a host needs to start; valid as a whole.
+#[derive(Debug)]
+pub(crate) struct ServeConfig {
+    pub listen: SocketAddr,
+    pub data_dir: PathBuf,
+    pub directories: BTreeMap<String, (PathBuf, DirectoryMode)>,
+    pub tls: Option<TlsFiles>,
+    pub cors_origins: Vec<String>,
+    pub max_upload: ByteSize,
+    pub code_budget: Option<ByteSize>,
+    pub memory_budget: Option<ByteSize>,
+    pub guest_threads: Option<usize>,
+    pub drain_timeout: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct TlsFiles {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The file: the same settings as the flags.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    /// Name to path, or to a path with `:rw`.
+    dir: BTreeMap<String, String>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    cors_origin: Vec<String>,
+    insecure_no_auth: bool,
+    max_upload: Option<ByteSize>,
+    code_budget: Option<ByteSize>,
+    memory_budget: Option<ByteSize>,
+    guest_threads: Option<usize>,
+    drain_timeout: Option<Span>,
+}
+
+/// Merges flags, file and defaults.
+///
+/// # Errors
+/// Says which setting is wrong and what it should be.
+pub(crate) fn load(args: ServeArgs) -> anyhow::Result<ServeConfig> {
+    let file = match &args.config {
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .with_context(|| format!("read the settings file {}", path.display()))?;
+            toml::from_str(&text)
+                .with_context(|| format!("read the settings file {}", path.display()))?
+        }
+        None => File::default(),
+    };
+    merge(args, file)
+}
+
+fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
+    let listen =
+        args.listen.or(file.listen).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 7411).into());
+    if !listen.ip().is_loopback() && !(args.insecure_no_auth || file.insecure_no_auth) {
+        bail!(
+            "{listen} can be reached from other machines and nobody would be asked who they are: \
+             listen on 127.0.0.1, or add --insecure-no-auth if the network is closed"
+        );
+    }
+    let guest_threads = args.guest_threads.or(file.guest_threads);
+    if guest_threads == Some(0) {
+        bail!("guest_threads must be at least 1");
+    }
+    let tls = match (args.tls_cert.or(file.tls_cert), args.tls_key.or(file.tls_key)) {
+        (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+        (None, None) => None,
+        _ => bail!("TLS needs both tls_cert and tls_key"),
+    };
+    let mut offered = file.dir;
+    for flag in &args.directories {
+        let (name, path) = flag
+            .split_once('=')
+            .with_context(|| format!("`--dir {flag}` is not NAME=PATH or NAME=PATH:rw"))?;
+        offered.insert(name.to_owned(), path.to_owned());
+    }
+    let directories = offered
+        .into_iter()
+        .map(|(name, path)| Ok((name.clone(), directory(&name, &path)?)))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(ServeConfig {
+        listen,
+        data_dir: match args.data_dir.or(file.data_dir) {
+            Some(dir) => dir,
+            None => default_data_dir()?,
+        },
+        directories,
+        tls,
+        cors_origins: if args.cors_origin.is_empty() { file.cors_origin } else { args.cors_origin },
+        max_upload: args.max_upload.or(file.max_upload).unwrap_or(ByteSize::mib(64)),
+        code_budget: args.code_budget.or(file.code_budget),
+        memory_budget: args.memory_budget.or(file.memory_budget),
+        guest_threads,
+        drain_timeout: args
+            .drain_timeout
+            .or(file.drain_timeout)
+            .map_or(Duration::from_secs(30), Span::duration),
+    })
+}
+
+fn directory(name: &str, written: &str) -> anyhow::Result<(PathBuf, DirectoryMode)> {
+    let (path, mode) = match written.strip_suffix(":rw") {
+        Some(path) => (path, DirectoryMode::Rw),
+        None => (written, DirectoryMode::Ro),
+    };
+    let path = Path::new(path);
+    if name.is_empty() || !path.is_dir() {
+        bail!("the offered directory `{name}`: {} is not a directory", path.display());
+    }
+    Ok((path.to_owned(), mode))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that looks for the user's home")]
+fn default_data_dir() -> anyhow::Result<PathBuf> {
+    let from = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty()).map(PathBuf::from);
+    from("XDG_DATA_HOME")
+        .or_else(|| from("HOME").map(|home| home.join(".local/share")))
+        .map(|base| base.join("roadstead"))
+        .context("neither HOME nor XDG_DATA_HOME is set: name a directory with --data-dir")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> ServeArgs {
+        ServeArgs { data_dir: Some("/tmp/x".into()), ..ServeArgs::default() }
+    }
+
+    #[test]
+    fn flags_go_before_the_file() {
+        let file: File =
+            toml::from_str("listen = '127.0.0.1:1'\nmax_upload = '1Mi'\ndrain_timeout = '5s'")
+                .unwrap();
+        let flags = ServeArgs { max_upload: Some(ByteSize::mib(2)), ..args() };
+        let config = merge(flags, file).unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.max_upload, ByteSize::mib(2));
+        assert_eq!(config.drain_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn beyond_loopback_needs_the_users_word() {
+        let open = || ServeArgs { listen: "0.0.0.0:1".parse().ok(), ..args() };
+        let error = merge(open(), File::default()).unwrap_err().to_string();
+        assert!(error.contains("--insecure-no-auth"), "{error}");
+        let told = ServeArgs { insecure_no_auth: true, ..open() };
+        assert!(merge(told, File::default()).is_ok());
+        let v6 = ServeArgs { listen: "[::1]:1".parse().ok(), ..args() };
+        assert!(merge(v6, File::default()).is_ok());
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        assert!(toml::from_str::<File>("lissen = 1").is_err());
+        for (flag, part) in [("data", "NAME=PATH"), ("data=/no/such/dir", "not a directory")] {
+            let flags = ServeArgs { directories: vec![flag.to_owned()], ..args() };
+            let error = merge(flags, File::default()).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let half = ServeArgs { tls_cert: Some("c".into()), ..args() };
+        assert!(merge(half, File::default()).is_err());
+    }
+
+    #[test]
+    fn offered_directories_are_read_only_unless_said() {
+        let flags =
+            ServeArgs { directories: vec!["a=/tmp".to_owned(), "b=/tmp:rw".to_owned()], ..args() };
+        let config = merge(flags, File::default()).unwrap();
+        assert_eq!(config.directories["a"].1, DirectoryMode::Ro);
+        assert_eq!(config.directories["b"].1, DirectoryMode::Rw);
+    }
+}

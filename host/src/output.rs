@@ -1,0 +1,86 @@
+//! Everything the command prints, and its exit status: values on stdout, all else on stderr.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the one place that prints")]
+
+use std::{
+    fmt::Display,
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    cli::{Cli, Verb},
+    client::Refusal,
+};
+
+/// Sends the log to stderr: at `info` for a host, at `warn` for client verbs; `ROADSTEAD_LOG`
+/// overrides, in the syntax of tracing's directives.
+pub(crate) fn start_logging(cli: &Cli) {
+    let default = if matches!(cli.verb, Verb::Serve(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::builder()
+        .with_env_var("ROADSTEAD_LOG")
+        .try_from_env()
+        .unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    if cli.connection.json { log.json().init() } else { log.init() }
+}
+
+/// A result, on stdout.
+pub(crate) fn line(text: impl Display) {
+    let mut out = std::io::stdout().lock();
+    // A reader that went away (`| head`) is no failure of ours.
+    if writeln!(out, "{text}").and_then(|()| out.flush()).is_err() {
+        #[expect(clippy::exit, reason = "nobody reads any more; there is nothing to unwind")]
+        std::process::exit(0);
+    }
+}
+
+/// A result as one JSON document, on stdout.
+pub(crate) fn json(value: &serde_json::Value) {
+    line(format_args!("{value:#}"));
+}
+
+/// A remark, on stderr.
+pub(crate) fn note(text: impl Display) {
+    eprintln!("{text}");
+}
+
+/// Progress on stderr: one line rewritten on a terminal, nothing elsewhere.
+pub(crate) struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { shown: !json && std::io::stderr().is_terminal() }
+    }
+
+    pub(crate) fn show(&self, text: impl Display) {
+        if self.shown {
+            eprint!("\r\x1b[2K{text}");
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.show("");
+    }
+}
+
+/// Reports why the command failed.
+pub(crate) fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
+    if json {
+        let value = match error.downcast_ref::<Refusal>() {
+            Some(refusal) => refusal.json(),
+            None => serde_json::json!({"message": format!("{error:#}")}),
+        };
+        eprintln!("{:#}", serde_json::json!({"error": value}));
+    } else {
+        eprintln!("error: {error:#}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,227 @@
+//! The host's answers as text for people.
+
+use std::fmt::Write as _;
+
+use roadstead_proto::v1 as api;
+use tonic::metadata::MetadataMap;
+
+use crate::commands::phase_text;
+
+/// What a push published.
+pub(crate) fn pushed(outcome: &api::PushOutcome) -> String {
+    let Some(module) = &outcome.module else { return String::new() };
+    let verb = if outcome.created { "published" } else { "already published:" };
+    let mut text = format!("{verb} {}@{}\n", module.name, module.version);
+    version_body(&mut text, module);
+    if let Some((service, method)) = first_method(module) {
+        line(&mut text, format_args!(""));
+        line(&mut text, format_args!("call it:   roadstead call {service}/{method} -d '{{}}'"));
+        line(&mut text, format_args!("stubs:     roadstead proto {} -o DIR", module.name));
+    }
+    text.trim_end().to_owned()
+}
+
+/// What a check found.
+pub(crate) fn checked(module: &api::ModuleVersion, breaks: &[api::Break]) -> String {
+    let mut text = format!("{}@{} could be published\n", module.name, module.version);
+    if !breaks.is_empty() {
+        text = format!("{} would break callers with old stubs; a push is refused\n", module.name);
+        break_lines(&mut text, breaks);
+    }
+    version_body(&mut text, module);
+    text.trim_end().to_owned()
+}
+
+pub(crate) fn list(modules: &[api::Module]) -> String {
+    if modules.is_empty() {
+        return "no modules: publish one with `roadstead push FILE.wasm`".to_owned();
+    }
+    let mut rows = vec![["NAME", "VERSION", "SERVICES", "CALLS", "FAULTS"].map(str::to_owned)];
+    for module in modules {
+        let newest = module.versions.first();
+        let version = match (module.pinned.as_str(), newest) {
+            ("", Some(newest)) => newest.version.clone(),
+            ("", None) => String::new(),
+            (pinned, _) => format!("{pinned} (pinned)"),
+        };
+        let services: Vec<_> = newest
+            .iter()
+            .flat_map(|version| &version.services)
+            .map(|service| service.name.as_str())
+            .collect();
+        let stats = module.stats.clone().unwrap_or_default();
+        rows.push([
+            module.name.clone(),
+            version,
+            services.join(" "),
+            stats.calls.to_string(),
+            stats.faults.values().sum::<u64>().to_string(),
+        ]);
+    }
+    table(&rows)
+}
+
+pub(crate) fn module(module: &api::Module) -> String {
+    let mut text = module.name.clone();
+    if !module.pinned.is_empty() {
+        let _ = write!(text, " (pinned to {})", module.pinned);
+    }
+    text.push('\n');
+    if let Some(stats) = &module.stats {
+        line(
+            &mut text,
+            format_args!(
+                "  calls {}, running {}, queued {}, fuel {}, peak memory {} bytes",
+                stats.calls, stats.running, stats.queued, stats.fuel, stats.peak_memory_bytes
+            ),
+        );
+        let mut faults: Vec<_> = stats.faults.iter().collect();
+        faults.sort();
+        for (reason, count) in faults {
+            line(&mut text, format_args!("  {reason}: {count}"));
+        }
+    }
+    for version in &module.versions {
+        line(&mut text, format_args!("\n{}@{}", version.name, version.version));
+        version_body(&mut text, version);
+        line(&mut text, format_args!("  spec      {}", version.spec_json));
+    }
+    text.trim_end().to_owned()
+}
+
+fn version_body(text: &mut String, module: &api::ModuleVersion) {
+    line(text, format_args!("  digest    {}", module.digest));
+    line(text, format_args!("  size      {} bytes, isolation {}", module.size, module.isolation));
+    for service in &module.services {
+        line(text, format_args!("  service   {}", service.name));
+        for method in &service.methods {
+            line(text, format_args!("    {}    {}", method.name, method.export));
+        }
+    }
+    for import in &module.imports {
+        line(text, format_args!("  import    {}: {}", import.name, import.grant));
+    }
+    for unmapped in &module.unmapped {
+        line(text, format_args!("  not callable  {}: {}", unmapped.export, unmapped.reason));
+    }
+    if !module.forced.is_empty() {
+        line(text, format_args!("  forced over:"));
+        break_lines(text, &module.forced);
+    }
+}
+
+fn break_lines(text: &mut String, breaks: &[api::Break]) {
+    for broken in breaks {
+        line(text, format_args!("    {}: {}", broken.subject, broken.description));
+    }
+}
+
+fn first_method(module: &api::ModuleVersion) -> Option<(&str, &str)> {
+    let service = module.services.first()?;
+    Some((&service.name, &service.methods.first()?.name))
+}
+
+/// The state of a push.
+pub(crate) fn progress(now: api::Progress, total: u64) -> String {
+    let phase = phase_text(now.phase());
+    match now.phase() {
+        api::progress::Phase::Receiving if total > 0 => {
+            format!("{phase} {}%", now.bytes.saturating_mul(100) / total)
+        }
+        _ => phase.to_owned(),
+    }
+}
+
+/// Module, instance, fuel and memory, from a response's trailers.
+pub(crate) fn usage(trailers: &MetadataMap) -> String {
+    let value = |key: &str| trailers.get(key).and_then(|v| v.to_str().ok()).unwrap_or("-");
+    format!(
+        "module {}, instance {}, fuel {}, peak memory {} bytes, call {}",
+        value("roadstead-module"),
+        value("roadstead-instance"),
+        value("roadstead-fuel-consumed"),
+        value("roadstead-peak-memory-bytes"),
+        value("roadstead-call"),
+    )
+}
+
+pub(crate) fn log_line(entry: &api::LogLine) -> String {
+    format!("{} {} {} {}: {}", utc(entry.unix_ms), entry.version, entry.call, entry.source, entry.text)
+}
+
+/// RFC 3339 in UTC with milliseconds; days to a date by the civil-calendar algorithm of Howard
+/// Hinnant ("chrono-Compatible Low-Level Date Algorithms").
+fn utc(unix_ms: i64) -> String {
+    let (days, ms) = (unix_ms.div_euclid(86_400_000), unix_ms.rem_euclid(86_400_000));
+    let z = days + 719_468;
+    let (era, day_of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+}
+
+/// Left-aligned columns, two spaces apart.
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in rows {
+        let mut printed = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            let _ = write!(printed, "{cell:<width$}  ");
+        }
+        line(&mut text, format_args!("{}", printed.trim_end()));
+    }
+    text.trim_end().to_owned()
+}
+
+fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{content}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_print_as_utc() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(utc(1_767_225_599_999), "2025-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn tables_align() {
+        let rows = [["A", "B"], ["long", "x"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(&rows), "A     B\nlong  x");
+    }
+
+    #[test]
+    fn a_push_says_how_to_call() {
+        let outcome = api::PushOutcome {
+            created: true,
+            module: Some(api::ModuleVersion {
+                name: "calc".into(),
+                version: "0.1.0".into(),
+                services: vec![api::Service {
+                    name: "demo.calc.Ops".into(),
+                    methods: vec![api::Method { name: "Add".into(), export: "add".into() }],
+                }],
+                ..Default::default()
+            }),
+        };
+        let text = pushed(&outcome);
+        assert!(text.starts_with("published calc@0.1.0\n"), "{text}");
+        assert!(text.contains("roadstead call demo.calc.Ops/Add"), "{text}");
+    }
+}
