@@ -1,1 +1,26 @@
-//! TODO
+//! The sandbox: compiles components, holds their code, and runs calls under every limit of a spec.
+//!
+//! This is the only crate that names wasmtime's runtime. Guests run on threads of their own, so a
+//! guest that spins never keeps the gateway from answering; an instance never serves two owners
+//! and never survives a trap. Guest-controlled input cannot panic the host: a panic inside a call
+//! ends that call with a host fault and nothing else.
+
+mod call;
+mod capability;
+mod code;
+mod config;
+mod engine;
+mod error;
+mod logs;
+mod module;
+mod stats;
+mod store;
+
+pub use call::{Call, Outcome, Usage};
+pub use code::{CodeSource, VerifiedCode};
+pub use config::{EngineConfig, OfferedDirectory};
+pub use engine::Engine;
+pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, UnknownImport};
+pub use logs::LogStore;
+pub use module::{ImportGrant, Module};
+pub use stats::Stats;

@@ -1,0 +1,79 @@
+//! What can go wrong outside a call: making an engine, compiling, inspecting and loading.
+//!
+//! A call itself ends in a [`roadstead_domain::Fault`]. Texts of [`CompileError`],
+//! [`InspectError`] and [`LoadError::NeverFits`] are meant for the person who pushes a module;
+//! the others are for the host's log.
+
+/// The engine could not be made on this machine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("engine setting `{setting}`: {problem}")]
+    Setting { setting: &'static str, problem: String },
+    #[error("configure wasmtime")]
+    Wasmtime(#[source] wasmtime::Error),
+    #[error("link the host's interfaces")]
+    Linker(#[source] wasmtime::Error),
+    #[error("start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// The component does not compile.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Not a valid component, or one that needs wasm features that this host keeps off.
+    #[error("the component is not valid here: {0}")]
+    Invalid(String),
+}
+
+/// One import that the host does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownImport {
+    pub name: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// The component and its spec were refused before compiling.
+#[derive(Debug, thiserror::Error)]
+pub enum InspectError {
+    #[error("not a component: {0}")]
+    Invalid(String),
+    #[error("unknown imports: {}", list(.0))]
+    UnknownImports(Vec<UnknownImport>),
+    /// The spec asks for more than this host's settings can ever give.
+    #[error("this host can never run it: {0}")]
+    NeverFits(String),
+}
+
+/// A module's code could not be opened, mapped or linked.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("open the compiled code")]
+    Code(#[from] CodeError),
+    #[error("map the compiled code")]
+    Map(#[source] wasmtime::Error),
+    /// An import has another type than the one that the host serves.
+    #[error("link the module's imports")]
+    Link(#[source] wasmtime::Error),
+    #[error("this host can never run it: {0}")]
+    NeverFits(String),
+}
+
+/// Where the compiled code should come from, it does not come.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeError {
+    #[error("there is no compiled code of {0}")]
+    Missing(String),
+    #[error("read compiled code")]
+    Io(#[from] std::io::Error),
+    #[error("make compiled code")]
+    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn list(imports: &[UnknownImport]) -> String {
+    imports
+        .iter()
+        .map(|import| format!("`{}` ({})", import.name, import.hint))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
