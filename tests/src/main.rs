@@ -1,0 +1,46 @@
+//! `roadstead-fixture`: what the end-to-end tests need beside the host.
+//!
+//! `component` makes a component from WIT text alone, so that a test can say in WIT which shape it
+//! publishes without a guest toolchain. `protox` compiles `.proto` files with the pure Rust
+//! compiler, as the counterpart of Google's.
+
+mod component;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::Context as _;
+use clap::Parser;
+
+#[derive(Parser)]
+enum Verb {
+    /// Makes a component whose functions give back their argument, or trap where they cannot
+    Component {
+        /// A WIT file or package directory with one world
+        wit: PathBuf,
+        #[arg(short, long)]
+        out: PathBuf,
+        /// Bytes of a custom section appended, to make other bytes of the same component
+        #[arg(long, default_value_t = 0)]
+        padding: usize,
+    },
+    /// Compiles every given file with protox
+    Protox {
+        #[arg(short = 'I', long)]
+        include: PathBuf,
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Verb::parse() {
+        Verb::Component { wit, out, padding } => {
+            let bytes = component::echo(&wit, padding)?;
+            fs::write(&out, bytes).with_context(|| format!("write {}", out.display()))
+        }
+        Verb::Protox { include, files } => {
+            protox::compile(files, [include]).context("compile with protox")?;
+            Ok(())
+        }
+    }
+}
