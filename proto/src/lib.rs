@@ -7,6 +7,8 @@
 /// Package `roadstead.v1`.
 #[allow(
     clippy::all,
+    clippy::pedantic,
+    clippy::restriction,
     unreachable_pub,
     unused_qualifications,
     reason = "generated code keeps its generator's style"
