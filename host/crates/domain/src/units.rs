@@ -134,12 +134,40 @@ impl fmt::Display for Span {
     }
 }
 
-/// A quantity in TOML, YAML or JSON: text, or a bare whole number where the type allows one.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
+/// A quantity as TOML, YAML or JSON hold it: a bare whole number, or text.
+pub(crate) enum Written {
     Number(u64),
     Text(String),
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number that is not negative, or text")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Written, E> {
+                Ok(Written::Number(number))
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Written, E> {
+                u64::try_from(number)
+                    .map(Written::Number)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Written, E> {
+                Ok(Written::Text(text.to_owned()))
+            }
+        }
+
+        from.deserialize_any(Visitor)
+    }
 }
 
 macro_rules! written_as_text {

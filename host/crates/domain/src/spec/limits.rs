@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::SpecError;
-use crate::{ByteRate, ByteSize, Span};
+use crate::{ByteRate, ByteSize, Span, units::Written};
 
 /// Bounds of one instance or one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,12 +158,6 @@ fn positive(field: &'static str, value: u64) -> Result<(), SpecError> {
 
 /// A whole number, also written as text with `_` between digits (YAML 1.2 has no such numbers).
 fn whole_number<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Number(u64),
-        Text(String),
-    }
     match Written::deserialize(from)? {
         Written::Number(number) => Ok(number),
         Written::Text(text) => text
