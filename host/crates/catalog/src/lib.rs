@@ -1,1 +1,59 @@
-//! TODO
+//! What is published: modules, their immutable versions, pins and wire locks.
+//!
+//! [`Catalog`] is one compare-and-swap per change. Every implementation applies the same pure rules
+//! ([`rules`]) in one transaction, and passes one conformance suite (feature `conformance`). A
+//! version that exists never changes; a change that was acknowledged is durable; changes have one
+//! order, told by a revision that grows with each.
+//!
+//! The catalog knows names and digests, never bytes: those are stored before they are named here.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod memory;
+mod record;
+mod redb;
+pub mod rules;
+
+use async_trait::async_trait;
+use roadstead_domain::{ModuleName, Namespace, Version};
+use tokio::sync::watch;
+
+pub use crate::{
+    error::CatalogError,
+    memory::MemoryCatalog,
+    record::{
+        BreakRecord, Change, ImportRecord, LockChange, MethodRecord, ModuleRecord, Publication,
+        Published, ServiceRecord, Snapshot, UnmappedRecord, VersionChoice, VersionRecord,
+    },
+    redb::RedbCatalog,
+};
+
+/// Names and versions, behind one small seam.
+#[async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// Everything, as of one revision.
+    async fn snapshot(&self) -> Result<Snapshot, CatalogError>;
+
+    /// Publishes one version and moves the locks it was derived with, or changes nothing.
+    async fn publish(&self, publication: Publication) -> Result<Published, CatalogError>;
+
+    /// Deletes one version, or the module with all its versions.
+    async fn delete(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        version: Option<&Version>,
+    ) -> Result<Change<Vec<Version>>, CatalogError>;
+
+    /// Pins a version that exists, or removes the pin.
+    async fn pin(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        version: Option<&Version>,
+    ) -> Result<Change<()>, CatalogError>;
+
+    /// The newest revision, and every later one (some may be skipped).
+    fn watch(&self) -> watch::Receiver<u64>;
+}

@@ -1,0 +1,219 @@
+//! Compiled code in local files that can be mapped.
+//!
+//! Deserializing machine code is running it, so nothing is handed out that this host did not write
+//! itself: `compiled/<fingerprint>/<component>.code` stands beside a signature of the same name,
+//! HMAC-SHA256 by the host's key over fingerprint, component digest, length and code. The signature
+//! is checked against the very file handle that is handed out. It guards against damage and against
+//! files from elsewhere; whoever runs as the host's user can read the key and needs no such trick.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use hmac::{Hmac, Mac as _};
+use roadstead_domain::Digest;
+use sha2::Sha256;
+
+use crate::{BlobError, durable, key::HostKey};
+
+/// Names what is signed, so that a signature of this key never means anything else.
+const PURPOSE: &[u8] = b"roadstead compiled code 1\0";
+
+/// Why stored code was not handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeRefused {
+    /// There is none.
+    Missing,
+    /// It is damaged, or not this host's: it was deleted.
+    Untrusted,
+}
+
+/// The compiled code of one host and one engine.
+pub struct CodeStore {
+    key: HostKey,
+    root: PathBuf,
+    staging: PathBuf,
+}
+
+impl std::fmt::Debug for CodeStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CodeStore").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl CodeStore {
+    pub(crate) fn new(key: HostKey, root: PathBuf, staging: PathBuf) -> Self {
+        Self { key, root, staging }
+    }
+
+    /// Stores code; durable when it returns. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] or [`BlobError::Io`]; nothing is left behind.
+    pub fn put(&self, fingerprint: &str, component: Digest, code: &[u8]) -> Result<(), BlobError> {
+        let store = || -> io::Result<()> {
+            let path = self.path(fingerprint, component);
+            path.parent().map_or(Ok(()), durable::create_directory)?;
+            let length = u64::try_from(code.len()).unwrap_or(u64::MAX);
+            let mut mac = self.signed(fingerprint, component, length);
+            mac.update(code);
+            let signature = mac.finalize().into_bytes();
+            // The signature goes first: code without one is refused, so no order can hurt, but
+            // this one leaves no window in which a crash costs a compilation.
+            durable::write(&self.staging, &signature_path(&path), &[&signature])?;
+            durable::write(&self.staging, &path, &[code])
+        };
+        store().map_err(|error| BlobError::io("store compiled code", error))
+    }
+
+    /// Opens code that this host signed, at its start. Blocks for as long as reading it once takes.
+    ///
+    /// # Errors
+    /// [`CodeRefused`]: it must be compiled again. What is refused is deleted and logged.
+    pub fn open(&self, fingerprint: &str, component: Digest) -> Result<File, CodeRefused> {
+        let path = self.path(fingerprint, component);
+        match self.verified(&path, fingerprint, component) {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => {
+                tracing::warn!(path = %path.display(), %component,
+                    "compiled code without this host's signature: deleted");
+                self.discard(&path);
+                Err(CodeRefused::Untrusted)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CodeRefused::Missing),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %component, %error,
+                    "compiled code does not read: deleted");
+                self.discard(&path);
+                Err(CodeRefused::Untrusted)
+            }
+        }
+    }
+
+    /// Whether there is code, true or false.
+    pub fn contains(&self, fingerprint: &str, component: Digest) -> bool {
+        self.path(fingerprint, component).is_file()
+    }
+
+    /// Deletes the code of one component, of every engine.
+    pub(crate) fn remove(&self, component: Digest) -> io::Result<()> {
+        for directory in directories(&self.root)? {
+            let path = directory.join(file_name(component));
+            durable::remove(&path)?;
+            durable::remove(&signature_path(&path))?;
+        }
+        Ok(())
+    }
+
+    /// Components with code of any engine.
+    pub(crate) fn list(&self) -> io::Result<Vec<Digest>> {
+        let mut found = Vec::new();
+        for directory in directories(&self.root)? {
+            for entry in fs::read_dir(directory)? {
+                let name = entry?.file_name();
+                let hex = name.to_str().and_then(|name| name.split('.').next());
+                found.extend(hex.and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok()));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Deletes the code of all other engines: after an upgrade nobody will ask for it.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`] if a directory could not be deleted.
+    pub fn retain_fingerprint(&self, fingerprint: &str) -> Result<(), BlobError> {
+        let keep = self.root.join(directory_name(fingerprint));
+        let prune = || -> io::Result<()> {
+            for directory in directories(&self.root)? {
+                if directory != keep {
+                    fs::remove_dir_all(&directory)?;
+                    tracing::info!(path = %directory.display(), "deleted another engine's code");
+                }
+            }
+            Ok(())
+        };
+        prune().map_err(|error| BlobError::io("delete another engine's code", error))
+    }
+
+    fn verified(
+        &self,
+        path: &Path,
+        fingerprint: &str,
+        component: Digest,
+    ) -> io::Result<Option<File>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let Ok(signature) = fs::read(signature_path(path)) else {
+            return Ok(None);
+        };
+        let mut mac = self.signed(fingerprint, component, length);
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            mac.update(buffer.get(..read).unwrap_or_default());
+        }
+        if mac.verify_slice(&signature).is_err() {
+            return Ok(None);
+        }
+        io::Seek::rewind(&mut file)?;
+        Ok(Some(file))
+    }
+
+    fn signed(&self, fingerprint: &str, component: Digest, length: u64) -> Hmac<Sha256> {
+        let mut mac = self.key.mac();
+        mac.update(PURPOSE);
+        mac.update(&u64::try_from(fingerprint.len()).unwrap_or(u64::MAX).to_le_bytes());
+        mac.update(fingerprint.as_bytes());
+        mac.update(component.as_bytes());
+        mac.update(&length.to_le_bytes());
+        mac
+    }
+
+    fn discard(&self, path: &Path) {
+        for path in [path, &signature_path(path)] {
+            if let Err(error) = durable::remove(path) {
+                tracing::warn!(path = %path.display(), %error, "delete refused code");
+            }
+        }
+    }
+
+    fn path(&self, fingerprint: &str, component: Digest) -> PathBuf {
+        self.root.join(directory_name(fingerprint)).join(file_name(component))
+    }
+}
+
+fn file_name(component: Digest) -> String {
+    format!("{}.code", component.hex())
+}
+
+fn signature_path(code: &Path) -> PathBuf {
+    code.with_extension("sig")
+}
+
+/// The fingerprint itself where it is fit for a file name, else its digest.
+fn directory_name(fingerprint: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    if (1..=120).contains(&fingerprint.len()) && fingerprint.bytes().all(plain) {
+        return fingerprint.to_owned();
+    }
+    Digest::of(fingerprint.as_bytes()).hex()
+}
+
+fn directories(root: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,276 @@
+//! The store as a whole: its directory, its blobs, and what is swept from it.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::TryStreamExt as _;
+use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path as Key};
+use roadstead_domain::{ByteSize, Digest};
+
+use crate::{
+    BlobError, CodeStore, Hold, OpenError, Upload,
+    durable::{create_directory, remove},
+    holds::Holds,
+    key::HostKey,
+    upload::blocking,
+};
+
+/// What a blob is; each kind has a directory of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A component, as it is compiled.
+    Component,
+    /// The wire lock of one protobuf package.
+    Lock,
+    /// The interfaces of a component without its code.
+    Interface,
+    /// WIT texts that were pushed beside a component.
+    Wit,
+}
+
+impl Kind {
+    pub const ALL: [Self; 4] = [Self::Component, Self::Lock, Self::Interface, Self::Wit];
+
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Component => "components",
+            Self::Lock => "locks",
+            Self::Interface => "interfaces",
+            Self::Wit => "wit",
+        }
+    }
+}
+
+/// Everything that a host keeps by digest, in one data directory that is its alone.
+#[derive(Debug)]
+pub struct BlobStore {
+    objects: Arc<dyn ObjectStore>,
+    code: Arc<CodeStore>,
+    staging: PathBuf,
+    holds: Arc<Holds>,
+    sweeping: tokio::sync::Mutex<()>,
+    /// Locked as long as the process lives.
+    _lock: File,
+}
+
+impl BlobStore {
+    /// Opens the data directory, and makes it where it is missing. Uploads that a former process
+    /// left unfinished are deleted.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] if another process has it open; [`OpenError::Io`] names the path.
+    pub fn open(data: &Path) -> Result<Self, OpenError> {
+        let make = |path: PathBuf| match create_directory(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(OpenError::Io { doing: "make the directory", path, source }),
+        };
+        let data = make(data.to_owned())?;
+        let lock = lock(&data)?;
+        let staging = make(data.join("staging"))?;
+        let blobs = make(data.join("blobs"))?;
+        let compiled = make(data.join("compiled"))?;
+        empty(&staging)
+            .and_then(|()| remove_half_written(&blobs))
+            .map_err(|source| OpenError::Io { doing: "clean up", path: staging.clone(), source })?;
+        let path = data.join("host.key");
+        let key = HostKey::open(&path, &staging).map_err(|source| OpenError::Io {
+            doing: "open the host's key",
+            path,
+            source,
+        })?;
+        let objects = LocalFileSystem::new_with_prefix(&blobs)
+            .map_err(|source| OpenError::Store { path: blobs, source })?
+            .with_fsync(true);
+        Ok(Self {
+            objects: Arc::new(objects),
+            code: Arc::new(CodeStore::new(key, compiled, staging.clone())),
+            staging,
+            holds: Arc::default(),
+            sweeping: tokio::sync::Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    pub fn code(&self) -> &Arc<CodeStore> {
+        &self.code
+    }
+
+    /// Begins an upload of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] or [`BlobError::Io`].
+    pub async fn upload(&self, limit: ByteSize) -> Result<Upload, BlobError> {
+        Upload::begin(&self.staging, limit).await
+    }
+
+    /// Keeps `digest` from being swept from now on, stored or not.
+    pub async fn hold(&self, digest: Digest) -> Hold {
+        self.holds.hold(digest).await
+    }
+
+    /// Stores bytes; durable when it returns. They stay at least as long as the [`Hold`].
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] or [`BlobError::Io`]; nothing is left behind.
+    pub async fn put(&self, kind: Kind, bytes: Bytes) -> Result<Hold, BlobError> {
+        let digest = Digest::of(&bytes);
+        let hold = self.hold(digest).await;
+        let key = key(kind, digest);
+        // Stored bytes are trusted only as far as they read back: a damaged blob is written anew.
+        match self.get(kind, digest).await {
+            Ok(_) => return Ok(hold),
+            Err(BlobError::Missing(_) | BlobError::Damaged(_)) => {}
+            Err(error) => return Err(error),
+        }
+        self.objects
+            .put(&key, bytes.into())
+            .await
+            .map_err(|error| BlobError::io("store a blob", error))?;
+        Ok(hold)
+    }
+
+    /// The bytes of a digest, checked.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::Damaged`] or [`BlobError::Io`].
+    pub async fn get(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
+        let bytes = match self.objects.get(&key(kind, digest)).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        let bytes = bytes.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => BlobError::Missing(digest),
+            error => BlobError::io("read a blob", error),
+        })?;
+        let checked = bytes.clone();
+        if blocking(move || Digest::of(&checked)).await? != digest {
+            return Err(BlobError::Damaged(digest));
+        }
+        Ok(bytes)
+    }
+
+    /// Lists what is stored, as the first half of a sweep. Only one sweep runs at a time.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`] if a directory does not read.
+    pub async fn begin_sweep(&self) -> Result<Sweep<'_>, BlobError> {
+        let turn = self.sweeping.lock().await;
+        self.holds.begin_sweep();
+        let mut sweep = Sweep { store: self, stored: Vec::new(), code: Vec::new(), _turn: turn };
+        for kind in Kind::ALL {
+            let prefix = Key::from(kind.directory());
+            let objects: Vec<_> = self
+                .objects
+                .list(Some(&prefix))
+                .try_collect()
+                .await
+                .map_err(|error| BlobError::io("list blobs", error))?;
+            sweep.stored.extend(objects.into_iter().filter_map(|object| {
+                let hex = object.location.filename()?;
+                Some((kind, format!("sha256:{hex}").parse().ok()?))
+            }));
+        }
+        let code = Arc::clone(&self.code);
+        sweep.code = blocking(move || code.list())
+            .await?
+            .map_err(|error| BlobError::io("list compiled code", error))?;
+        Ok(sweep)
+    }
+}
+
+/// A sweep that has listed what is stored and deleted nothing yet. What is referenced must be
+/// asked for after it was begun: whatever is published since is held, and so never deleted.
+#[derive(Debug)]
+pub struct Sweep<'a> {
+    store: &'a BlobStore,
+    stored: Vec<(Kind, Digest)>,
+    code: Vec<Digest>,
+    _turn: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Sweep<'_> {
+    /// Deletes all that is neither referenced nor held, and says how many blobs those were.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`] at the first blob that could not be deleted.
+    pub async fn finish(self, referenced: &HashSet<Digest>) -> Result<usize, BlobError> {
+        let mut swept = 0;
+        for (kind, digest) in &self.stored {
+            let _gate = self.store.holds.gate.lock().await;
+            if referenced.contains(digest) || self.store.holds.is_touched(*digest) {
+                continue;
+            }
+            match self.store.objects.delete(&key(*kind, *digest)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => swept += 1,
+                Err(error) => return Err(BlobError::io("delete a blob", error)),
+            }
+        }
+        for digest in self.code.iter().copied() {
+            let _gate = self.store.holds.gate.lock().await;
+            if referenced.contains(&digest) || self.store.holds.is_touched(digest) {
+                continue;
+            }
+            let code = Arc::clone(&self.store.code);
+            blocking(move || code.remove(digest))
+                .await?
+                .map_err(|error| BlobError::io("delete compiled code", error))?;
+            swept += 1;
+        }
+        Ok(swept)
+    }
+}
+
+impl Drop for Sweep<'_> {
+    fn drop(&mut self) {
+        self.store.holds.end_sweep();
+    }
+}
+
+fn key(kind: Kind, digest: Digest) -> Key {
+    Key::from_iter([kind.directory(), &digest.hex()])
+}
+
+/// The lock lies beside the data, so that it holds for all of it.
+fn lock(data: &Path) -> Result<File, OpenError> {
+    let path = data.join("lock");
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = match file {
+        Ok(file) => file,
+        Err(source) => return Err(OpenError::Io { doing: "open", path, source }),
+    };
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(data.to_owned())),
+        Err(error) => Err(OpenError::Io { doing: "lock", path, source: error.into() }),
+    }
+}
+
+fn empty(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        remove(&entry?.path())?;
+    }
+    Ok(())
+}
+
+/// The object store writes beside the target, under a name with `#`.
+fn remove_half_written(blobs: &Path) -> io::Result<()> {
+    for kind in Kind::ALL {
+        let Ok(entries) = fs::read_dir(blobs.join(kind.directory())) else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().contains('#') {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! What the catalog keeps, as it is written to disk.
+//!
+//! Fields may be added with a default; a change of meaning is a new format of the whole file.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use roadstead_domain::{Digest, ModuleName, ModuleSpec, Namespace, Version};
+use serde::{Deserialize, Serialize};
+
+/// One published version. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    pub version: Version,
+    /// The bytes as they were uploaded.
+    pub digest: Digest,
+    /// Bytes of the upload.
+    pub size: u64,
+    /// What runs: the upload itself, or the component made from an uploaded core module.
+    pub component: Digest,
+    /// The component's interfaces without its code.
+    pub interface: Digest,
+    /// WIT texts that came beside the component.
+    pub wit: Option<Digest>,
+    /// Limits and capabilities; its name and version are those of the record.
+    pub spec: ModuleSpec,
+    pub services: Vec<ServiceRecord>,
+    pub unmapped: Vec<UnmappedRecord>,
+    pub imports: Vec<ImportRecord>,
+    /// The wire lock of every protobuf package that the version's files need.
+    pub locks: BTreeMap<String, Digest>,
+    /// What the push broke and was forced to.
+    pub forced: Vec<BreakRecord>,
+    pub published_unix_ms: i64,
+}
+
+/// A gRPC service that a version exports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// Full name.
+    pub name: String,
+    pub methods: Vec<MethodRecord>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodRecord {
+    pub name: String,
+    /// The export behind it, like `demo:calc/ops@0.1.0#add`.
+    pub export: String,
+}
+
+/// An export that cannot be called, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnmappedRecord {
+    pub export: String,
+    pub reason: String,
+}
+
+/// An import, and what the module gets for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportRecord {
+    pub name: String,
+    pub grant: String,
+}
+
+/// A change that broke callers with old stubs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BreakRecord {
+    pub subject: String,
+    pub description: String,
+}
+
+/// One module with its versions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleRecord {
+    pub versions: BTreeMap<Version, Arc<VersionRecord>>,
+    pub pinned: Option<Version>,
+    /// The highest version that ever was: a number that was given out is not given out again.
+    pub highest: Version,
+}
+
+/// Everything, as of one revision.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    pub revision: u64,
+    pub modules: BTreeMap<(Namespace, ModuleName), ModuleRecord>,
+    /// The newest lock of every protobuf package of a namespace.
+    pub locks: BTreeMap<(Namespace, String), Digest>,
+}
+
+/// Who chose the version of a publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionChoice {
+    /// The person who pushed.
+    Explicit,
+    /// Nobody: it must be the next one when the catalog comes to it.
+    Next,
+}
+
+/// One lock that a publication was derived from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockChange {
+    pub package: String,
+    /// The lock that was read; none if there was none.
+    pub from: Option<Digest>,
+    /// The lock to hold from now on, perhaps the same.
+    pub to: Digest,
+}
+
+/// One version to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    pub namespace: Namespace,
+    pub name: ModuleName,
+    pub choice: VersionChoice,
+    pub record: VersionRecord,
+    pub locks: Vec<LockChange>,
+}
+
+/// A module after a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change<T> {
+    pub revision: u64,
+    /// None if it is gone.
+    pub module: Option<ModuleRecord>,
+    pub outcome: T,
+}
+
+/// How a publication ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Published {
+    Created(Change<Arc<VersionRecord>>),
+    /// The same content was there already; nothing changed.
+    Unchanged(Arc<VersionRecord>),
+}
