@@ -42,6 +42,37 @@ pub struct MessagePlan {
     /// Full protobuf name, without a leading dot.
     pub name: String,
     pub body: Body,
+    index: Index,
+}
+
+impl MessagePlan {
+    pub fn new(name: impl Into<String>, body: Body) -> Self {
+        let index = match &body {
+            Body::Fields(fields)
+            | Body::Record(fields)
+            | Body::Tuple(fields)
+            | Body::Flags(fields) => Index::new(fields.iter().map(FieldPlan::key)),
+            Body::Variant(cases) => Index::new(cases.iter().map(CasePlan::key)),
+            Body::Result { ok, error } => Index::new([ok.key(), error.key()].into_iter()),
+            Body::Wrapper(field) => Index::new([field.key()].into_iter()),
+        };
+        Self { name: name.into(), body, index }
+    }
+
+    /// Where the field or case with a number stands in its body.
+    pub(crate) fn position(&self, number: u32) -> Option<usize> {
+        self.index.position(i64::from(number))
+    }
+
+    /// Where the field or case with a WIT name stands in its body.
+    pub(crate) fn named(&self, wit_name: &str) -> Option<usize> {
+        self.index.named(wit_name)
+    }
+
+    /// The positions of all fields, highest number first.
+    pub(crate) fn from_the_highest(&self) -> impl Iterator<Item = usize> {
+        self.index.numbers.iter().rev().map(|(_, position)| *position)
+    }
 }
 
 /// What kind of WIT value a message stands for.
@@ -70,6 +101,12 @@ pub struct FieldPlan {
     pub kind: FieldKind,
 }
 
+impl FieldPlan {
+    fn key(&self) -> (i64, &str) {
+        (i64::from(self.number), &self.wit_name)
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CasePlan {
     pub number: u32,
@@ -77,6 +114,12 @@ pub struct CasePlan {
     pub proto_name: String,
     /// None: `google.protobuf.Empty`.
     pub payload: Option<Shape>,
+}
+
+impl CasePlan {
+    fn key(&self) -> (i64, &str) {
+        (i64::from(self.number), &self.wit_name)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,4 +168,59 @@ pub struct EnumPlan {
     pub name: String,
     /// Number and WIT name of every case.
     pub cases: Vec<(i32, String)>,
+    index: Index,
+}
+
+impl EnumPlan {
+    pub fn new(name: impl Into<String>, cases: Vec<(i32, String)>) -> Self {
+        let index = Index::new(cases.iter().map(|(number, name)| (i64::from(*number), &**name)));
+        Self { name: name.into(), cases, index }
+    }
+
+    pub(crate) fn name_of(&self, number: i32) -> Option<&str> {
+        let (_, name) = self.cases.get(self.index.position(i64::from(number))?)?;
+        Some(name)
+    }
+
+    pub(crate) fn number_of(&self, wit_name: &str) -> Option<i32> {
+        let (number, _) = self.cases.get(self.index.named(wit_name)?)?;
+        Some(*number)
+    }
+}
+
+/// Positions by number and by name. Types may have thousands of cases and callers choose how often
+/// one is looked up, so a lookup is never a walk through all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Index {
+    numbers: Vec<(i64, usize)>,
+    names: Vec<(String, usize)>,
+}
+
+impl Index {
+    fn new<'a>(keys: impl Iterator<Item = (i64, &'a str)>) -> Self {
+        let (mut numbers, mut names): (Vec<_>, Vec<_>) = keys
+            .enumerate()
+            .map(|(position, (number, name))| ((number, position), (name.to_owned(), position)))
+            .unzip();
+        numbers.sort_unstable();
+        names.sort_unstable();
+        Self { numbers, names }
+    }
+
+    fn position(&self, number: i64) -> Option<usize> {
+        // Nearly always the numbers are 1, 2, 3, …
+        let dense = usize::try_from(number).ok()?.checked_sub(1)?;
+        if let Some(&(found, position)) = self.numbers.get(dense)
+            && found == number
+        {
+            return Some(position);
+        }
+        let slot = self.numbers.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.numbers.get(slot).map(|(_, position)| *position)
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        let slot = self.names.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
+        self.names.get(slot).map(|(_, position)| *position)
+    }
 }
