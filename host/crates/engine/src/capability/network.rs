@@ -1,0 +1,127 @@
+//! Outgoing connections: HTTP and TCP to what the spec lists, and nothing else.
+//!
+//! UDP, listening and accepting are always denied. A name is looked up only if it is listed, leads
+//! only to public addresses (see `address`), and what an instance's own lookup yielded is all that
+//! it may connect to besides addresses that the spec writes out. Sockets, requests in flight and
+//! lookups share the places of `limits.sockets`; bytes sent count against `limits.egress`.
+
+mod address;
+mod http;
+mod lookup;
+mod policy;
+mod resolve;
+mod tcp;
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use roadstead_domain::{LimitKind, LimitReached};
+use wasmtime_wasi::{WasiCtxBuilder, sockets::SocketAddrUse};
+
+use super::limit::{Account, Place, Places};
+
+pub(crate) use lookup::link_lookup;
+pub(crate) use policy::{Policy, grant_text};
+pub(crate) use tcp::limit_sockets;
+
+/// Addresses that lookups of one instance may have yielded; older ones are forgotten.
+const MOST_YIELDED: usize = 1024;
+
+/// One instance's connections.
+pub(crate) struct Network {
+    policy: Arc<Policy>,
+    account: Arc<Account>,
+    sockets: Arc<Places>,
+    descriptors: Arc<Places>,
+    yielded: Arc<Mutex<HashSet<SocketAddr>>>,
+    deadline: Option<Instant>,
+    tcp: tcp::Sockets,
+}
+
+impl Network {
+    pub(crate) fn new(
+        policy: &Arc<Policy>,
+        account: &Arc<Account>,
+        sockets: u64,
+        descriptors: &Arc<Places>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            policy: Arc::clone(policy),
+            account: Arc::clone(account),
+            sockets: Places::new(sockets),
+            descriptors: Arc::clone(descriptors),
+            yielded: Arc::default(),
+            deadline,
+            tcp: tcp::Sockets::default(),
+        }
+    }
+
+    pub(crate) fn begin_call(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Lets wasmtime's sockets through to the addresses that may be connected to.
+    pub(crate) fn configure(&self, builder: &mut WasiCtxBuilder) {
+        if !self.policy.allows_tcp() {
+            return;
+        }
+        let (policy, yielded) = (Arc::clone(&self.policy), Arc::clone(&self.yielded));
+        builder.allow_tcp(true).socket_addr_check(move |address, purpose| {
+            let allowed = match purpose {
+                // What connecting does by itself; a port of its own choice is none of a client's.
+                SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
+                SocketAddrUse::TcpConnect => {
+                    let yielded = yielded.lock().contains(&canonical(address));
+                    yielded || policy.names_address(address)
+                }
+                _ => false,
+            };
+            Box::pin(std::future::ready(allowed))
+        });
+    }
+
+    /// A place for one more socket, request or lookup.
+    fn admit(&self) -> Option<Place> {
+        let place = Place::take(&[&self.sockets, &self.descriptors]);
+        if place.is_none() {
+            self.account.soft(LimitReached {
+                limit: LimitKind::Sockets,
+                allowed: self.sockets.allowed(),
+                used: None,
+            });
+        }
+        place
+    }
+
+    /// From now on `name`'s addresses may be connected to, at the ports that the spec lists.
+    fn learn(policy: &Policy, yielded: &Mutex<HashSet<SocketAddr>>, name: &str, to: &[IpAddr]) {
+        let mut yielded = yielded.lock();
+        for port in policy.ports_of(name) {
+            for address in to {
+                if yielded.len() >= MOST_YIELDED {
+                    yielded.clear();
+                }
+                yielded.insert(canonical(SocketAddr::new(*address, port)));
+            }
+        }
+    }
+
+    /// How long to wait for a peer: what the guest says, and never longer than the call may last.
+    fn patience(&self, asked: Option<Duration>) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(600);
+        let asked = asked.unwrap_or(LONGEST).min(LONGEST);
+        self.deadline
+            .map_or(asked, |deadline| asked.min(deadline.saturating_duration_since(Instant::now())))
+    }
+}
+
+/// The same address in one form: no mapped IPv4, no scopes.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,260 @@
+//! Outgoing HTTP requests of both versions: where they go, what they may send, how long they wait.
+//!
+//! HTTP/1.1, one connection per request. TLS trusts the web's roots, never the machine's.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, header::HOST};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::client::conn::http1;
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks, io::TokioIo};
+
+use super::{
+    Network,
+    policy::HttpTarget,
+    resolve::{ResolveError, resolve},
+};
+use crate::capability::limit::{Account, Place};
+
+type Io = Box<dyn Future<Output = Result<()>> + Send>;
+type Sent = Box<dyn Future<Output = Result<(Response<WasiBody>, Io)>> + Send>;
+
+/// How TLS is spoken to the web, the same for all modules.
+static TLS: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.into() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .ok()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Some(Arc::new(config))
+});
+
+/// A request that may go out.
+struct Outgoing {
+    target: HttpTarget,
+    place: Place,
+    lookup_place: Place,
+    account: Arc<Account>,
+    connect: Duration,
+    first_byte: Duration,
+    between_bytes: Duration,
+}
+
+/// A stream to a peer, encrypted or not.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// A request's body that pays for what it sends.
+struct Metered {
+    body: WasiBody,
+    account: Arc<Account>,
+}
+
+/// A response's body that gives a silent peer up.
+struct Patient {
+    body: hyper::body::Incoming,
+    patience: Duration,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl WasiHttpHooks for Network {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _response_read: Io,
+    ) -> Sent {
+        let outgoing = self.admit_request(&request, options.unwrap_or_default());
+        Box::new(async move { outgoing?.send(request).await })
+    }
+}
+
+impl Network {
+    fn admit_request(
+        &self,
+        request: &Request<WasiBody>,
+        options: RequestOptions,
+    ) -> Result<Outgoing> {
+        let target = self.policy.http_target(request.uri()).ok_or(Error::HttpRequestDenied)?;
+        let place = self.admit().ok_or(Error::ConnectionLimitReached)?;
+        let lookup_place =
+            Place::take(&[&self.descriptors]).ok_or(Error::ConnectionLimitReached)?;
+        self.account.send(head_size(request)).map_err(|_| Error::HttpRequestBodySize(None))?;
+        Ok(Outgoing {
+            target,
+            place,
+            lookup_place,
+            account: Arc::clone(&self.account),
+            connect: self.patience(options.connect_timeout),
+            first_byte: self.patience(options.first_byte_timeout),
+            between_bytes: self.patience(options.between_bytes_timeout),
+        })
+    }
+}
+
+impl Outgoing {
+    async fn send(self, mut request: Request<WasiBody>) -> Result<(Response<WasiBody>, Io)> {
+        let Self { target, place, lookup_place, account, connect, first_byte, between_bytes } =
+            self;
+        let connecting = open(&target, lookup_place);
+        let stream = timeout(connect, connecting).await.map_err(|_| Error::ConnectionTimeout)??;
+        let (mut sender, connection) = timeout(connect, http1::handshake(TokioIo::new(stream)))
+            .await
+            .map_err(|_| Error::ConnectionTimeout)??;
+        // The peer is told the path; scheme and authority would make it a proxy.
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+        if !request.headers().contains_key(HOST) {
+            let host = target.to.to_string().parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+            request.headers_mut().insert(HOST, host);
+        }
+        let request = request.map(|body| Metered { body, account });
+        let mut connection = Box::pin(connection);
+        let mut open = true;
+        let response = {
+            let answer = timeout(first_byte, sender.send_request(request));
+            tokio::pin!(answer);
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut answer => break answer.map_err(|_| Error::ConnectionReadTimeout)??,
+                    done = &mut connection, if open => { open = false; done?; }
+                }
+            }
+        };
+        let response = response.map(|body| Patient::new(body, between_bytes).boxed_unsync());
+        let io: Io = Box::new(async move {
+            let _held = place;
+            if open { connection.await.map_err(Error::from) } else { Ok(()) }
+        });
+        Ok((response, io))
+    }
+}
+
+/// Connects to the first address that answers.
+async fn open(target: &HttpTarget, place: Place) -> Result<Box<dyn Connection>> {
+    let host = target.to.host();
+    let addresses = resolve(host.to_owned(), place).await.map_err(|error| match error {
+        ResolveError::Prohibited => Error::DestinationIpProhibited,
+        ResolveError::Unknown => Error::DnsError { rcode: None, info_code: None },
+    })?;
+    let mut failed = Error::DestinationNotFound;
+    for address in addresses {
+        match TcpStream::connect(SocketAddr::new(address, target.to.port())).await {
+            Ok(stream) if target.tls => return encrypt(host, stream).await,
+            Ok(stream) => return Ok(Box::new(stream)),
+            Err(error) => failed = Error::Connect(error),
+        }
+    }
+    Err(failed)
+}
+
+async fn encrypt(host: &str, stream: TcpStream) -> Result<Box<dyn Connection>> {
+    let config = TLS.clone().ok_or(Error::ConfigurationError)?;
+    let name = match host.parse::<IpAddr>() {
+        Ok(address) => ServerName::from(address),
+        Err(_) => ServerName::try_from(host.to_owned())?,
+    };
+    let connector = tokio_rustls::TlsConnector::from(config);
+    let stream = connector.connect(name, stream).await.map_err(Error::Tls)?;
+    Ok(Box::new(stream))
+}
+
+/// About what a request's line and headers take on the wire.
+fn head_size(request: &Request<WasiBody>) -> usize {
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len().saturating_add(value.len()).saturating_add(4));
+    let line = request.method().as_str().len().saturating_add(request.uri().to_string().len());
+    headers.fold(line.saturating_add(12), usize::saturating_add)
+}
+
+impl Body for Metered {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            let size = match (frame.data_ref(), frame.trailers_ref()) {
+                (Some(data), _) => data.len(),
+                (None, Some(trailers)) => trailers
+                    .iter()
+                    .map(|(name, value)| name.as_str().len().saturating_add(value.len()))
+                    .fold(0, usize::saturating_add),
+                (None, None) => 0,
+            };
+            if let Err(limit) = self.account.send(size) {
+                let error = Error::HttpRequestBodySize(Some(limit.0.allowed));
+                return Poll::Ready(Some(Err(error)));
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Patient {
+    fn new(body: hyper::body::Incoming, patience: Duration) -> Self {
+        Self { body, patience, timer: Box::pin(tokio::time::sleep(patience)) }
+    }
+}
+
+impl Body for Patient {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                let until = tokio::time::Instant::now().checked_add(self.patience);
+                if let Some(until) = until {
+                    self.timer.as_mut().reset(until);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))
+            }
+            Poll::Pending => {
+                ready!(self.timer.as_mut().poll(context));
+                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,171 @@
+//! TCP sockets: how many an instance has, and what it sends through them.
+//!
+//! wasmtime's sockets do the work; the functions that make sockets and hand out their streams are
+//! replaced by ones that count first.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource, ResourceTable},
+};
+use wasmtime_wasi::{
+    p2::{
+        self, DynInputStream, DynOutputStream, OutputStream, Pollable, StreamError, StreamResult,
+        bindings::sockets::{
+            network::{ErrorCode as ErrorP2, IpAddressFamily as FamilyP2},
+            tcp::HostTcpSocket as _,
+            tcp_create_socket::Host as _,
+        },
+    },
+    p3::bindings::sockets::types::{
+        ErrorCode as ErrorP3, HostTcpSocket as _, IpAddressFamily as FamilyP3,
+    },
+    sockets,
+};
+
+use std::sync::Arc;
+
+use crate::capability::{
+    HasCapabilities,
+    limit::{Account, Place},
+};
+
+/// The sockets of one instance, by their place in its table of handles.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    p2: HashMap<u32, Place>,
+    p3: HashMap<u32, Place>,
+}
+
+impl Sockets {
+    /// Gives back the places of sockets that are gone.
+    fn sweep(&mut self, table: &ResourceTable) {
+        self.p2.retain(|rep, _| table.get(&Resource::<p2::TcpSocket>::new_borrow(*rep)).is_ok());
+        self.p3
+            .retain(|rep, _| table.get(&Resource::<sockets::TcpSocket>::new_borrow(*rep)).is_ok());
+    }
+}
+
+/// An output stream that pays for what it sends.
+struct Metered {
+    stream: DynOutputStream,
+    account: Arc<Account>,
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Metered {
+    async fn ready(&mut self) {
+        self.stream.ready().await;
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl OutputStream for Metered {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.account.send(bytes.len()).map_err(|limit| StreamError::Trap(limit.into()))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.stream.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.stream.check_write()
+    }
+
+    async fn cancel(&mut self) {
+        self.stream.cancel().await;
+    }
+}
+
+/// Puts sockets of both versions behind their limits. `linker` must allow shadowing.
+pub(crate) fn limit_sockets<T: HasCapabilities>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    linker
+        .instance("wasi:sockets/tcp-create-socket@0.2.12")?
+        .func_wrap("create-tcp-socket", create_p2)?;
+    linker
+        .instance("wasi:sockets/tcp@0.2.12")?
+        .func_wrap("[method]tcp-socket.finish-connect", finish_connect)?;
+    linker.instance("wasi:sockets/types@0.3.0")?.func_wrap("[static]tcp-socket.create", create_p3)
+}
+
+fn create_p2<T: HasCapabilities>(
+    mut store: StoreContextMut<'_, T>,
+    (family,): (FamilyP2,),
+) -> wasmtime::Result<(Result<Resource<p2::TcpSocket>, ErrorP2>,)> {
+    let guest = store.data_mut().capabilities();
+    guest.network.tcp.sweep(&guest.table);
+    let Some(place) = guest.network.admit() else {
+        return Ok((Err(ErrorP2::NewSocketLimit),));
+    };
+    match guest.sockets().create_tcp_socket(family) {
+        Ok(socket) => {
+            guest.network.tcp.p2.insert(socket.rep(), place);
+            Ok((Ok(socket),))
+        }
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+type Streams = (Resource<DynInputStream>, Resource<DynOutputStream>);
+
+fn finish_connect<T: HasCapabilities>(
+    mut store: StoreContextMut<'_, T>,
+    (socket,): (Resource<p2::TcpSocket>,),
+) -> wasmtime::Result<(Result<Streams, ErrorP2>,)> {
+    let guest = store.data_mut().capabilities();
+    match guest.sockets().finish_connect(socket) {
+        Ok((input, output)) => {
+            let account = Arc::clone(&guest.account);
+            let held = guest.table.get_mut(&output)?;
+            // Taken out for a moment, so that it can be wrapped.
+            let stream = std::mem::replace(held, Box::new(Nowhere));
+            *held = Box::new(Metered { stream, account });
+            Ok((Ok((input, output)),))
+        }
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+fn create_p3<T: HasCapabilities>(
+    mut store: StoreContextMut<'_, T>,
+    (family,): (FamilyP3,),
+) -> wasmtime::Result<(Result<Resource<sockets::TcpSocket>, ErrorP3>,)> {
+    let guest = store.data_mut().capabilities();
+    guest.network.tcp.sweep(&guest.table);
+    let Some(place) = guest.network.admit() else {
+        return Ok((Err(ErrorP3::Other(Some("new-socket-limit".to_owned()))),));
+    };
+    match guest.sockets().create(family) {
+        Ok(socket) => {
+            guest.network.tcp.p3.insert(socket.rep(), place);
+            Ok((Ok(socket),))
+        }
+        Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+/// A stream that leads nowhere.
+struct Nowhere;
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Nowhere {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Nowhere {
+    fn write(&mut self, _: Bytes) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Err(StreamError::Closed)
+    }
+}

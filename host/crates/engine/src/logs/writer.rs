@@ -1,0 +1,213 @@
+//! From what one instance writes to lines of its module's log.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use roadstead_domain::{ByteRate, CallId, Version};
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
+
+use super::{
+    ModuleLog,
+    line::{LONGEST, Source, readable},
+    rate::Bucket,
+};
+
+/// Where the instances of one module version write. Made once per version.
+#[derive(Debug, Clone)]
+pub(crate) struct VersionLog {
+    log: Arc<ModuleLog>,
+    version: Version,
+    bucket: Arc<Mutex<Bucket>>,
+}
+
+/// Where one instance writes.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    to: VersionLog,
+    call: AtomicU64,
+    stdout: Mutex<Vec<u8>>,
+    stderr: Mutex<Vec<u8>>,
+}
+
+/// The guest's stdout or stderr.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    log: GuestLog,
+    source: Source,
+}
+
+impl VersionLog {
+    pub(crate) fn new(log: Arc<ModuleLog>, version: Version, rate: ByteRate) -> Self {
+        let bucket = Arc::new(Mutex::new(Bucket::new(rate, Instant::now())));
+        Self { log, version, bucket }
+    }
+
+    pub(crate) fn guest(&self, call: CallId) -> GuestLog {
+        GuestLog(Arc::new(Inner {
+            to: self.clone(),
+            call: AtomicU64::new(call.0),
+            stdout: Mutex::default(),
+            stderr: Mutex::default(),
+        }))
+    }
+
+    fn line(&self, call: CallId, source: Source, bytes: &[u8]) {
+        let admitted = self.bucket.lock().admit(bytes.len(), Instant::now());
+        // The remark stands before the line that is the first to be kept again.
+        self.remark(call);
+        if admitted {
+            self.log.push(&self.version, call, source, readable(bytes));
+        }
+    }
+
+    fn remark(&self, call: CallId) {
+        let dropped = self.bucket.lock().remark(Instant::now());
+        if let Some(dropped) = dropped {
+            let text = format!(
+                "{} lines ({} bytes) were dropped here: more than limits.log_rate",
+                dropped.lines, dropped.bytes
+            );
+            self.log.push(&self.version, call, Source::Host, text);
+        }
+    }
+}
+
+impl GuestLog {
+    pub(crate) fn output(&self, source: Source) -> Output {
+        Output { log: self.clone(), source }
+    }
+
+    /// From now on lines belong to this call.
+    pub(crate) fn begin_call(&self, call: CallId) {
+        self.0.call.store(call.0, Ordering::Relaxed);
+    }
+
+    /// Writes out what has no line end yet, and what was dropped.
+    pub(crate) fn end_call(&self) {
+        for source in [Source::Stdout, Source::Stderr] {
+            let rest = std::mem::take(&mut *self.0.buffer(source).lock());
+            if !rest.is_empty() {
+                self.0.to.line(self.call(), source, &rest);
+            }
+        }
+        self.0.to.remark(self.call());
+    }
+
+    /// A message of `wasi:logging`; each of its lines is one line.
+    pub(crate) fn message(&self, source: Source, context: &str, message: &str) {
+        for line in message.lines() {
+            let line =
+                if context.is_empty() { line.to_owned() } else { format!("{context}: {line}") };
+            for piece in line.as_bytes().chunks(LONGEST) {
+                self.0.to.line(self.call(), source, piece);
+            }
+        }
+    }
+
+    fn call(&self) -> CallId {
+        CallId(self.0.call.load(Ordering::Relaxed))
+    }
+
+    /// Takes what the guest wrote, and logs every line that is complete or too long.
+    fn write(&self, source: Source, bytes: &[u8]) {
+        let mut held = self.0.buffer(source).lock();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ended) = match piece.split_last() {
+                Some((b'\n', text)) => (text, true),
+                _ => (piece, false),
+            };
+            let mut text = text;
+            while held.len().saturating_add(text.len()) > LONGEST {
+                let (fits, rest) =
+                    text.split_at(LONGEST.saturating_sub(held.len()).min(text.len()));
+                held.extend_from_slice(fits);
+                self.0.to.line(self.call(), source, &held);
+                held.clear();
+                text = rest;
+            }
+            held.extend_from_slice(text);
+            if ended {
+                let line = held.strip_suffix(b"\r").unwrap_or(&held);
+                self.0.to.line(self.call(), source, line);
+                held.clear();
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn buffer(&self, source: Source) -> &Mutex<Vec<u8>> {
+        if source == Source::Stderr { &self.stderr } else { &self.stdout }
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.log.write(self.source, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(64 << 10)
+    }
+}
+
+impl tokio::io::AsyncWrite for Output {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.log.write(self.source, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
