@@ -2,8 +2,10 @@
 //!
 //! Pure: no IO, no clock, nothing spawned. Of wasmtime it knows the value type alone.
 
+mod codec;
 mod plan;
 
+pub use codec::{CopyBudget, EncodeError, decode_request, encode_response};
 pub use plan::{
     Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, MessagePlan, MethodPlan,
     ResponsePlan, Scalar, Shape,
