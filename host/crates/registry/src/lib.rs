@@ -1,1 +1,25 @@
-//! TODO
+//! What ties the parts together: the way of an upload, and the table of what serves.
+//!
+//! A push goes uploaded → validated → derived → compiled → stored → published, one type per step,
+//! each consuming the one before. Nothing of it is visible until the catalog's one transaction
+//! names it, and then all of it is; a crash or a refusal anywhere leaves the old version serving.
+//!
+//! What serves is one immutable [`RouteTable`], swapped whole. Calls that hold a [`LiveVersion`]
+//! finish on it, whatever is published meanwhile.
+
+mod error;
+mod live;
+mod registry;
+mod request;
+mod routes;
+
+pub use error::{ChangeError, OpenError, PushError};
+pub use live::{LiveModule, LiveVersion, Schema};
+pub use registry::{Registry, RegistryConfig};
+pub use request::{Checked, Phase, Progress, Protos, PushRequest, Pushed};
+pub use roadstead_blobs::{Staged, Upload};
+pub use roadstead_catalog::{
+    BreakRecord, ImportRecord, MethodRecord, ServiceRecord, UnmappedRecord, VersionRecord,
+};
+pub use roadstead_engine::UnknownImport;
+pub use routes::RouteTable;

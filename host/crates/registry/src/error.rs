@@ -1,0 +1,119 @@
+//! Why a push or a change was refused or failed, by meaning.
+//!
+//! Texts are for the person who asked, except those of `Host`: its causes are for the log alone.
+
+use std::{error::Error, time::Duration};
+
+use roadstead_blobs::BlobError;
+use roadstead_catalog::{BreakRecord, CatalogError};
+use roadstead_domain::{ByteSize, ModuleName, Version};
+use roadstead_engine::UnknownImport;
+
+/// A push or a check that came to nothing. Nothing is published then, and nothing stays stored.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    #[error("the module has no name: give one with --name or in the spec")]
+    NoName,
+    /// The upload is neither a component nor a core module that can be made one, or its parts do
+    /// not fit together.
+    #[error("{0}")]
+    Invalid(String),
+    #[error("the lock does not read: {0}")]
+    Lock(String),
+    #[error("the component is larger than the host's limit of {} bytes", .0.0)]
+    TooLarge(ByteSize),
+    #[error("unknown imports: {}", imports(.0))]
+    UnknownImports(Vec<UnknownImport>),
+    #[error("this host can never run the module: {0}")]
+    NeverFits(String),
+    #[error("the push would break callers with old stubs: {}", breaks(.0))]
+    Breaks(Vec<BreakRecord>),
+    #[error("`{name}@{version}` exists with other content; versions are immutable")]
+    VersionExists { name: ModuleName, version: Version },
+    #[error("too many pushes wait: try again")]
+    Overloaded { retry_after: Duration },
+    #[error("the host's disk is full")]
+    Full(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the host failed")]
+    Host(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Another change of the catalog, or a look at it, that came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("no module `{0}` here")]
+    NoSuchModule(ModuleName),
+    #[error("module `{name}` has no version {version}")]
+    NoSuchVersion { name: ModuleName, version: Version },
+    #[error(
+        "`{name}@{version}` is pinned: unpin `{name}` or pin another version before deleting it"
+    )]
+    Pinned { name: ModuleName, version: Version },
+    #[error("the host's disk is full")]
+    Full(#[source] Box<dyn Error + Send + Sync>),
+    #[error("the host failed")]
+    Host(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// The registry could not start from what is stored.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("read the catalog")]
+    Catalog(#[from] CatalogError),
+    #[error("read the stored modules")]
+    Blobs(#[from] BlobError),
+}
+
+impl PushError {
+    pub(crate) fn host(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+impl From<BlobError> for PushError {
+    fn from(error: BlobError) -> Self {
+        match error {
+            BlobError::TooLarge(limit) => Self::TooLarge(limit),
+            BlobError::Full(_) => Self::Full(error.into()),
+            error => Self::host(error),
+        }
+    }
+}
+
+impl From<CatalogError> for PushError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::VersionExists { name, version } => Self::VersionExists { name, version },
+            CatalogError::Full(_) => Self::Full(error.into()),
+            error => Self::host(error),
+        }
+    }
+}
+
+impl From<CatalogError> for ChangeError {
+    fn from(error: CatalogError) -> Self {
+        match error {
+            CatalogError::NoSuchModule(name) => Self::NoSuchModule(name),
+            CatalogError::NoSuchVersion { name, version } => Self::NoSuchVersion { name, version },
+            CatalogError::Pinned { name, version } => Self::Pinned { name, version },
+            CatalogError::Full(_) => Self::Full(error.into()),
+            error => Self::Host(error.into()),
+        }
+    }
+}
+
+fn imports(unknown: &[UnknownImport]) -> String {
+    unknown
+        .iter()
+        .map(|import| format!("`{}` ({})", import.name, import.hint))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn breaks(breaks: &[BreakRecord]) -> String {
+    breaks
+        .iter()
+        .map(|found| format!("{}: {}", found.subject, found.description))
+        .collect::<Vec<_>>()
+        .join("; ")
+}

@@ -1,0 +1,151 @@
+//! Modules and versions as calls see them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, OnceLock},
+};
+
+use prost_reflect::DescriptorPool;
+use prost_types::FileDescriptorProto;
+use roadstead_catalog::VersionRecord;
+use roadstead_domain::{Fault, ModuleId, ModuleName, Version};
+use roadstead_engine::Module;
+use roadstead_transcode::MethodPlan;
+
+/// A published version, ready to be called. It lives as long as anyone calls it.
+pub struct LiveVersion {
+    id: ModuleId,
+    label: Arc<str>,
+    record: Arc<VersionRecord>,
+    /// A version that this host cannot run stays published: it says why when it is called.
+    parts: Result<Parts, Fault>,
+}
+
+struct Parts {
+    module: Arc<Module>,
+    schema: Arc<Schema>,
+}
+
+/// The gRPC side of a version.
+#[derive(Debug)]
+pub struct Schema {
+    files: Vec<FileDescriptorProto>,
+    /// By service, then by method.
+    methods: HashMap<String, HashMap<String, Arc<MethodPlan>>>,
+    pool: OnceLock<Option<DescriptorPool>>,
+}
+
+impl LiveVersion {
+    pub(crate) fn new(
+        id: ModuleId,
+        record: Arc<VersionRecord>,
+        parts: Result<(Arc<Module>, Arc<Schema>), Fault>,
+    ) -> Self {
+        let label = id.to_string().into();
+        Self { id, label, record, parts: parts.map(|(module, schema)| Parts { module, schema }) }
+    }
+
+    pub fn id(&self) -> &ModuleId {
+        &self.id
+    }
+
+    /// `name@version`, as the trailer `roadstead-module` says it.
+    pub fn label(&self) -> &Arc<str> {
+        &self.label
+    }
+
+    pub fn record(&self) -> &Arc<VersionRecord> {
+        &self.record
+    }
+
+    /// The module to call.
+    ///
+    /// # Errors
+    /// The fault that every call of this version ends in, on this host.
+    pub fn module(&self) -> Result<&Arc<Module>, Fault> {
+        self.parts.as_ref().map(|parts| &parts.module).map_err(Clone::clone)
+    }
+
+    /// # Errors
+    /// The fault that every call of this version ends in, on this host.
+    pub fn schema(&self) -> Result<&Arc<Schema>, Fault> {
+        self.parts.as_ref().map(|parts| &parts.schema).map_err(Clone::clone)
+    }
+
+    /// How one method is called.
+    ///
+    /// # Errors
+    /// [`Fault::NoSuchService`], [`Fault::NoSuchMethod`], or what is wrong with the version.
+    pub fn method(&self, service: &str, method: &str) -> Result<&Arc<MethodPlan>, Fault> {
+        let methods = self
+            .schema()?
+            .methods
+            .get(service)
+            .ok_or_else(|| Fault::NoSuchService(service.to_owned()))?;
+        methods.get(method).ok_or_else(|| Fault::NoSuchMethod {
+            service: service.to_owned(),
+            method: method.to_owned(),
+        })
+    }
+
+    pub fn exports(&self, service: &str) -> bool {
+        self.record.services.iter().any(|exported| exported.name == service)
+    }
+}
+
+impl Schema {
+    pub(crate) fn new(
+        files: Vec<FileDescriptorProto>,
+        methods: impl IntoIterator<Item = Arc<MethodPlan>>,
+    ) -> Self {
+        let mut by_service: HashMap<String, HashMap<String, Arc<MethodPlan>>> = HashMap::new();
+        for plan in methods {
+            let service = by_service.entry(plan.service.clone()).or_default();
+            service.insert(plan.method.clone(), plan);
+        }
+        Self { files, methods: by_service, pool: OnceLock::new() }
+    }
+
+    /// The version's files, imported ones before those that import them. `google/protobuf/*` is
+    /// not among them.
+    pub fn files(&self) -> &[FileDescriptorProto] {
+        &self.files
+    }
+
+    /// The version's messages, for JSON. None if they do not link, which is a fault of the host.
+    pub fn pool(&self) -> Option<&DescriptorPool> {
+        let build = || {
+            let mut pool = DescriptorPool::global();
+            match pool.add_file_descriptor_protos(self.files.iter().cloned()) {
+                Ok(()) => Some(pool),
+                Err(error) => {
+                    tracing::error!(%error, "link a version's descriptors");
+                    None
+                }
+            }
+        };
+        self.pool.get_or_init(build).as_ref()
+    }
+}
+
+/// A module with all its versions.
+#[derive(Clone)]
+pub struct LiveModule {
+    pub name: ModuleName,
+    pub pinned: Option<Version>,
+    /// The highest version that ever was.
+    pub highest: Version,
+    pub versions: BTreeMap<Version, Arc<LiveVersion>>,
+}
+
+impl LiveModule {
+    /// The version that answers for the module as a whole: the pinned one, or the newest release,
+    /// or the newest pre-release where there is no release.
+    pub fn current(&self) -> Option<&Arc<LiveVersion>> {
+        if let Some(pinned) = &self.pinned {
+            return self.versions.get(pinned);
+        }
+        let release = self.versions.iter().rev().find(|(version, _)| !version.is_prerelease());
+        release.or_else(|| self.versions.last_key_value()).map(|(_, live)| live)
+    }
+}

@@ -1,0 +1,198 @@
+//! Which version answers a call: an immutable table, computed when something is published.
+//!
+//! Resolving is one look-up of the namespace and one of the service; it allocates only to refuse.
+//! A namespace sees its own modules alone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, OnceLock},
+};
+
+use prost_types::FileDescriptorProto;
+use roadstead_domain::{Candidate, Fault, ModuleName, ModuleRef, Namespace, select_version};
+
+use crate::{LiveModule, LiveVersion};
+
+/// Everything that serves, as of one revision of the catalog.
+#[derive(Default)]
+pub struct RouteTable {
+    revision: u64,
+    namespaces: HashMap<Namespace, Arc<NamespaceRoutes>>,
+}
+
+#[derive(Default)]
+struct NamespaceRoutes {
+    /// When the namespace last changed.
+    revision: u64,
+    modules: BTreeMap<ModuleName, Arc<LiveModule>>,
+    /// By service, the version of every module that answers for it.
+    services: HashMap<String, BTreeMap<ModuleName, Arc<LiveVersion>>>,
+    files: OnceLock<Arc<Vec<FileDescriptorProto>>>,
+}
+
+impl RouteTable {
+    /// The catalog's revision that the table shows.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The revision at which the namespace last changed; 0 if it never did.
+    pub fn namespace_revision(&self, namespace: &Namespace) -> u64 {
+        self.namespaces.get(namespace).map_or(0, |routes| routes.revision)
+    }
+
+    /// The version that answers a call of `service`; `wanted` is what `roadstead-module` names.
+    ///
+    /// # Errors
+    /// [`Fault::NoSuchService`], [`Fault::NoSuchModule`], [`Fault::NoSuchVersion`] or
+    /// [`Fault::Ambiguous`].
+    pub fn resolve(
+        &self,
+        namespace: &Namespace,
+        service: &str,
+        wanted: Option<&ModuleRef>,
+    ) -> Result<&Arc<LiveVersion>, Fault> {
+        let no_service = || Fault::NoSuchService(service.to_owned());
+        let routes = self.namespaces.get(namespace);
+        let Some(wanted) = wanted else {
+            let serving = routes.and_then(|routes| routes.services.get(service));
+            let serving = serving.ok_or_else(no_service)?;
+            let mut modules = serving.iter();
+            return match (modules.next(), modules.next()) {
+                (Some((_, only)), None) => Ok(only),
+                _ => Err(Fault::Ambiguous {
+                    service: service.to_owned(),
+                    candidates: serving.keys().cloned().collect(),
+                }),
+            };
+        };
+        let module = routes.and_then(|routes| routes.modules.get(&wanted.name));
+        let (Some(routes), Some(module)) = (routes, module) else {
+            return Err(Fault::NoSuchModule(wanted.name.clone()));
+        };
+        let Some(version) = &wanted.version else {
+            let serving = routes.services.get(service);
+            return serving.and_then(|modules| modules.get(&wanted.name)).ok_or_else(no_service);
+        };
+        let live =
+            module.versions.get(version).ok_or_else(|| Fault::NoSuchVersion(wanted.clone()))?;
+        if live.exports(service) { Ok(live) } else { Err(no_service()) }
+    }
+
+    /// Whether any module of the namespace answers for the service.
+    pub fn serves(&self, namespace: &Namespace, service: &str) -> bool {
+        self.namespaces.get(namespace).is_some_and(|routes| routes.services.contains_key(service))
+    }
+
+    /// The full names of the namespace's services, sorted.
+    pub fn services(&self, namespace: &Namespace) -> Vec<&str> {
+        let routes = self.namespaces.get(namespace);
+        let mut names: Vec<&str> = routes
+            .into_iter()
+            .flat_map(|routes| routes.services.keys())
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The namespace's modules by name.
+    pub fn modules(&self, namespace: &Namespace) -> impl Iterator<Item = &Arc<LiveModule>> {
+        self.namespaces.get(namespace).into_iter().flat_map(|routes| routes.modules.values())
+    }
+
+    pub fn module(&self, namespace: &Namespace, name: &ModuleName) -> Option<&Arc<LiveModule>> {
+        self.namespaces.get(namespace)?.modules.get(name)
+    }
+
+    /// The files of everything that serves in the namespace, for reflection: where several modules
+    /// share a package, the union. `google/protobuf/*` is not among them.
+    pub fn files(&self, namespace: &Namespace) -> Arc<Vec<FileDescriptorProto>> {
+        let Some(routes) = self.namespaces.get(namespace) else {
+            return Arc::default();
+        };
+        Arc::clone(routes.files.get_or_init(|| Arc::new(routes.merged_files())))
+    }
+
+    /// The table after one module changed; none where it is gone.
+    pub(crate) fn with_module(
+        &self,
+        revision: u64,
+        namespace: &Namespace,
+        name: &ModuleName,
+        module: Option<LiveModule>,
+    ) -> Self {
+        let mut modules =
+            self.namespaces.get(namespace).map(|routes| routes.modules.clone()).unwrap_or_default();
+        match module {
+            Some(module) => modules.insert(name.clone(), Arc::new(module)),
+            None => modules.remove(name),
+        };
+        let mut namespaces = self.namespaces.clone();
+        namespaces.insert(namespace.clone(), Arc::new(NamespaceRoutes::new(revision, modules)));
+        Self { revision, namespaces }
+    }
+
+    /// A table of everything at once.
+    pub(crate) fn of(
+        revision: u64,
+        modules: impl IntoIterator<Item = (Namespace, LiveModule)>,
+    ) -> Self {
+        let mut namespaces: HashMap<Namespace, BTreeMap<ModuleName, Arc<LiveModule>>> =
+            HashMap::new();
+        for (namespace, module) in modules {
+            let name = module.name.clone();
+            namespaces.entry(namespace).or_default().insert(name, Arc::new(module));
+        }
+        let routes = |modules| Arc::new(NamespaceRoutes::new(revision, modules));
+        let namespaces =
+            namespaces.into_iter().map(|(name, modules)| (name, routes(modules))).collect();
+        Self { revision, namespaces }
+    }
+}
+
+impl NamespaceRoutes {
+    fn new(revision: u64, modules: BTreeMap<ModuleName, Arc<LiveModule>>) -> Self {
+        let mut services: HashMap<String, BTreeMap<ModuleName, Arc<LiveVersion>>> = HashMap::new();
+        for (name, module) in &modules {
+            for (service, live) in serving(module) {
+                services.entry(service.to_owned()).or_default().insert(name.clone(), live);
+            }
+        }
+        Self { revision, modules, services, files: OnceLock::new() }
+    }
+
+    fn merged_files(&self) -> Vec<FileDescriptorProto> {
+        let mut seen = BTreeSet::new();
+        let mut files = Vec::new();
+        for live in self.services.values().flat_map(BTreeMap::values) {
+            let Ok(schema) = live.schema() else { continue };
+            for file in schema.files() {
+                if seen.insert(file.name().to_owned()) {
+                    files.push(file.clone());
+                }
+            }
+        }
+        files
+    }
+}
+
+/// Every service that a module answers for, with the version that does.
+fn serving(module: &LiveModule) -> impl Iterator<Item = (&str, Arc<LiveVersion>)> {
+    let exported: BTreeSet<&str> = module
+        .versions
+        .values()
+        .flat_map(|live| live.record().services.iter().map(|service| service.name.as_str()))
+        .collect();
+    exported.into_iter().filter_map(|service| {
+        let mut versions =
+            module.versions.iter().map(|(version, live)| (version, live.exports(service)));
+        let candidate = Candidate {
+            module: &module.name,
+            pinned: module.pinned.as_ref(),
+            versions: &mut versions,
+        };
+        let version = select_version(candidate, None).ok()?;
+        Some((service, Arc::clone(module.versions.get(&version)?)))
+    })
+}
