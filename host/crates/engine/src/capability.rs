@@ -21,6 +21,8 @@ mod link;
 mod logging;
 mod network;
 mod random;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Instant};
 

@@ -193,12 +193,12 @@ impl<T: 'static> p3::monotonic_clock::HostWithStore<T> for HasClock {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_fixed_clock_moves_by_what_was_slept_and_nothing_else() {
         let clock = Clock::new(Clocks::Fixed);
         let mut table = ResourceTable::new();
         let before = (clock.monotonic(), clock.wall());
-        tokio::time::advance(Duration::from_secs(5)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(before, (clock.monotonic(), clock.wall()));
         clock.sleep(250, 250).ready().await;
         assert_eq!(clock.monotonic(), 250);

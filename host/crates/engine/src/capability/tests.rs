@@ -1,0 +1,7 @@
+//! Real components against the real linker: what is allowed works, what is not is refused.
+
+mod files;
+mod harness;
+mod interfaces;
+mod network;
+mod probe;

@@ -1,0 +1,212 @@
+//! Runs guests as the engine does, without its threads: one store with one guest's capabilities.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, LazyLock},
+};
+
+use parking_lot::Mutex;
+use roadstead_domain::{ByteSize, CallId, LimitReached, ModuleId, ModuleSpec, Namespace, Version};
+use wasmtime::{
+    Config, Engine, Store,
+    component::{Component, Linker},
+};
+use wasmtime_wasi::p2::bindings::Command as CommandWorld;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+
+use crate::{
+    LogStore, OfferedDirectory,
+    capability::{CallContext, Granted, GuestCapabilities, HasCapabilities, link},
+};
+
+pub(super) struct State(pub(super) GuestCapabilities);
+
+impl HasCapabilities for State {
+    fn capabilities(&mut self) -> &mut GuestCapabilities {
+        &mut self.0
+    }
+}
+
+struct Host {
+    engine: Engine,
+    linker: Linker<State>,
+    probe: Component,
+}
+
+static HOST: LazyLock<Host> = LazyLock::new(|| {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true);
+    let engine = Engine::new(&config).unwrap();
+    let mut linker = Linker::new(&engine);
+    link(&mut linker).unwrap();
+    let probe = Component::new(&engine, std::fs::read(build_probe()).unwrap()).unwrap();
+    Host { engine, linker, probe }
+});
+
+/// Compiles the Rust guest, once per change of it.
+fn build_probe() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guests/probe.rs");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../target/guests");
+    std::fs::create_dir_all(&folder).unwrap();
+    let (built, fresh) = (
+        folder.join("engine-probe.wasm"),
+        folder.join(format!("engine-probe-{}.wasm", std::process::id())),
+    );
+    let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+    if changed(&built).is_none_or(|built| Some(built) < changed(&source)) {
+        let status = Command::new("rustc")
+            .args(["--edition=2024", "--target=wasm32-wasip2", "-Copt-level=1", "-o"])
+            .args([&fresh, &source])
+            .status()
+            .expect("rustc with the target wasm32-wasip2");
+        assert!(status.success(), "the probe does not compile");
+        std::fs::rename(fresh, &built).unwrap();
+    }
+    built
+}
+
+/// How a guest's run ended.
+pub(super) struct Ran {
+    /// What it wrote, line by line.
+    pub(super) lines: Vec<String>,
+    pub(super) trap: Option<String>,
+    pub(super) limit: Option<LimitReached>,
+    /// The limit that ends the call whatever the guest says.
+    pub(super) exceeded: Option<LimitReached>,
+    /// What `run` answered, where it answers something.
+    pub(super) answer: u32,
+}
+
+/// One module version on a host of its own.
+pub(super) struct Guest {
+    granted: Granted,
+    logs: Arc<LogStore>,
+    id: ModuleId,
+}
+
+impl Guest {
+    pub(super) fn new(spec: &ModuleSpec) -> Self {
+        Self::with_directories(spec, &BTreeMap::new()).unwrap()
+    }
+
+    pub(super) fn with_directories(
+        spec: &ModuleSpec,
+        offered: &BTreeMap<String, OfferedDirectory>,
+    ) -> Result<Self, String> {
+        let logs = Arc::new(LogStore::new(ByteSize::mib(8)));
+        let id = ModuleId {
+            namespace: Namespace::default(),
+            name: "guest".parse().unwrap(),
+            version: Version::first(),
+        };
+        let granted =
+            Granted::new(&id, spec, offered, &logs).map_err(|error| error.to_string())?;
+        Ok(Self { granted, logs, id })
+    }
+
+    pub(super) fn store(&self) -> Store<State> {
+        let guest = self.granted.guest(&CallContext { id: CallId(1), deadline: None }).unwrap();
+        Store::new(&HOST.engine, State(guest))
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        let lines = self.logs.tail(&self.id.namespace, &self.id.name, usize::MAX);
+        lines.iter().map(|line| line.text.clone()).collect()
+    }
+
+    fn ran(&self, mut store: Store<State>, result: wasmtime::Result<u32>) -> Ran {
+        let guest = store.data_mut().capabilities();
+        guest.end_call();
+        let limit = result.as_ref().err().and_then(|error| guest.limit_of(error));
+        let exceeded = guest.limit_exceeded();
+        drop(store);
+        Ran {
+            lines: self.lines(),
+            trap: result.as_ref().err().map(|error| format!("{error:?}")),
+            limit,
+            exceeded,
+            answer: result.unwrap_or_default(),
+        }
+    }
+
+    /// Runs a component that exports `run: func() -> u32` (or one that is `async`).
+    pub(super) async fn run(&self, component: &Component) -> Ran {
+        let mut store = self.store();
+        let result = run(&mut store, component).await;
+        self.ran(store, result)
+    }
+
+    /// Runs the probe.
+    async fn probe(&self) -> Ran {
+        let mut store = self.store();
+        let result = async {
+            let command =
+                CommandWorld::instantiate_async(&mut store, &HOST.probe, &HOST.linker).await?;
+            command.wasi_cli_run().call_run(&mut store).await
+        }
+        .await;
+        self.ran(store, result.map(|done| u32::from(done.is_err())))
+    }
+}
+
+pub(super) async fn run(
+    store: &mut Store<State>,
+    component: &Component,
+) -> wasmtime::Result<u32> {
+    let instance = HOST.linker.instantiate_async(&mut *store, component).await?;
+    let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
+    let (answer,) = run.call_async(&mut *store, ()).await?;
+    Ok(answer)
+}
+
+/// Has the probe follow a script under a spec; gives what each command printed.
+pub(super) async fn probe(spec: ModuleSpec, script: &[&str]) -> Ran {
+    probe_with(spec, &BTreeMap::new(), script).await
+}
+
+pub(super) async fn probe_with(
+    mut spec: ModuleSpec,
+    offered: &BTreeMap<String, OfferedDirectory>,
+    script: &[&str],
+) -> Ran {
+    spec.capabilities.env.insert("SCRIPT".to_owned(), script.join("\n"));
+    Guest::with_directories(&spec, offered).unwrap().probe().await
+}
+
+/// A spec from its YAML.
+pub(super) fn spec(yaml: &str) -> ModuleSpec {
+    ModuleSpec::parse(yaml, roadstead_domain::SpecFormat::Yaml).unwrap()
+}
+
+/// A component from a core module in WAT and the WIT of its world `guest`; preview1 imports are
+/// adapted.
+pub(super) fn component(wit: &str, wat: &str) -> Component {
+    Component::new(&HOST.engine, encode(wit, wat)).unwrap()
+}
+
+pub(super) fn encode(wit: &str, wat: &str) -> Vec<u8> {
+    let mut resolve = wit_parser::Resolve { all_features: true, ..Default::default() };
+    let package = resolve.push_str("guest.wit", wit).unwrap();
+    let world = resolve.select_world(&[package], Some("guest")).unwrap();
+    let mut module = wat::parse_str(wat).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default()
+        .module(&module)
+        .unwrap()
+        .adapter(
+            "wasi_snapshot_preview1",
+            wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+        )
+        .unwrap()
+        .encode()
+        .unwrap()
+}
+
+/// Compiled components by name, so that tests share them.
+pub(super) fn cached(name: &'static str, wit: &str, wat: &str) -> Component {
+    static CACHE: LazyLock<Mutex<BTreeMap<&'static str, Component>>> =
+        LazyLock::new(Mutex::default);
+    CACHE.lock().entry(name).or_insert_with(|| component(wit, wat)).clone()
+}
