@@ -9,7 +9,8 @@ out=$root/.build/modules
 mkdir -p "$out"
 
 RUST_MODULES=(echo text-stats)
-PYTHON_MODULES=()
+# Each is modules/NAME/NAME.py with its WIT in modules/NAME/wit.
+PYTHON_MODULES=(reward)
 
 # Copies only what differs, so that the time of an unchanged file stays.
 place() { cmp -s "$1" "$2" || cp "$1" "$2"; }
@@ -30,7 +31,26 @@ build_rust() {
   done
 }
 
+# componentize-py takes a while, so a module is built only when what it is made from has changed.
+build_python() {
+  local name=$1 directory=$root/modules/$1 inputs
+  local built=$root/.build/python/$name.wasm stamp=$root/.build/python/$name.inputs
+  mkdir -p "$root/.build/python"
+  inputs=$(
+    cd "$root"
+    find "modules/$name" guest-sdk/python/src \( -name '*.py' -o -name '*.wit' \) \
+      -not -path '*/tests/*' -print0 | LC_ALL=C sort -z | xargs -0 cksum
+    grep componentize-py guest-sdk/python/pyproject.toml
+  )
+  if [ "$(cat "$stamp" 2>/dev/null)" != "$inputs" ] || ! [ -f "$built" ]; then
+    "$root/.venv/bin/roadstead-componentize" "$directory/wit" "$directory/${name//-/_}.py" -o "$built"
+    echo "$inputs" >"$stamp"
+  fi
+  place_module "$name" "$built" "$directory"
+}
+
 build_rust
+for name in "${PYTHON_MODULES[@]}"; do build_python "$name"; done
 
 echo "modules in ${out#"$root"/}:"
 (cd "$out" && for file in *.wasm; do printf '  %-28s %10d bytes\n' "$file" "$(wc -c <"$file")"; done)

@@ -1,0 +1,117 @@
+"""Finds the final answer in what a model said."""
+
+from __future__ import annotations
+
+import re
+
+# Only this much of the end of a completion is searched: an answer stands there.
+MAX_SEARCHED = 200_000
+MAX_ANSWER = 2000
+
+_THOUGHT_END = "</think>"
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
+_MARKER = re.compile(r"####[ \t]*([^\n]*)")
+_PHRASE = re.compile(
+    r"(?:answer|result)\s*(?:is|=|:)\s*(?:therefore|thus|simply|equal to)?\s*:?\s*([^\n]+)",
+    re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"""
+    (?<![\w.\\])
+    (?:-\s?)?\\?\$?
+    (?:
+        \\[dt]?frac\s*\{[^{}]+\}\s*\{[^{}]+\}
+      | \d+\s+\d+\s*/\s*\d+
+      | (?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?(?:\s*/\s*\d+(?:\.\d+)?)?
+      | \.\d+
+    )
+    (?:\s?\\?%)?
+    """,
+    re.VERBOSE,
+)
+# Where the answer of a phrase ends and the sentence goes on.
+_SENTENCE_END = re.compile(r"(?<=[\w)}\]%$])[.;!](?=\s|$)|\.$|,?\s+(?:because|since|so|which|as)\s")
+
+
+def spoken(completion: str, prompt: str = "") -> str:
+    """What a completion says to its reader: not the prompt again, and not the thinking.
+
+    A chain of thought that never ends leaves nothing.
+    """
+    if prompt and completion.startswith(prompt):
+        completion = completion[len(prompt) :]
+    _, end, after = completion.rpartition(_THOUGHT_END)
+    if end:
+        return after
+    return completion.partition("<think>")[0]
+
+
+def extract(text: str, *, boxed_only: bool = False) -> str | None:
+    """The final answer in a text, as it is written there."""
+    text = text[-MAX_SEARCHED:]
+    answer = _boxed(text)
+    if answer is None and not boxed_only:
+        answer = _marked(text) or _phrased(text) or _last_number(text)
+    if answer is None:
+        return None
+    answer = answer.strip()
+    return answer if answer and len(answer) <= MAX_ANSWER else None
+
+
+def reference_answer(reference: str) -> str | None:
+    """The answer in a reference: marked as in a completion, else the whole text."""
+    return extract(reference, boxed_only=True) or _marked(reference) or reference.strip() or None
+
+
+def _boxed(text: str) -> str | None:
+    """The content of the last box that is closed."""
+    for match in reversed(list(_BOX.finditer(text))):
+        rest = text[match.end() : match.end() + MAX_ANSWER + 2]
+        if rest.startswith("{"):
+            end = _closing(rest)
+            if end is not None:
+                return rest[1:end]
+        elif (bare := re.match(r"[-\w.]+", rest)) is not None:
+            return bare[0].rstrip(".")
+    return None
+
+
+def _closing(text: str) -> int | None:
+    """Where the brace that opens a text is closed."""
+    depth = 0
+    escaped = False
+    for index, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == "{":
+            depth += 1
+        elif character == "}":
+            depth -= 1
+            if depth == 0:
+                return index
+    return None
+
+
+def _marked(text: str) -> str | None:
+    found = [match[1].strip() for match in _MARKER.finditer(text)]
+    return found[-1] or None if found else None
+
+
+def _phrased(text: str) -> str | None:
+    """What follows the last "answer is" or "answer:", to the end of the sentence."""
+    matches = list(_PHRASE.finditer(text))
+    if not matches:
+        return None
+    answer = matches[-1][1].strip().strip("*").strip()
+    answer = answer.rstrip("*").strip()
+    if (formula := re.match(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)) is not None:
+        return next(filter(None, formula.groups()))
+    answer = _SENTENCE_END.split(answer, maxsplit=1)[0].strip().strip("*").strip()
+    return answer or None
+
+
+def _last_number(text: str) -> str | None:
+    matches = _NUMBER.findall(text)
+    return matches[-1].strip() if matches else None
