@@ -3,7 +3,8 @@
 //! A function whose arguments and result cross the canonical ABI in the same core types gives its
 //! argument back: that holds for one scalar, and for anything wide enough to travel through memory
 //! (more than 16 core values), where argument and result are both one pointer. All other functions
-//! trap. Imports are declared and never called.
+//! trap, except that one named `busy` first counts its argument down to zero. Imports are declared
+//! and never called.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -19,6 +20,15 @@ const MANGLING: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
 
 /// Where the bump allocator begins; 0 must stay free, for it is the null pointer.
 const HEAP_BASE: u32 = 1024;
+
+/// Spends processor time in proportion to the argument, then gives it back.
+const COUNT_DOWN: &str = "(local $left i64)
+  (local.set $left (local.get 0))
+  (block $done (loop $again
+    (br_if $done (i64.eqz (local.get $left)))
+    (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+    (br $again)))
+  (local.get 0)";
 
 /// The component of the only world in `wit`, with `padding` zero bytes in a custom section.
 ///
@@ -118,7 +128,9 @@ fn export(
         resolve.wasm_export_name(MANGLING, WasmExport::Func { interface, func: function, kind })
     };
     let (params, results) = (types(&signature.params), types(&signature.results));
-    let body = if params == results && signature.params.len() == 1 {
+    let body = if function.name == "busy" && params == "i64" && results == "i64" {
+        COUNT_DOWN
+    } else if params == results && signature.params.len() == 1 {
         "local.get 0"
     } else if signature.results.is_empty() {
         ""

@@ -1,7 +1,7 @@
 //! `roadstead-fixture`: what the end-to-end tests need beside the host.
 //!
 //! `component` makes a component from WIT text alone, so that a test can say in WIT which shape it
-//! publishes without a guest toolchain. `protox` compiles `.proto` files with the pure Rust
+//! publishes without a guest toolchain. `certificate` makes one for TLS. `protox` compiles `.proto` files with the pure Rust
 //! compiler, as the counterpart of Google's.
 
 mod component;
@@ -23,6 +23,11 @@ enum Verb {
         #[arg(long, default_value_t = 0)]
         padding: usize,
     },
+    /// Makes a self-signed certificate for `localhost` and 127.0.0.1: cert.pem and key.pem
+    Certificate {
+        #[arg(short, long)]
+        out: PathBuf,
+    },
     /// Compiles every given file with protox
     Protox {
         #[arg(short = 'I', long)]
@@ -37,6 +42,13 @@ fn main() -> anyhow::Result<()> {
         Verb::Component { wit, out, padding } => {
             let bytes = component::echo(&wit, padding)?;
             fs::write(&out, bytes).with_context(|| format!("write {}", out.display()))
+        }
+        Verb::Certificate { out } => {
+            let names = ["localhost", "127.0.0.1"].map(str::to_owned);
+            let made = rcgen::generate_simple_self_signed(names)?;
+            fs::write(out.join("cert.pem"), made.cert.pem())?;
+            fs::write(out.join("key.pem"), made.signing_key.serialize_pem())?;
+            Ok(())
         }
         Verb::Protox { include, files } => {
             protox::compile(files, [include]).context("compile with protox")?;
