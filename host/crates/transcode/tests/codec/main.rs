@@ -1,0 +1,12 @@
+//! The codec against the reference, through real components, and under attack.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test reports")]
+
+mod differential;
+mod echo;
+mod hostile;
+mod reference;
+mod shapes;
+mod soup;
+mod types;
+mod values;
