@@ -8,7 +8,7 @@ from fractions import Fraction
 from . import algebra
 from .algebra import TooComplex
 from .parse import parse
-from .tokens import Unreadable
+from .tokens import MAX_LENGTH, Unreadable
 from .values import Collection, Matrix, Number, Relation, Sequence, Text, Value
 
 MAX_ITEMS = 64
@@ -23,23 +23,26 @@ _UNIT_COMMAND = re.compile(
 )
 _UNIT_WORD = re.compile(
     r"^(?P<value>[-+]?[\d.,/\s]*\d(?:\s*[*x]\s*10\^\{?-?\d+\}?)?|[-+]?\\frac\{\d+\}\{\d+\})"
-    r"(?P<unit>\s*[A-Za-zµμ]{2}[A-Za-z\s./^²³\d]*|\s+[A-Za-z])$"
+    r"(?P<unit>\s*(?!or\b|and\b)[A-Za-zµμ]{2}(?:[A-Za-zµμ\s./²³]|\^\{?[23]\}?)*|\s+[A-Za-z])$"
 )
+# Words that would else be products of two variables.
+_SHORT_WORDS = frozenset(("no", "on", "is", "it", "so", "to", "up", "we", "us", "at", "in", "if"))
 _CURRENCY = re.compile(r"^(?P<sign>-?)\s*(?:\\?\$|€|£|¥)\s*(?=[\d.(\\-])")
 
 
 def equivalent(answer: str, reference: str, tolerance: float | None = None) -> bool:
     """Whether an answer has the value of the reference."""
+    if MAX_LENGTH < max(len(answer), len(reference)):
+        return bool(answer.strip()) and answer.strip() == reference.strip()
     mine, theirs = _clean(answer), _clean(reference)
     if not mine or not theirs:
         return False
     if mine == theirs:
         return True
-    choice = _CHOICE.match(theirs)
-    if choice is not None:
-        letter = _CHOICE.match(mine) or _LABELLED_CHOICE.match(mine)
-        if letter is not None:
-            return letter[1].lower() == choice[1].lower()
+    if _CHOICE.match(mine) or _CHOICE.match(theirs):
+        letters = [_CHOICE.match(text) or _LABELLED_CHOICE.match(text) for text in (mine, theirs)]
+        if letters[0] is not None and letters[1] is not None:
+            return letters[0][1].lower() == letters[1][1].lower()
     left, right = _read(mine), _read(theirs)
     if not isinstance(left, Text) and not isinstance(right, Text):
         if _same(left, right, tolerance):
@@ -67,7 +70,8 @@ def _clean(text: str) -> str:
 
 
 def _read(text: str) -> Value:
-    if re.fullmatch(r"[A-Za-z]{3,}", text) and text not in ("inf", "infinity"):
+    letters = text.isalpha() and text.isascii() and text not in ("inf", "infinity")
+    if letters and (len(text) > 2 or text.lower() in _SHORT_WORDS):
         return _text(text)
     try:
         return parse(text)
@@ -84,7 +88,7 @@ def _text(text: str) -> Text:
 def _same_with_units(answer: str, reference: str, tolerance: float | None) -> bool:
     """Equal without units, where one side has none or both have the same."""
     (mine, unit), (theirs, other) = _split_unit(answer), _split_unit(reference)
-    if (not unit and not other) or (unit and other and unit != other):
+    if (mine, theirs) == (answer, reference) or (unit and other and unit != other):
         return False
     left, right = _read(mine), _read(theirs)
     if isinstance(left, Text) or isinstance(right, Text):

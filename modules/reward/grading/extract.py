@@ -12,8 +12,7 @@ _THOUGHT_END = "</think>"
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
 _MARKER = re.compile(r"####[ \t]*([^\n]*)")
 _PHRASE = re.compile(
-    r"(?:answer|result)\s*(?:is|=|:)\s*(?:therefore|thus|simply|equal to)?\s*:?\s*([^\n]+)",
-    re.IGNORECASE,
+    r"\banswer\b\s*(?:is\b|=|:)\s*(?:(?:therefore|thus|simply|equal\s+to)\b)?\s*:?\s*", re.IGNORECASE
 )
 _NUMBER = re.compile(
     r"""
@@ -29,8 +28,10 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE,
 )
+_FORMULA = re.compile(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]")
+_MATHEMATICAL = re.compile(r"\d|\\|^\(?[A-J]\)?$")
 # Where the answer of a phrase ends and the sentence goes on.
-_SENTENCE_END = re.compile(r"(?<=[\w)}\]%$])[.;!](?=\s|$)|\.$|,?\s+(?:because|since|so|which|as)\s")
+_SENTENCE_END = re.compile(r"(?<=[\w)}\]%$])[.;!](?=\s|$)|\.$|,?\s+(?:because|since|so|which|as)\b")
 
 
 def spoken(completion: str, prompt: str = "") -> str:
@@ -100,16 +101,23 @@ def _marked(text: str) -> str | None:
 
 
 def _phrased(text: str) -> str | None:
-    """What follows the last "answer is" or "answer:", to the end of the sentence."""
-    matches = list(_PHRASE.finditer(text))
-    if not matches:
-        return None
-    answer = matches[-1][1].strip().strip("*").strip()
-    answer = answer.rstrip("*").strip()
-    if (formula := re.match(r"\$\$?([^$]+)\$\$?|\\\((.+?)\\\)|\\\[(.+?)\\\]", answer)) is not None:
+    """What follows "answer is" or "answer:": the last that looks like mathematics, else the last."""
+    answers = []
+    for match in _PHRASE.finditer(text):
+        line = text[match.end() : match.end() + MAX_ANSWER].partition("\n")[0]
+        if (answer := _first_phrase(line)) is not None:
+            answers.append(answer)
+    # "The answer is 12. I am sure that this answer is correct."
+    mathematical = [answer for answer in answers if _MATHEMATICAL.search(answer)]
+    return next(reversed(mathematical or answers), None)
+
+
+def _first_phrase(line: str) -> str | None:
+    """The formula that a line begins with, else its words to the end of the sentence."""
+    line = line.strip().strip("*").strip()
+    if (formula := _FORMULA.match(line)) is not None:
         return next(filter(None, formula.groups()))
-    answer = _SENTENCE_END.split(answer, maxsplit=1)[0].strip().strip("*").strip()
-    return answer or None
+    return _SENTENCE_END.split(line, maxsplit=1)[0].strip().strip("*").strip() or None
 
 
 def _last_number(text: str) -> str | None:

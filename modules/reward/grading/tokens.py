@@ -36,7 +36,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 
 # Spacing, sizes and fonts, which change how an answer looks and not what it says.
 _INVISIBLE = re.compile(
-    r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|quad|qquad|,|;|:|!|>| )"
+    r"(?<!\\)\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|quad|qquad|,|;|:|!|>| )"
     r"(?![a-zA-Z])|~|\$"
 )
 _MATRIX = re.compile(r"\\(begin|end)\s*\{[pbvBV]?matrix\}")
