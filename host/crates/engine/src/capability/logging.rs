@@ -6,7 +6,6 @@ use super::GuestCapabilities;
 use crate::logs::Source;
 
 mod generated {
-    #![expect(unreachable_pub, reason = "generated")]
     wasmtime::component::bindgen!({ path: "wit/logging", world: "imports" });
 }
 

@@ -10,6 +10,7 @@ mod http;
 mod lookup;
 mod policy;
 mod resolve;
+mod streams;
 mod tcp;
 
 use std::{

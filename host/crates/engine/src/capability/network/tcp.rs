@@ -3,12 +3,12 @@
 //! wasmtime's sockets do the work; the functions that make sockets and hand out their streams are
 //! replaced by ones that count first.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use wasmtime::{
-    StoreContextMut,
-    component::{Linker, Resource, ResourceTable},
+    AsContextMut as _, StoreContextMut,
+    component::{Access, FutureReader, Linker, Resource, ResourceTable, StreamReader},
 };
 use wasmtime_wasi::{
     p2::{
@@ -20,15 +20,16 @@ use wasmtime_wasi::{
         },
     },
     p3::bindings::sockets::types::{
-        ErrorCode as ErrorP3, HostTcpSocket as _, IpAddressFamily as FamilyP3,
+        ErrorCode as ErrorP3, HostTcpSocket as _, HostTcpSocketWithStore as _,
+        IpAddressFamily as FamilyP3,
     },
-    sockets,
+    sockets::{self, WasiSockets},
 };
 
-use std::sync::Arc;
+use super::streams::{held, metered};
 
 use crate::capability::{
-    HasCapabilities,
+    GuestCapabilities, HasCapabilities,
     limit::{Account, Place},
 };
 
@@ -36,7 +37,8 @@ use crate::capability::{
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     p2: HashMap<u32, Place>,
-    p3: HashMap<u32, Place>,
+    /// Streams hold the place too.
+    p3: HashMap<u32, Arc<Place>>,
 }
 
 impl Sockets {
@@ -141,10 +143,40 @@ fn create_p3<T: HasCapabilities>(
     };
     match guest.sockets().create(family) {
         Ok(socket) => {
-            guest.network.tcp.p3.insert(socket.rep(), place);
+            guest.network.tcp.p3.insert(socket.rep(), Arc::new(place));
             Ok((Ok(socket),))
         }
         Err(error) => Ok((Err(error.downcast()?),)),
+    }
+}
+
+type Outcome = Result<(), ErrorP3>;
+type Socket = Resource<sockets::TcpSocket>;
+
+fn send<T: HasCapabilities>(
+    mut store: StoreContextMut<'_, T>,
+    (socket, data): (Socket, StreamReader<u8>),
+) -> wasmtime::Result<(FutureReader<Outcome>,)> {
+    let (account, place) = store.data_mut().capabilities().streaming(&socket);
+    let data = metered(store.as_context_mut(), data, account)?;
+    let access = Access::new(store.as_context_mut(), |t: &mut T| t.capabilities().sockets());
+    let outcome = WasiSockets::send(access, socket, data)?;
+    Ok((held(store, outcome, place)?,))
+}
+
+fn receive<T: HasCapabilities>(
+    mut store: StoreContextMut<'_, T>,
+    (socket,): (Socket,),
+) -> wasmtime::Result<((StreamReader<u8>, FutureReader<Outcome>),)> {
+    let (_, place) = store.data_mut().capabilities().streaming(&socket);
+    let access = Access::new(store.as_context_mut(), |t: &mut T| t.capabilities().sockets());
+    let (data, outcome) = WasiSockets::receive(access, socket)?;
+    Ok(((data, held(store, outcome, place)?),))
+}
+
+impl GuestCapabilities {
+    fn streaming(&self, socket: &Socket) -> (Arc<Account>, Option<Arc<Place>>) {
+        (Arc::clone(&self.account), self.network.tcp.p3.get(&socket.rep()).cloned())
     }
 }
 

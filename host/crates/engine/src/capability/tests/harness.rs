@@ -101,8 +101,7 @@ impl Guest {
             name: "guest".parse().unwrap(),
             version: Version::first(),
         };
-        let granted =
-            Granted::new(&id, spec, offered, &logs).map_err(|error| error.to_string())?;
+        let granted = Granted::new(&id, spec, offered, &logs).map_err(|error| error.to_string())?;
         Ok(Self { granted, logs, id })
     }
 
@@ -151,10 +150,7 @@ impl Guest {
     }
 }
 
-pub(super) async fn run(
-    store: &mut Store<State>,
-    component: &Component,
-) -> wasmtime::Result<u32> {
+pub(super) async fn run(store: &mut Store<State>, component: &Component) -> wasmtime::Result<u32> {
     let instance = HOST.linker.instantiate_async(&mut *store, component).await?;
     let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
     let (answer,) = run.call_async(&mut *store, ()).await?;

@@ -1,1 +1,286 @@
+//! TCP and HTTP against real servers on loopback.
 
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use roadstead_domain::{CallId, LimitKind, ModuleSpec};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
+
+use super::harness::{Guest, probe, spec};
+use crate::capability::{CallContext, HasCapabilities as _};
+
+/// Sends back what comes in; counts what came.
+struct Echo {
+    address: SocketAddr,
+    connections: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
+}
+
+impl Echo {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (connections, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (opened, came) = (Arc::clone(&connections), Arc::clone(&bytes));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                opened.fetch_add(1, Ordering::SeqCst);
+                let came = Arc::clone(&came);
+                tokio::spawn(async move {
+                    let mut buffer = [0; 4096];
+                    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                        came.fetch_add(count as u64, Ordering::SeqCst);
+                        if stream.write_all(&buffer[..count]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        });
+        Self { address, connections, bytes }
+    }
+
+    fn connections(&self) -> u64 {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+/// An HTTP/1.1 server that answers every request with one text, `pause` late.
+async fn web(pause: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                let mut byte = [0];
+                while !head.ends_with(b"\r\n\r\n") {
+                    if stream.read_exact(&mut byte).await.is_err() {
+                        return;
+                    }
+                    head.extend(byte);
+                }
+                tokio::time::sleep(pause).await;
+                let text = String::from_utf8_lossy(&head).lines().next().unwrap().to_owned();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
+                    text.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    address
+}
+
+fn tcp_spec(target: &str, limits: &str) -> ModuleSpec {
+    spec(&format!("limits: {{{limits}}}\ncapabilities: {{network: {{tcp: ['{target}']}}}}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_address_is_connected_to_and_no_other() {
+    let (listed, other) = (Echo::start().await, Echo::start().await);
+    let ran = probe(
+        tcp_spec(&listed.address.to_string(), ""),
+        &[
+            &format!("tcp {} hello", listed.address),
+            &format!("tcp {} hello", other.address),
+            &format!("tcp [::ffff:127.0.0.1]:{} hello", listed.address.port()),
+            &format!("tcp localhost:{} hello", listed.address.port()),
+            "listen 127.0.0.1:0",
+            "listen 0.0.0.0:0",
+            "udp 127.0.0.1:0",
+            "udp 0.0.0.0:0",
+        ],
+    )
+    .await;
+    assert_eq!(ran.lines[0], "tcp hello");
+    assert!(ran.lines[1..].iter().all(|line| line.contains("failed")), "{:?}", ran.lines);
+    assert_eq!((ran.lines.len(), listed.connections(), other.connections()), (8, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_name_is_looked_up_and_then_connected_to() {
+    let echo = Echo::start().await;
+    let port = echo.address.port();
+    let ran = probe(
+        tcp_spec(&format!("localhost:{port}"), ""),
+        &[
+            &format!("tcp 127.0.0.1:{port} early"),
+            &format!("tcp localhost:{port} hello"),
+            &format!("tcp 127.0.0.1:{port} late"),
+            &format!("lookup example.com:{port}"),
+            &format!("tcp localhost:{} hello", if port == 1 { 2 } else { 1 }),
+        ],
+    )
+    .await;
+    assert!(
+        ran.lines[0].contains("failed"),
+        "only an own lookup yields addresses: {:?}",
+        ran.lines
+    );
+    assert_eq!(ran.lines[1..3], ["tcp hello", "tcp late"]);
+    assert!(ran.lines[3].contains("failed") && ran.lines[4].contains("failed"), "{:?}", ran.lines);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listed_name_that_leads_inside_is_refused() {
+    let echo = Echo::start().await;
+    let port = echo.address.port();
+    // To the resolver this is 127.0.0.1; the list has a name, not an address.
+    let ran =
+        probe(tcp_spec(&format!("127.1:{port}"), ""), &[&format!("tcp 127.1:{port} x")]).await;
+    assert!(ran.lines[0].contains("failed"), "{:?}", ran.lines);
+    assert_eq!(echo.connections(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_are_limited_and_closed_ones_do_not_count() {
+    let echo = Echo::start().await;
+    let address = echo.address;
+    let ran = probe(
+        tcp_spec(&address.to_string(), "sockets: 3"),
+        &[
+            &format!("reconnect 20 {address}"),
+            &format!("connect 3 {address}"),
+            &format!("connect 4 {address}"),
+            "panic",
+        ],
+    )
+    .await;
+    assert_eq!(ran.lines[..3], ["reconnect 20", "connect 3", "connect 3"]);
+    let limit = ran.limit.unwrap();
+    assert_eq!((limit.limit, limit.allowed), (LimitKind::Sockets, 3));
+    assert_eq!(ran.exceeded, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_sent_are_limited() {
+    let echo = Echo::start().await;
+    let send = |count: u64| format!("send {} {count}", echo.address);
+    let allowed = tcp_spec(&echo.address.to_string(), "egress: 10000");
+    let ran = probe(allowed.clone(), &[&send(6000), &send(4000)]).await;
+    assert_eq!((ran.lines.len(), ran.trap), (2, None));
+    let ran = probe(allowed, &[&send(6000), &send(4001)]).await;
+    assert_eq!(ran.limit.unwrap().limit, LimitKind::Egress);
+    assert_eq!(ran.lines, ["send done"]);
+    assert!(echo.bytes.load(Ordering::SeqCst) <= 20_000);
+}
+
+/// Sends a request as a guest of this spec would.
+async fn request(
+    guest: &Guest,
+    deadline: Option<Duration>,
+    uri: &str,
+    body: &'static [u8],
+    options: RequestOptions,
+) -> Result<String, Error> {
+    let mut store = guest.store();
+    let capabilities = store.data_mut().capabilities();
+    let deadline = deadline.map(|deadline| Instant::now() + deadline);
+    capabilities.begin_call(&CallContext { id: CallId(2), deadline });
+    let body: WasiBody =
+        Full::new(Bytes::from_static(body)).map_err(|never| match never {}).boxed_unsync();
+    let request = http::Request::builder().uri(uri).body(body).unwrap();
+    let view = capabilities.http();
+    let sent = view.hooks.send_request(request, Some(options), Box::new(async { Ok(()) }));
+    let (response, io) = Box::into_pin(sent).await?;
+    let io = tokio::spawn(Box::into_pin(io));
+    let text = response.into_body().collect().await?.to_bytes();
+    io.await.unwrap()?;
+    Ok(String::from_utf8(text.to_vec()).unwrap())
+}
+
+fn http_guest(target: &str, limits: &str) -> Guest {
+    Guest::new(&spec(&format!(
+        "limits: {{{limits}}}\ncapabilities: {{network: {{http: ['{target}']}}}}"
+    )))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_goes_to_listed_authorities_only() {
+    let (listed, other) = (web(Duration::ZERO).await, web(Duration::ZERO).await);
+    let guest = http_guest(&listed.to_string(), "");
+    let get = async |uri: String| request(&guest, None, &uri, b"", RequestOptions::default()).await;
+    assert_eq!(get(format!("http://{listed}/a?b=c")).await.unwrap(), "GET /a?b=c HTTP/1.1");
+    for uri in [
+        format!("http://{other}/"),
+        format!("http://localhost:{}/", listed.port()),
+        format!("http://{listed}@{other}/"),
+    ] {
+        assert!(matches!(get(uri).await, Err(Error::HttpRequestDenied)));
+    }
+    let named = http_guest(&format!("localhost:{}", listed.port()), "");
+    let uri = format!("http://localhost:{}/x", listed.port());
+    let answer = request(&named, None, &uri, b"", RequestOptions::default()).await;
+    assert_eq!(answer.unwrap(), "GET /x HTTP/1.1");
+    let inside = http_guest(&format!("127.1:{}", listed.port()), "");
+    let uri = format!("http://127.1:{}/", listed.port());
+    let answer = request(&inside, None, &uri, b"", RequestOptions::default()).await;
+    assert!(matches!(answer, Err(Error::DestinationIpProhibited)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_bodies_count_as_bytes_sent() {
+    let address = web(Duration::ZERO).await;
+    let uri = format!("http://{address}/");
+    let guest = http_guest(&address.to_string(), "egress: 1000");
+    request(&guest, None, &uri, &[b'x'; 500], RequestOptions::default()).await.unwrap();
+    let refused = request(&guest, None, &uri, &[b'x'; 1000], RequestOptions::default()).await;
+    assert!(refused.is_err());
+    // Headers count as well.
+    let uri = format!("http://{address}/{}", "x".repeat(1000));
+    let refused = request(&guest, None, &uri, b"", RequestOptions::default()).await;
+    assert!(matches!(refused, Err(Error::HttpRequestBodySize(None))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_flight_take_the_places_of_sockets() {
+    let address = web(Duration::from_secs(3600)).await;
+    let guest = http_guest(&address.to_string(), "sockets: 2");
+    let mut store = guest.store();
+    let capabilities = store.data_mut().capabilities();
+    let mut send = || {
+        let body: WasiBody = Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
+        let request =
+            http::Request::builder().uri(format!("http://{address}/")).body(body).unwrap();
+        let sent =
+            capabilities.http().hooks.send_request(request, None, Box::new(async { Ok(()) }));
+        Box::into_pin(sent)
+    };
+    let (first, _second, third) = (send(), send(), send());
+    assert!(matches!(third.await.err(), Some(Error::ConnectionLimitReached)));
+    drop(first);
+    let mut fourth = send();
+    let pending = tokio::time::timeout(Duration::from_millis(50), &mut fourth).await;
+    assert!(pending.is_err(), "it waits for the answer, not for a place");
+    assert_eq!(capabilities.limit_reached().unwrap().limit, LimitKind::Sockets);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_peers_are_given_up() {
+    let address = web(Duration::from_secs(3600)).await;
+    let uri = format!("http://{address}/");
+    let guest = http_guest(&address.to_string(), "");
+    let short = Some(Duration::from_millis(20));
+    let options = RequestOptions { first_byte_timeout: short, ..Default::default() };
+    let answer = request(&guest, None, &uri, b"", options).await;
+    assert!(matches!(answer, Err(Error::ConnectionReadTimeout)));
+    // The call's deadline counts if the guest asks for more.
+    let long = Some(Duration::from_secs(3600));
+    let options = RequestOptions { first_byte_timeout: long, ..Default::default() };
+    let answer = request(&guest, short, &uri, b"", options).await;
+    assert!(matches!(answer, Err(Error::ConnectionReadTimeout)));
+}

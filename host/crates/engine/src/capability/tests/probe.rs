@@ -4,7 +4,8 @@ use super::harness::{probe, spec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_environment_is_what_the_spec_says_and_nothing_else() {
-    let ran = probe(spec("capabilities: {env: {MODE: strict, A: b}}"), &["env", "args", "stdin"]).await;
+    let ran =
+        probe(spec("capabilities: {env: {MODE: strict, A: b}}"), &["env", "args", "stdin"]).await;
     assert_eq!(ran.lines, ["env A=b,MODE=strict", "args 0", "stdin 0"]);
     assert_eq!(ran.trap, None);
 }
