@@ -47,10 +47,7 @@ pub enum BlobError {
 }
 
 impl BlobError {
-    pub(crate) fn io(
-        doing: &'static str,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub(crate) fn io(doing: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let source = source.into();
         if is_full(&*source) { Self::Full(source) } else { Self::Io { doing, source } }
     }

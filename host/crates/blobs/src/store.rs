@@ -141,19 +141,40 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Missing`], [`BlobError::Damaged`] or [`BlobError::Io`].
     pub async fn get(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
-        let bytes = match self.objects.get(&key(kind, digest)).await {
-            Ok(found) => found.bytes().await,
-            Err(error) => Err(error),
-        };
-        let bytes = bytes.map_err(|error| match error {
-            object_store::Error::NotFound { .. } => BlobError::Missing(digest),
-            error => BlobError::io("read a blob", error),
-        })?;
+        let bytes = self.fetch(kind, digest).await?;
         let checked = bytes.clone();
         if blocking(move || Digest::of(&checked)).await? != digest {
             return Err(BlobError::Damaged(digest));
         }
         Ok(bytes)
+    }
+
+    /// As [`BlobStore::get`], for threads that may block and know no async runtime.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::Damaged`] or [`BlobError::Io`].
+    pub fn read_blocking(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
+        // A thread of its own: waiting for a future is not allowed on a thread that drives some.
+        let bytes = std::thread::scope(|scope| {
+            let read = || futures::executor::block_on(self.fetch(kind, digest));
+            scope.spawn(read).join().unwrap_or_else(|_| Err(BlobError::Missing(digest)))
+        })?;
+        if Digest::of(&bytes) != digest {
+            return Err(BlobError::Damaged(digest));
+        }
+        Ok(bytes)
+    }
+
+    /// The bytes of a digest, as they are stored.
+    async fn fetch(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
+        let bytes = match self.objects.get(&key(kind, digest)).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        bytes.map_err(|error| match error {
+            object_store::Error::NotFound { .. } => BlobError::Missing(digest),
+            error => BlobError::io("read a blob", error),
+        })
     }
 
     /// Lists what is stored, as the first half of a sweep. Only one sweep runs at a time.

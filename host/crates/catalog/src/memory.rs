@@ -43,10 +43,9 @@ impl Catalog for MemoryCatalog {
         let mut state = self.state.lock();
         let namespace = &publication.namespace;
         let key = (namespace.clone(), publication.name.clone());
-        let decision =
-            rules::publish(state.modules.get(&key).cloned(), &publication, |package| {
-                Ok(state.locks.get(&(namespace.clone(), package.to_owned())).copied())
-            })?;
+        let decision = rules::publish(state.modules.get(&key).cloned(), &publication, |package| {
+            Ok(state.locks.get(&(namespace.clone(), package.to_owned())).copied())
+        })?;
         let (module, record) = match decision {
             Decision::Create(module, record) => (module, record),
             Decision::Unchanged(record) => return Ok(Published::Unchanged(record)),
@@ -67,8 +66,7 @@ impl Catalog for MemoryCatalog {
     ) -> Result<Change<Vec<Version>>, CatalogError> {
         let mut state = self.state.lock();
         let key = (namespace.clone(), name.clone());
-        let (module, outcome) =
-            rules::delete(state.modules.get(&key).cloned(), name, version)?;
+        let (module, outcome) = rules::delete(state.modules.get(&key).cloned(), name, version)?;
         match &module {
             Some(module) => state.modules.insert(key, module.clone()),
             None => state.modules.remove(&key),

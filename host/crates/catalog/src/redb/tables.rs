@@ -164,8 +164,7 @@ impl<'txn> Tables<'txn> {
         namespace: &Namespace,
         package: &str,
     ) -> Result<Option<Digest>, CatalogError> {
-        let row =
-            self.locks.get((namespace.as_str(), package)).map_err(storage("read a lock"))?;
+        let row = self.locks.get((namespace.as_str(), package)).map_err(storage("read a lock"))?;
         row.map(|row| decode(row.value())).transpose()
     }
 
