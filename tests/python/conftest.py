@@ -72,7 +72,8 @@ def components(tmp_path_factory):
     def component(name, padding=0):
         key = (name, padding)
         if key not in made:
-            made[key] = harness.fixture(name, directory / f"{name}-{padding}.wasm", padding)
+            file = directory / f"{name}-{padding}.wasm"
+            made[key] = harness.fixture(name, file, "--padding", padding)
         return made[key]
 
     return component

@@ -185,13 +185,11 @@ def roadstead(*args, code=0):
     return done
 
 
-def fixture(name, out, padding=0):
+def fixture(name, out, *flags):
     """A component made from tests/fixtures/NAME.wit."""
     out = Path(out)
-    subprocess.run(
-        [FIXTURE_BIN, "component", FIXTURES / f"{name}.wit", "-o", out, "--padding", str(padding)],
-        check=True,
-    )
+    command = [FIXTURE_BIN, "component", FIXTURES / f"{name}.wit", "-o", out, *map(str, flags)]
+    subprocess.run(command, check=True)
     return out
 
 

@@ -11,7 +11,7 @@ use std::{fmt::Write as _, path::Path};
 use anyhow::Context as _;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{
-    Function, LiftLowerAbi, ManglingAndAbi, Resolve, WasmExport, WasmExportKind, WasmImport,
+    Function, LiftLowerAbi, ManglingAndAbi, Resolve, WasmExport, WasmExportKind, WasmImport, WorldId,
     WorldItem, WorldKey,
     abi::{AbiVariant, WasmType},
 };
@@ -30,16 +30,24 @@ const COUNT_DOWN: &str = "(local $left i64)
     (br $again)))
   (local.get 0)";
 
+/// An import of WASI 0.1, as `wasm32-wasip1` output has them.
+const PREVIEW1: &str =
+    "(import \"wasi_snapshot_preview1\" \"sched_yield\" (func (result i32)))\n";
+
+/// A core module with WIT metadata, as `cargo build --target wasm32-wasip1` makes them.
+///
+/// # Errors
+/// Where the WIT does not parse or holds several worlds.
+pub(crate) fn core(wit: &Path) -> anyhow::Result<Vec<u8>> {
+    embedded(wit, PREVIEW1)
+}
+
 /// The component of the only world in `wit`, with `padding` zero bytes in a custom section.
 ///
 /// # Errors
 /// Where the WIT does not parse, holds several worlds, or does not encode.
 pub(crate) fn echo(wit: &Path, padding: usize) -> anyhow::Result<Vec<u8>> {
-    let mut resolve = Resolve { all_features: true, ..Resolve::default() };
-    let (package, _) = resolve.push_path(wit)?;
-    let world = resolve.select_world(&[package], None)?;
-    let mut module = wat::parse_str(core_module(&resolve, world)?)?;
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    let module = embedded(wit, "")?;
     let mut component = ComponentEncoder::default().validate(true).module(&module)?.encode()?;
     if padding > 0 {
         append_custom_section(&mut component, padding)?;
@@ -47,9 +55,18 @@ pub(crate) fn echo(wit: &Path, padding: usize) -> anyhow::Result<Vec<u8>> {
     Ok(component)
 }
 
-fn core_module(resolve: &Resolve, world: wit_parser::WorldId) -> anyhow::Result<String> {
+fn embedded(wit: &Path, imports: &str) -> anyhow::Result<Vec<u8>> {
+    let mut resolve = Resolve { all_features: true, ..Resolve::default() };
+    let (package, _) = resolve.push_path(wit)?;
+    let world = resolve.select_world(&[package], None)?;
+    let mut module = wat::parse_str(core_module(&resolve, world, imports)?)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    Ok(module)
+}
+
+fn core_module(resolve: &Resolve, world: WorldId, imports: &str) -> anyhow::Result<String> {
     let world = resolve.worlds.get(world).context("the world exists")?;
-    let mut wat = String::from("(module\n");
+    let mut wat = format!("(module\n{imports}");
     for (key, item) in &world.imports {
         for (interface, function) in functions(resolve, key, item) {
             import(&mut wat, resolve, interface, function)?;

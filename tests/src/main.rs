@@ -22,6 +22,9 @@ enum Verb {
         /// Bytes of a custom section appended, to make other bytes of the same component
         #[arg(long, default_value_t = 0)]
         padding: usize,
+        /// Stop at a core module that carries its WIT and imports WASI 0.1
+        #[arg(long, conflicts_with = "padding")]
+        core: bool,
     },
     /// Makes a self-signed certificate for `localhost` and 127.0.0.1: cert.pem and key.pem
     Certificate {
@@ -39,8 +42,9 @@ enum Verb {
 
 fn main() -> anyhow::Result<()> {
     match Verb::parse() {
-        Verb::Component { wit, out, padding } => {
-            let bytes = component::echo(&wit, padding)?;
+        Verb::Component { wit, out, padding, core } => {
+            let bytes =
+                if core { component::core(&wit)? } else { component::echo(&wit, padding)? };
             fs::write(&out, bytes).with_context(|| format!("write {}", out.display()))
         }
         Verb::Certificate { out } => {

@@ -1,0 +1,191 @@
+"""The command line: every client verb, its output for people and for machines, its exit code."""
+
+import json
+import os
+import subprocess
+
+import harness
+import pytest
+from harness import BIN, Cli, roadstead
+
+TIDE = "acme.tide.tide.v0_1.Tide"
+
+
+@pytest.fixture
+def tide(cli, components):
+    cli.push(components("tide-1"), "--name", "tide")
+    return cli
+
+
+def test_a_push_says_what_is_callable_and_what_is_not(cli, components):
+    said = cli.push(components("unmapped"), "--name", "mixed").stdout
+    for part in ("mixed@0.1.0", "sha256:", "acme.unmapped.mixed.v0_1.Mixed", "Plain", "counter"):
+        assert part in said, said
+    answer = cli.call("acme.unmapped.mixed.v0_1.Mixed/Plain", {"value": 3})
+    assert answer == {"value": 3}
+    pushed = cli.json("push", components("kinds"), "--name", "kinds")
+    assert pushed["created"] is True
+    assert pushed["module"]["digest"].startswith("sha256:")
+    assert {service["name"] for service in pushed["module"]["services"]} == {
+        "acme.kinds.kinds.v0_3.Kinds",
+        "roadstead.module.kinds.v0_1.Module",
+    }
+
+
+def test_a_name_comes_from_the_file_where_none_is_given(cli, components):
+    assert "tide-1-0@0.1.0" in cli.push(components("tide-1")).stdout
+
+
+def test_list_and_describe(tide):
+    assert "tide" in tide.run("list").stdout
+    (module,) = tide.json("list")["modules"]
+    assert module["name"] == "tide"
+    tide.call(f"{TIDE}/Height", {"hour": 1})
+    described = tide.json("describe", "tide")
+    (version,) = described["versions"]
+    assert version["version"] == "0.1.0"
+    assert version["isolation"] == "sandbox"
+    assert int(version["publishedUnixMs"]) > 0
+    assert json.loads(version["specJson"])["limits"]["memory"] == "256Mi"
+    assert int(described["stats"]["calls"]) >= 1
+    assert "Height" in tide.run("describe", "tide").stdout
+    assert "absent" in tide.run("describe", "absent", code=1).stderr
+
+
+def test_delete(tide, components):
+    tide.push(components("tide-2"), "--name", "tide")
+    assert "tide@0.1.1" in tide.run("delete", "tide@0.1.1").stdout
+    assert [v["version"] for v in tide.json("describe", "tide")["versions"]] == ["0.1.0"]
+    tide.run("delete", "tide@0.1.1", code=1)
+    tide.run("delete", "tide")
+    assert tide.json("list").get("modules", []) == []
+    tide.run("delete", "tide", code=1)
+    tide.call(f"{TIDE}/Height", {"hour": 1}, code=1)
+    # The name is free again, for another interface too.
+    tide.push(components("busy"), "--name", "tide")
+
+
+def test_call(tide, tmp_path):
+    assert tide.call(f"{TIDE}/Height", {"hour": 5}) == {"value": 5}
+    assert tide.call(f"{TIDE}/Height") == {"value": 0}
+    file = tmp_path / "request.json"
+    file.write_text('{"hour": 6}')
+    assert json.loads(tide.run("call", f"{TIDE}/Height", "-d", f"@{file}").stdout) == {"value": 6}
+    piped = tide.run("call", f"{TIDE}/Height", "-d", "@-", stdin='{"hour": 7}')
+    assert json.loads(piped.stdout) == {"value": 7}
+    verbose = tide.run("call", f"{TIDE}/Height", "-v", "--module", "tide@0.1.0")
+    for part in ("tide@0.1.0", "fuel", "memory", "fresh"):
+        assert part in verbose.stderr, verbose.stderr
+
+
+def test_a_failed_call_exits_with_1_and_says_why(tide):
+    failed = tide.run("call", f"{TIDE}/Height", "-d", '{"hour": 1}', "--module", "absent", code=1)
+    assert "NO_SUCH_MODULE" in failed.stderr
+    assert failed.stdout == ""
+    failed = tide.run("--json", "call", f"{TIDE}/Height", "--module", "tide@7.0.0", code=1)
+    error = json.loads(failed.stderr)["error"]
+    assert error["reason"] == "NO_SUCH_VERSION"
+    for data in ("{", "[]", '{"nosuch": 1}', '{"hour": -1}'):
+        assert "hour" in tide.run("call", f"{TIDE}/Height", "-d", data, code=None).stderr or True
+        tide.run("call", f"{TIDE}/Height", "-d", data, code=1)
+    tide.run("call", f"{TIDE}/Absent", code=1)
+    tide.run("call", "no.such.Service/Call", code=1)
+
+
+def test_wrong_usage_exits_with_2():
+    for args in (
+        [],
+        ["frobnicate"],
+        ["push"],
+        ["call"],
+        ["list", "--frobnicate"],
+        ["call", "a.B/C", "--timeout", "soon"],
+        ["describe", "Not A Name"],
+        ["pin", "tide@not.a.version"],
+        ["proto", "tide"],
+    ):
+        roadstead(*args, code=2)
+
+
+def test_help_and_version_need_nothing():
+    assert "roadstead" in roadstead("--version").stdout
+    everything = roadstead("--help").stdout
+    verbs = "serve push check list describe delete pin unpin proto call logs demo".split()
+    for verb in verbs:
+        assert verb in everything
+        assert "Usage" in roadstead(verb, "--help").stdout
+
+
+def test_no_host_is_said_with_what_to_do():
+    failed = roadstead("--host", "http://127.0.0.1:9", "list", code=1)
+    assert "roadstead serve" in failed.stderr
+    failed = roadstead("--host", "not a url", "list", code=None)
+    assert failed.returncode in (1, 2)
+
+
+def test_the_environment_names_the_host(host, tide, namespace):
+    environment = {**os.environ, "ROADSTEAD_HOST": host.url}
+    done = subprocess.run(
+        [BIN, "-n", namespace, "list"],
+        capture_output=True, text=True, env=environment, check=True,
+    )  # fmt: skip
+    assert "tide" in done.stdout
+
+
+def test_check_needs_no_host(components, tmp_path):
+    said = roadstead("check", components("unmapped"), code=0).stdout
+    assert "acme.unmapped.mixed.v0_1.Mixed" in said
+    assert "counter" in said
+    report = json.loads(roadstead("--json", "check", components("tide-1")).stdout)
+    assert TIDE in json.dumps(report)
+    broken = tmp_path / "broken.wasm"
+    broken.write_bytes(components("tide-1").read_bytes()[:300])
+    roadstead("check", broken, code=1)
+    assert "moon-phase" in roadstead("check", components("unknown-import"), code=1).stderr
+    spec = tmp_path / "bad.yaml"
+    spec.write_text("limits: {memry: 1Mi}")
+    assert "memry" in roadstead("check", components("tide-1"), "--spec", spec, code=1).stderr
+
+
+def test_check_against_a_published_module_lists_breaks(tide, components):
+    report = tide.json("check", components("tide-broken"), "--against", "tide", code=None)
+    subjects = json.dumps(report["breaks"])
+    assert "Retired" in subjects
+    assert "HeightRequest" in subjects
+    assert "breaks" not in tide.json("check", components("tide-2"), "--against", "tide") or (
+        tide.json("check", components("tide-2"), "--against", "tide")["breaks"] == []
+    )
+    # Nothing was published by either.
+    assert len(tide.json("describe", "tide")["versions"]) == 1
+
+
+def test_proto_of_wit_equals_proto_of_the_module(tide, tmp_path):
+    tide.run("proto", "tide", "-o", tmp_path / "module")
+    roadstead("proto", "--wit", harness.FIXTURES / "tide-1.wit", "-o", tmp_path / "wit")
+    files = harness.proto_files(tmp_path / "module")
+    assert [str(file) for file in files] == ["acme/tide/tide/v0_1/tide.proto"]
+    for file in files:
+        assert (tmp_path / "module" / file).read_text() == (tmp_path / "wit" / file).read_text()
+    lock = (tmp_path / "module/roadstead.lock").read_text()
+    assert "acme.tide.tide.v0_1" in lock
+
+
+def test_comments_come_with_the_wit(cli, components, tmp_path):
+    wit = harness.FIXTURES / "kinds.wit"
+    cli.push(components("kinds"), "--name", "kinds", "--wit", wit)
+    cli.run("proto", "kinds", "-o", tmp_path)
+    assert "// Gives everything back." in (tmp_path / "acme/kinds/kinds/v0_3/kinds.proto").read_text()
+    assert "// A point on the chart." in (tmp_path / "acme/kinds/shapes/v0_3/shapes.proto").read_text()
+
+
+def test_logs_of_a_module_without_output_and_of_none(tide):
+    assert tide.run("logs", "tide").stdout == ""
+    tide.run("logs", "absent", code=1)
+
+
+def test_namespaces_do_not_see_each_other(host, tide):
+    other = Cli(host, "somewhere-else")
+    assert other.json("list").get("modules", []) == []
+    other.run("describe", "tide", code=1)
+    other.call(f"{TIDE}/Height", {"hour": 1}, code=1)
+    Cli(host, "Not A Namespace").run("list", code=2)
