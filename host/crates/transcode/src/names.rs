@@ -1,0 +1,114 @@
+//! How WIT names are written in protobuf, and which of them protobuf takes for one another.
+
+use std::{borrow::Cow, collections::HashSet};
+
+/// `text-stats` → `TextStats`.
+pub(crate) fn camel(kebab: &str) -> String {
+    kebab.split('-').map(capital).collect()
+}
+
+/// `HTTP-code` → `http_code`.
+pub(crate) fn snake(kebab: &str) -> String {
+    kebab.replace('-', "_").to_ascii_lowercase()
+}
+
+/// `deep-blue` → `DEEP_BLUE`.
+pub(crate) fn upper(kebab: &str) -> String {
+    kebab.replace('-', "_").to_ascii_uppercase()
+}
+
+/// A module's name as a segment of a package. Module names may start with a digit.
+pub(crate) fn module_segment(name: &str) -> String {
+    let segment = snake(name);
+    if segment.starts_with(|c: char| c.is_ascii_digit()) { format!("_{segment}") } else { segment }
+}
+
+/// The default JSON name of a field; protobuf refuses two fields that share one.
+pub(crate) fn json_name(field: &str) -> String {
+    joined(field, false)
+}
+
+/// The name of the message that protobuf makes for the entries of a map field.
+pub(crate) fn map_entry(field: &str) -> String {
+    joined(field, true) + "Entry"
+}
+
+/// What protobuf compares enum values by: `A_1` and `A1` are one name to it.
+pub(crate) fn value_identity(value: &str) -> String {
+    value.split('_').map(capital).collect()
+}
+
+/// `wanted`, else the first of `wanted` with 2, 3, … that is free.
+pub(crate) fn numbered(
+    wanted: &str,
+    separator: &str,
+    mut is_free: impl FnMut(&str) -> bool,
+) -> String {
+    let mut name = Cow::Borrowed(wanted);
+    let mut number = 2_u32;
+    while !is_free(&name) {
+        name = Cow::Owned(format!("{wanted}{separator}{number}"));
+        number = number.saturating_add(1);
+    }
+    name.into_owned()
+}
+
+/// The name of a type: `wanted`, else with `Type` behind it, else numbered.
+pub(crate) fn type_name(wanted: &str, taken: &HashSet<String>) -> String {
+    if !taken.contains(wanted) {
+        return wanted.to_owned();
+    }
+    numbered(&format!("{wanted}Type"), "", |name| !taken.contains(name))
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    let first = chars.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(chars.map(|c| c.to_ascii_lowercase())).collect()
+}
+
+fn joined(field: &str, capitalize_first: bool) -> String {
+    let mut capitalize = capitalize_first;
+    let mut name = String::with_capacity(field.len());
+    for c in field.chars() {
+        if c == '_' {
+            capitalize = true;
+        } else {
+            name.push(if capitalize { c.to_ascii_uppercase() } else { c });
+            capitalize = false;
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kebab_words_are_lowered_before_joining() {
+        assert_eq!(camel("HTTP-code"), "HttpCode");
+        assert_eq!(snake("HTTP-code"), "http_code");
+        assert_eq!(upper("HTTP-code"), "HTTP_CODE");
+        assert_eq!(camel("a-1b"), "A1b");
+        assert_eq!(module_segment("9-lives"), "_9_lives");
+    }
+
+    #[test]
+    fn names_that_protobuf_confuses_are_seen_as_one() {
+        assert_eq!(json_name("foo_bar"), "fooBar");
+        assert_eq!(json_name("a_1"), json_name("a1"));
+        assert_eq!(value_identity("X_A_1"), value_identity("X_A1"));
+        assert_eq!(map_entry("foo_bar"), "FooBarEntry");
+    }
+
+    #[test]
+    fn taken_names_get_type_or_a_number() {
+        let mut taken = HashSet::from(["Item".to_owned()]);
+        assert_eq!(type_name("Point", &taken), "Point");
+        assert_eq!(type_name("Item", &taken), "ItemType");
+        taken.insert("ItemType".to_owned());
+        assert_eq!(type_name("Item", &taken), "ItemType2");
+        assert_eq!(numbered("x", "_", |name| name != "x" && name != "x_2"), "x_3");
+    }
+}

@@ -1,0 +1,89 @@
+//! What a component imports and exports, read from its bytes or from WIT text.
+
+mod binary;
+mod embedded;
+mod text;
+
+use wit_parser::{Resolve, WorldId};
+
+pub use binary::{componentize, preview1_adapter, to_component};
+pub use embedded::{WIT_SECTION, embed_wit, embedded_wit};
+
+/// Why there is no world to work with. The texts tell the author of a module what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorldError {
+    #[error("this is not WebAssembly: expected a component, the output of a build for wasm32-wasip2")]
+    NotWasm,
+    #[error(
+        "this is a core WebAssembly module without WIT metadata, so it has no types to serve: \
+         build for wasm32-wasip2, or use bindings that embed their WIT (wit-bindgen)"
+    )]
+    NoWit,
+    #[error("this is a core WebAssembly module: turn it into a component first")]
+    CoreModule,
+    #[error("this is a WIT package in binary form, not a component that can run")]
+    WitPackage,
+    #[error("the file ends too early: {0}; was it cut off while copying?")]
+    Truncated(String),
+    #[error("the component is not valid: {0}")]
+    Malformed(String),
+    #[error("the core module cannot be turned into a component: {0}")]
+    Componentize(String),
+    #[error("the WIT text does not read: {0}")]
+    Text(String),
+}
+
+/// The decoded interface of one component.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub(crate) resolve: Resolve,
+    pub(crate) world: WorldId,
+}
+
+impl World {
+    /// Reads a component, and the comments of the WIT text embedded in it, if any.
+    ///
+    /// # Errors
+    /// [`WorldError`] for anything that is not a whole, valid component.
+    pub fn decode(component: &[u8]) -> Result<Self, WorldError> {
+        let world = binary::decode(component)?;
+        let files = embedded_wit(component);
+        // Comments are a courtesy: text that does not read costs a module its comments, no more.
+        Ok(if files.is_empty() {
+            world
+        } else {
+            world.clone().with_comments(&files).unwrap_or(world)
+        })
+    }
+
+    /// Reads WIT text given as paths and contents. Files below `deps/` are dependencies; `world`
+    /// may be left out where the package has one world, or none and all interfaces are meant.
+    ///
+    /// # Errors
+    /// [`WorldError::Text`] shows the place in the text.
+    pub fn from_wit(files: &[(String, String)], world: Option<&str>) -> Result<Self, WorldError> {
+        let (mut resolve, package) = text::parse(files)?;
+        let world = text::select(&mut resolve, package, world)?;
+        Ok(Self { resolve, world })
+    }
+
+    /// Takes over the comments, and the order in which things are declared, from WIT text.
+    ///
+    /// # Errors
+    /// [`WorldError::Text`] shows the place in the text.
+    pub fn with_comments(mut self, files: &[(String, String)]) -> Result<Self, WorldError> {
+        let (text, _) = text::parse(files)?;
+        text::graft(&mut self, &text);
+        Ok(self)
+    }
+
+    /// The names of everything that the component imports.
+    pub fn imports(&self) -> Vec<String> {
+        let world = self.resolve.worlds.get(self.world);
+        let keys = world.into_iter().flat_map(|world| world.imports.iter());
+        // The types of the world itself are no imports that anybody could supply.
+        keys.filter(|(_, item)| !matches!(item, wit_parser::WorldItem::Type { .. }))
+            .map(|(key, _)| self.resolve.name_world_key(key))
+            .collect()
+    }
+}
