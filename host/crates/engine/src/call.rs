@@ -1,10 +1,29 @@
-//! One call: what goes in, what comes out.
+//! One call: what goes in, what comes out, and the way between.
+//!
+//! On the caller's side: size, place in the queue, code, instance or slot, then waiting for the
+//! answer, which is given up at the deadline whatever the guest does. On a guest thread: decode,
+//! instantiate, call, encode.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use roadstead_domain::{CallId, Fault, InstanceOrigin};
-use roadstead_transcode::MethodPlan;
+use roadstead_domain::{CallId, Fault, InstanceOrigin, LimitKind};
+use roadstead_transcode::{CopyBudget, MethodPlan, decode_request};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    admission::Admitted,
+    code::{Export, Loaded},
+    config::TABLES_PER_SLOT,
+    instance::Guest,
+    instances::{Owner, owner_of},
+    module::Inner,
+    scheduler::Ended,
+    store::Meter,
+};
 
 /// A call of one method. The request is the protobuf message.
 #[derive(Debug, Clone)]
@@ -34,4 +53,183 @@ pub struct Usage {
     pub peak_memory: u64,
     /// None if the call never got an instance.
     pub instance: Option<InstanceOrigin>,
+}
+
+/// Everything that a guest thread needs for a call, and holds until nothing of it is left.
+struct Job {
+    module: Arc<Inner>,
+    call: Call,
+    deadline: Instant,
+    export: Export,
+    place: Place,
+    owner: Option<Owner>,
+    meter: Arc<Meter>,
+    reply: oneshot::Sender<Result<Bytes, Fault>>,
+    _running: Running,
+    _admitted: Admitted,
+}
+
+/// Where the call runs.
+enum Place {
+    /// In an instance to be made in these slots.
+    Fresh(Arc<Loaded>, OwnedSemaphorePermit),
+    Warm(Box<Guest>),
+}
+
+/// Counts a call as running for as long as it lives.
+struct Running(Arc<Inner>);
+
+/// Counts a call as cancelled unless it was answered.
+struct Unanswered<'a> {
+    module: &'a Inner,
+    meter: &'a Meter,
+    answered: bool,
+}
+
+/// Runs a call and answers by its deadline.
+pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
+    let ceiling = module.spec.limits.deadline.duration();
+    let allowed = call.timeout.map_or(ceiling, |timeout| timeout.min(ceiling));
+    let deadline = Instant::now() + allowed;
+    let meter = Arc::new(Meter::default());
+    let mut unanswered = Unanswered { module, meter: &meter, answered: false };
+    let answer = answer(module, call, deadline, allowed, &meter);
+    let result = tokio::time::timeout_at(deadline.into(), answer)
+        .await
+        .unwrap_or(Err(Fault::Deadline(allowed)));
+    let outcome = Outcome { result, usage: meter.usage() };
+    unanswered.answered = true;
+    module.counters.ended(&outcome);
+    outcome
+}
+
+async fn answer(
+    module: &Arc<Inner>,
+    call: Call,
+    deadline: Instant,
+    allowed: Duration,
+    meter: &Arc<Meter>,
+) -> Result<Bytes, Fault> {
+    if module.engine.scheduler.closing() {
+        return Err(Fault::Draining);
+    }
+    let id = call.id;
+    let input = u64::try_from(call.request.len()).unwrap_or(u64::MAX);
+    if module.spec.limits.input.0 < input {
+        return Err(Fault::limit(LimitKind::Input, module.spec.limits.input.0, Some(input)));
+    }
+    let admitted = module.admission.enter().await?;
+    let loaded = module.loaded(id).await?;
+    let export = loaded.export(&call.method).ok_or_else(|| Fault::NoSuchMethod {
+        service: call.method.service.clone(),
+        method: call.method.method.clone(),
+    })?;
+    let owner = owner_of(&module.spec, call.owner.as_ref());
+    let warm = owner.as_ref().and_then(|owner| module.take_idle(owner));
+    let place = match warm {
+        Some(guest) => Place::Warm(Box::new(guest)),
+        None => fresh_place(module, loaded).await?,
+    };
+    let (reply, answered) = oneshot::channel();
+    let running = Running::new(module);
+    let job = Job {
+        module: Arc::clone(module),
+        call,
+        deadline,
+        export,
+        place,
+        owner,
+        meter: Arc::clone(meter),
+        reply,
+        _running: running,
+        _admitted: admitted,
+    };
+    let task = module.engine.scheduler.spawn(&module.account, deadline, Box::pin(serve(job)));
+    match answered.await {
+        Ok(result) => result,
+        Err(_) => Err(match task.ended() {
+            Ended::Dropped => Fault::Deadline(allowed),
+            Ended::Closed => Fault::Draining,
+            Ended::Panicked => {
+                tracing::error!(module = %module.id, call = %id, "a call panicked in the host");
+                Fault::Host { log_id: id.to_string() }
+            }
+        }),
+    }
+}
+
+/// Slots for an instance, as many as it has memories.
+async fn fresh_place(module: &Inner, loaded: Arc<Loaded>) -> Result<Place, Fault> {
+    let slots = &module.engine.slots;
+    let needed = loaded.memories.max(loaded.tables.div_ceil(TABLES_PER_SLOT)).max(1);
+    if slots.total() < needed {
+        let why = format!("an instance takes {needed} slots, and the host has {}", slots.total());
+        return Err(Fault::NeverFits(why));
+    }
+    let taken = slots.take(needed, || module.engine.idle.drop_oldest()).await?;
+    Ok(Place::Fresh(loaded, taken))
+}
+
+/// The guest thread's part of a call.
+async fn serve(job: Job) {
+    let Job { module, call, deadline, export, place, owner, meter, reply, _running, _admitted } = job;
+    let started = Instant::now();
+    let mut budget = CopyBudget::new(module.spec.limits.host_copy.0);
+    let params = match decode_request(&call.method, &call.request, &mut budget) {
+        Ok(params) => params,
+        Err(fault) => {
+            // The instance has seen nothing of this call.
+            if let (Place::Warm(guest), Some(owner)) = (place, owner) {
+                module.keep_idle(*guest, owner);
+            }
+            return send(reply, Err(fault));
+        }
+    };
+    let ready = match place {
+        Place::Fresh(loaded, places) => {
+            Guest::make(&module, &call, deadline, loaded, meter, places).await
+        }
+        Place::Warm(mut guest) => {
+            guest.begin(&module, &call, deadline, meter).map(|()| *guest)
+        }
+    };
+    let mut guest = match ready {
+        Ok(guest) => guest,
+        Err(fault) => return send(reply, Err(fault)),
+    };
+    let result = guest.answer(&module, &call, &export, params, &mut budget).await;
+    module.admission.took(started.elapsed());
+    let reusable = result.is_ok();
+    // The caller need not wait for the instance to be put away.
+    send(reply, result);
+    if let (true, Some(owner)) = (reusable, owner) {
+        module.keep_idle(guest, owner);
+    }
+}
+
+/// Answers, if somebody still listens.
+fn send(reply: oneshot::Sender<Result<Bytes, Fault>>, result: Result<Bytes, Fault>) {
+    drop(reply.send(result));
+}
+
+impl Running {
+    fn new(module: &Arc<Inner>) -> Self {
+        module.counters.started();
+        Self(Arc::clone(module))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.counters.stopped();
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            let usage = self.meter.usage();
+            self.module.counters.ended(&Outcome { result: Err(Fault::Cancelled), usage });
+        }
+    }
 }

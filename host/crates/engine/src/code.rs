@@ -1,10 +1,20 @@
 //! Compiled code: where it comes from, and how it is mapped.
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
+use roadstead_domain::{ByteSize, Limits};
+use roadstead_transcode::{ExportPath, MethodPlan};
+use wasmtime::{
+    Engine,
+    component::{Component, ComponentExportIndex, InstancePre, Linker, types::ComponentItem},
+};
 
-use crate::CodeError;
+use crate::{CodeError, LoadError, store::GuestState};
+
+/// Methods of a module whose exports are remembered.
+const METHODS: usize = 1024;
 
 /// Compiled code that its source vouches for: made by [`crate::Engine::compile`] of an engine with
 /// the same fingerprint, and unchanged since. Whoever makes one from anything else gives the
@@ -25,4 +35,120 @@ pub trait CodeSource: Send + Sync {
     /// # Errors
     /// [`CodeError`] if there is none and none can be made.
     fn open(&self) -> Result<VerifiedCode, CodeError>;
+}
+
+/// A module's code, mapped and linked, ready to be instantiated.
+pub(crate) struct Loaded {
+    pub(crate) pre: InstancePre<GuestState>,
+    /// Bytes of address space.
+    pub(crate) size: u64,
+    /// Memories that an instance has: how many slots it takes.
+    pub(crate) memories: u32,
+    pub(crate) tables: u32,
+    methods: RwLock<Vec<(Arc<MethodPlan>, Export)>>,
+}
+
+/// An exported function, found.
+#[derive(Clone)]
+pub(crate) struct Export {
+    pub(crate) index: ComponentExportIndex,
+    /// Values that it returns: none or one.
+    pub(crate) results: usize,
+}
+
+impl Loaded {
+    /// Maps and links the code. Blocks.
+    pub(crate) fn load(
+        engine: &Engine,
+        linker: &Linker<GuestState>,
+        limits: &Limits,
+        source: &dyn CodeSource,
+    ) -> Result<Self, LoadError> {
+        let component = map(engine, source.open()?).map_err(LoadError::Map)?;
+        let needs = component
+            .resources_required()
+            .ok_or_else(|| LoadError::NeverFits("it imports core modules".to_owned()))?;
+        if let Some(pages) = needs.max_initial_memory_size
+            && limits.memory.0 < pages.saturating_mul(64 << 10)
+        {
+            return Err(LoadError::NeverFits(format!(
+                "a memory starts with {}, and limits.memory is {}",
+                ByteSize(pages.saturating_mul(64 << 10)),
+                limits.memory
+            )));
+        }
+        if limits.tables < needs.max_initial_table_size.unwrap_or(0) {
+            return Err(LoadError::NeverFits(format!(
+                "a table starts with {} elements, and limits.tables is {}",
+                needs.max_initial_table_size.unwrap_or(0),
+                limits.tables
+            )));
+        }
+        for (what, count) in [("memories", needs.num_memories), ("tables", needs.num_tables)] {
+            if limits.instances < u64::from(count) {
+                return Err(LoadError::NeverFits(format!(
+                    "it has {count} {what}, and limits.instances is {}",
+                    limits.instances
+                )));
+            }
+        }
+        let image = component.image_range();
+        let size = image.end.addr().saturating_sub(image.start.addr());
+        let pre = linker.instantiate_pre(&component).map_err(LoadError::Link)?;
+        Ok(Self {
+            pre,
+            size: u64::try_from(size).unwrap_or(u64::MAX),
+            memories: needs.num_memories,
+            tables: needs.num_tables,
+            methods: RwLock::default(),
+        })
+    }
+
+    /// The function behind a method, found by name once and remembered.
+    pub(crate) fn export(&self, method: &Arc<MethodPlan>) -> Option<Export> {
+        let known = |methods: &[(Arc<MethodPlan>, Export)]| {
+            let found = methods.iter().find(|(plan, _)| Arc::ptr_eq(plan, method));
+            found.map(|(_, export)| export.clone())
+        };
+        if let Some(export) = known(&self.methods.read()) {
+            return Some(export);
+        }
+        let export = self.find(&method.export)?;
+        let mut methods = self.methods.write();
+        if methods.len() < METHODS && known(&methods).is_none() {
+            methods.push((Arc::clone(method), export.clone()));
+        }
+        Some(export)
+    }
+
+    fn find(&self, path: &ExportPath) -> Option<Export> {
+        let component = self.pre.component();
+        let parent = match &path.interface {
+            Some(interface) => Some(component.get_export_index(None, interface)?),
+            None => None,
+        };
+        let (item, index) = component.get_export(parent.as_ref(), &path.function)?;
+        match item {
+            ComponentItem::ComponentFunc(function) => {
+                Some(Export { index, results: function.results().len() })
+            }
+            _ => None,
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "compiled code is run as it is: there is no safe way to load it")]
+fn map(engine: &Engine, code: VerifiedCode) -> wasmtime::Result<Component> {
+    match code {
+        // The path leads to the very file that was verified, wherever its name points by now.
+        VerifiedCode::File(file) => {
+            use std::os::fd::AsRawFd as _;
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            // SAFETY: whoever makes a `VerifiedCode` vouches that the file holds the output of
+            // `Engine::compile` and never changes; wasmtime checks version and settings itself.
+            unsafe { Component::deserialize_file(engine, path) }
+        }
+        // SAFETY: as above, for bytes that nobody else can write.
+        VerifiedCode::Bytes(bytes) => unsafe { Component::deserialize(engine, &bytes) },
+    }
 }

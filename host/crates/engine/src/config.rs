@@ -1,8 +1,19 @@
 //! The engine's settings, and their sizes on this machine.
 
+mod machine;
+mod pool;
+mod wasm;
+
 use std::{collections::BTreeMap, path::PathBuf};
 
-use roadstead_domain::{ByteSize, DirectoryMode};
+use roadstead_domain::{ByteSize, DirectoryMode, ModuleSpec};
+
+use crate::EngineError;
+
+pub(crate) use pool::TABLES_PER_SLOT;
+pub(crate) use wasm::build;
+
+use pool::TABLE_ELEMENTS;
 
 /// A directory that the operator offers to modules under a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,17 +26,26 @@ pub struct OfferedDirectory {
 /// Sizes of the engine. Every one is a bound; what it costs stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Threads that run guests.
+    /// Threads that run guests. More than cores gain nothing: guests are never waited for.
     pub guest_threads: usize,
-    /// Instances that may live at once, idle pooled ones included.
+    /// How much guests' threads step back for the others (0 to 19): the gateway's threads must get
+    /// a core at once, however many guests spin.
+    pub nice: i32,
+    /// Instances that may live at once, idle pooled ones included; one with several memories
+    /// counts for as many. Each slot reserves address space (4 GiB and guards, never touched
+    /// memory) and, once used, keeps up to 256 KiB resident.
     pub slots: u32,
-    /// The most that one linear memory can have: a module that asks for more never fits.
+    /// The most that one linear memory can have: a module that asks for more never fits. Costs
+    /// nothing until it is used; 4 GiB is what 32-bit wasm can address.
     pub slot_memory: ByteSize,
-    /// Stack of a guest.
+    /// Stack of a guest. Each live instance has one, touched as deep as it was used, and as much
+    /// again for the host's own frames.
     pub stack: ByteSize,
-    /// Memories and tables of all instances together.
+    /// Memories and tables of all instances together; growth beyond is refused, and calls that
+    /// need it are OVERLOADED.
     pub memory_budget: ByteSize,
-    /// Compiled code that stays mapped.
+    /// Compiled code that stays mapped. What is beyond is dropped by least use and mapped again in
+    /// milliseconds.
     pub code_budget: ByteSize,
     /// Captured output that is kept of all modules.
     pub log_budget: ByteSize,
@@ -34,17 +54,72 @@ pub struct EngineConfig {
 }
 
 impl EngineConfig {
-    /// Sizes for this machine.
+    /// Sizes for this machine, or for its control group where that is smaller.
     pub fn for_machine() -> Self {
+        let memory = machine::memory();
         Self {
             guest_threads: std::thread::available_parallelism().map_or(1, usize::from),
-            slots: 1000,
-            slot_memory: ByteSize::mib(4096),
+            nice: 5,
+            slots: machine::slots(memory),
+            slot_memory: ByteSize(4 << 30),
             stack: ByteSize::mib(1),
-            memory_budget: ByteSize::mib(4096),
-            code_budget: ByteSize::mib(512),
-            log_budget: ByteSize::mib(64),
+            memory_budget: ByteSize(memory.0 / 10 * 6),
+            code_budget: ByteSize((memory.0 / 8).min(1 << 30)),
+            log_budget: ByteSize((memory.0 / 64).min(64 << 20)),
             directories: BTreeMap::new(),
         }
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), EngineError> {
+        let refuse = |setting, problem: &str| {
+            Err(EngineError::Setting { setting, problem: problem.to_owned() })
+        };
+        if self.guest_threads == 0 {
+            return refuse("guest_threads", "must be more than 0");
+        }
+        if !(0..=19).contains(&self.nice) {
+            return refuse("nice", "must be 0 to 19");
+        }
+        if self.slots < 2 {
+            return refuse("slots", "must be 2 at least");
+        }
+        if self.slot_memory.0 < 64 << 10 || 4 << 30 < self.slot_memory.0 {
+            return refuse("slot_memory", "must be 64Ki to 4Gi");
+        }
+        if self.stack.0 < 64 << 10 || 64 << 20 < self.stack.0 {
+            return refuse("stack", "must be 64Ki to 64Mi");
+        }
+        Ok(())
+    }
+
+    /// Why a spec can never fit these settings, in words for who pushes it.
+    pub(crate) fn never_fits(&self, spec: &ModuleSpec) -> Option<String> {
+        let limits = &spec.limits;
+        if self.slot_memory < limits.memory {
+            return Some(format!(
+                "limits.memory is {}, and no memory here can have more than {}",
+                limits.memory, self.slot_memory
+            ));
+        }
+        if self.memory_budget < limits.memory {
+            return Some(format!(
+                "limits.memory is {}, and all instances here together have {}",
+                limits.memory, self.memory_budget
+            ));
+        }
+        if TABLE_ELEMENTS < limits.tables {
+            return Some(format!(
+                "limits.tables is {}, and a table here can have {TABLE_ELEMENTS}",
+                limits.tables
+            ));
+        }
+        if pool::PARTS_OF_A_COMPONENT < limits.instances {
+            return Some(format!(
+                "limits.instances is {}, and a component here can have {}",
+                limits.instances,
+                pool::PARTS_OF_A_COMPONENT
+            ));
+        }
+        None
     }
 }

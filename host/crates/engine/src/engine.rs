@@ -3,17 +3,32 @@
 use std::sync::Arc;
 
 use roadstead_domain::{Digest, ModuleId, ModuleSpec};
+use wasmtime::component::Linker;
 
 use crate::{
     CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
-    LogStore, Module, capability::Granted,
+    LogStore, Module, admission::Slots, budget::MemoryBudget, capability, capability::Granted,
+    code_cache::CodeCache, config, idle::IdleModules, inspect, scheduler::Scheduler,
+    store::GuestState,
 };
 
 /// Compiles, loads and runs modules. Made once; [`Engine::shutdown`] ends its threads.
 pub struct Engine {
-    config: EngineConfig,
+    core: Arc<Core>,
     fingerprint: String,
     logs: Arc<LogStore>,
+}
+
+/// What every module of an engine shares.
+pub(crate) struct Core {
+    pub(crate) config: EngineConfig,
+    pub(crate) wasm: wasmtime::Engine,
+    pub(crate) linker: Linker<GuestState>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) slots: Slots,
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) codes: Arc<CodeCache>,
+    pub(crate) idle: Arc<IdleModules>,
 }
 
 impl Engine {
@@ -22,8 +37,26 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] names the setting that does not work on this machine.
     pub fn new(config: EngineConfig) -> Result<Arc<Self>, EngineError> {
+        config.validate()?;
+        let wasm = config::build(&config)?;
+        let mut linker = Linker::new(&wasm.engine);
+        capability::link(&mut linker).map_err(EngineError::Linker)?;
+        let scheduler = Scheduler::new(&config, &wasm.engine)?;
+        let codes = CodeCache::new(config.code_budget.0, scheduler.handle().clone());
+        let idle = Arc::new(IdleModules::default());
+        drop(scheduler.handle().spawn(crate::idle::sweep(Arc::downgrade(&idle))));
         let logs = Arc::new(LogStore::new(config.log_budget));
-        Ok(Arc::new(Self { config, fingerprint: String::new(), logs }))
+        let core = Arc::new(Core {
+            linker,
+            scheduler,
+            slots: Slots::new(wasm.slots),
+            memory: MemoryBudget::new(config.memory_budget.0),
+            codes,
+            idle,
+            wasm: wasm.engine,
+            config,
+        });
+        Ok(Arc::new(Self { core, fingerprint: wasm.fingerprint, logs }))
     }
 
     /// Names what compiled code depends on besides the component: code of another fingerprint
@@ -36,8 +69,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`CompileError`] if it is not a component that this host can run.
-    pub fn compile(&self, _component: &[u8]) -> Result<Vec<u8>, CompileError> {
-        Err(CompileError::Invalid(String::new()))
+    pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+        self.core
+            .wasm
+            .precompile_component(component)
+            .map_err(|error| CompileError::Invalid(format!("{error:#}")))
     }
 
     /// Looks at a component and its spec before anything is compiled: what each import would get.
@@ -46,10 +82,10 @@ impl Engine {
     /// [`InspectError`] if it could never run here.
     pub fn inspect(
         &self,
-        _component: &[u8],
-        _spec: &ModuleSpec,
+        component: &[u8],
+        spec: &ModuleSpec,
     ) -> Result<Vec<ImportGrant>, InspectError> {
-        Ok(Vec::new())
+        inspect::inspect(&self.core.config, component, spec)
     }
 
     /// A module ready to be called. Opens nothing: the code is mapped on the first call, or by
@@ -64,15 +100,31 @@ impl Engine {
         spec: Arc<ModuleSpec>,
         code: Arc<dyn CodeSource>,
     ) -> Result<Arc<Module>, LoadError> {
-        let granted = Granted::new(&id, &spec, &self.config.directories, &self.logs)
+        if let Some(why) = self.core.config.never_fits(&spec) {
+            return Err(LoadError::NeverFits(why));
+        }
+        let granted = Granted::new(&id, &spec, &self.core.config.directories, &self.logs)
             .map_err(|error| LoadError::NeverFits(error.to_string()))?;
-        Ok(Arc::new(Module::new(id, digest, spec, code, granted, Arc::clone(self))))
+        Ok(Arc::new(Module::new(id, digest, spec, code, granted, Arc::clone(&self.core))))
     }
 
     pub fn logs(&self) -> &LogStore {
         &self.logs
     }
 
-    /// Ends every call and the guests' threads.
-    pub async fn shutdown(&self) {}
+    /// Memories and tables of all instances, reservations included.
+    pub fn memory_taken(&self) -> u64 {
+        self.core.memory.taken()
+    }
+
+    /// Ends every call and the guests' threads. Calls after it are answered with DRAINING.
+    pub async fn shutdown(&self) {
+        self.core.idle.clear();
+        let core = Arc::clone(&self.core);
+        let joining = tokio::task::spawn_blocking(move || core.scheduler.join());
+        if let Err(error) = joining.await {
+            tracing::error!(%error, "end the guest threads");
+        }
+        self.core.idle.clear();
+    }
 }

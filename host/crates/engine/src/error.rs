@@ -57,6 +57,9 @@ pub enum LoadError {
     Link(#[source] wasmtime::Error),
     #[error("this host can never run it: {0}")]
     NeverFits(String),
+    /// Loading panicked, or the engine shuts down.
+    #[error("loading was interrupted")]
+    Interrupted(#[source] tokio::task::JoinError),
 }
 
 /// Where the compiled code should come from, it does not come.

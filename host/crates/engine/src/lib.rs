@@ -5,16 +5,27 @@
 //! and never survives a trap. Guest-controlled input cannot panic the host: a panic inside a call
 //! ends that call with a host fault and nothing else.
 
+mod admission;
+mod budget;
 mod call;
 mod capability;
 mod code;
+mod code_cache;
 mod config;
 mod engine;
 mod error;
+mod idle;
+mod inspect;
+mod instance;
+mod instances;
+mod limiter;
 mod logs;
 mod module;
+mod overload;
+mod scheduler;
 mod stats;
 mod store;
+mod trap;
 
 pub use call::{Call, Outcome, Usage};
 pub use code::{CodeSource, VerifiedCode};

@@ -1,10 +1,29 @@
 //! One published version of a module, ready to be called.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
-use roadstead_domain::{Digest, Fault, ModuleId, ModuleSpec};
+use futures::FutureExt as _;
+use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 
-use crate::{Call, CodeSource, Engine, LoadError, Outcome, Stats, Usage, capability::Granted};
+use crate::{
+    Call, CodeSource, LoadError, Outcome, Stats,
+    admission::Admission,
+    call,
+    capability::Granted,
+    code::Loaded,
+    code_cache::{CodeSlot, HoldsCode},
+    engine::Core,
+    instance::Guest,
+    instances::{IdleInstances, Owner},
+    scheduler::Account,
+    stats::Counters,
+};
 
 /// One import of a component and what serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +35,24 @@ pub struct ImportGrant {
 /// One version of a module. Cheap while nobody calls it: its code is mapped on the first call and
 /// dropped when others need the room.
 pub struct Module {
-    id: ModuleId,
+    inner: Arc<Inner>,
+}
+
+/// What a module's calls share.
+pub(crate) struct Inner {
+    pub(crate) id: ModuleId,
     digest: Digest,
-    spec: Arc<ModuleSpec>,
-    code: Arc<dyn CodeSource>,
-    granted: Granted,
-    engine: Arc<Engine>,
+    pub(crate) spec: Arc<ModuleSpec>,
+    source: Arc<dyn CodeSource>,
+    pub(crate) granted: Granted,
+    pub(crate) engine: Arc<Core>,
+    pub(crate) admission: Admission,
+    pub(crate) account: Arc<Account>,
+    pub(crate) counters: Counters,
+    code: CodeSlot,
+    idle: IdleInstances,
+    /// Memory that instances had lately.
+    usual_memory: AtomicU64,
 }
 
 impl Module {
@@ -29,32 +60,166 @@ impl Module {
         id: ModuleId,
         digest: Digest,
         spec: Arc<ModuleSpec>,
-        code: Arc<dyn CodeSource>,
+        source: Arc<dyn CodeSource>,
         granted: Granted,
-        engine: Arc<Engine>,
+        engine: Arc<Core>,
     ) -> Self {
-        Self { id, digest, spec, code, granted, engine }
+        // No module can take all of the host's slots, whatever its spec asks for.
+        let admission = Admission::new(&spec.quota, engine.slots.total() / 2);
+        let inner = Arc::new(Inner {
+            id,
+            digest,
+            spec,
+            source,
+            granted,
+            engine,
+            admission,
+            account: Arc::default(),
+            counters: Counters::default(),
+            code: CodeSlot::default(),
+            idle: IdleInstances::default(),
+            usual_memory: AtomicU64::new(0),
+        });
+        inner.engine.idle.add(&inner);
+        Self { inner }
     }
 
     pub fn id(&self) -> &ModuleId {
-        &self.id
+        &self.inner.id
+    }
+
+    /// The component that the code was made of.
+    pub fn digest(&self) -> &Digest {
+        &self.inner.digest
+    }
+
+    pub fn spec(&self) -> &Arc<ModuleSpec> {
+        &self.inner.spec
     }
 
     /// Maps the code and links it now instead of on the first call. Blocks.
     ///
     /// # Errors
     /// [`LoadError`]: nobody could call the module.
-    pub fn load(&self) -> Result<(), LoadError> {
-        Ok(())
+    pub fn load(&self) -> Result<(), Arc<LoadError>> {
+        futures::executor::block_on(self.inner.code()).map(|_| ())
     }
 
     /// Runs one call and answers by its deadline, whatever the guest does. Dropping the future
     /// cancels the call: the guest gets no time after its next tick.
-    pub async fn call(&self, _call: Call) -> Outcome {
-        Outcome { result: Err(Fault::NotReady("calls".to_owned())), usage: Usage::default() }
+    ///
+    /// Must run inside a tokio runtime with timers.
+    pub async fn call(&self, call: Call) -> Outcome {
+        call::run(&self.inner, call).await
     }
 
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        Stats {
+            queued: self.inner.admission.waiting(),
+            cpu: self.inner.account.total(),
+            idle_instances: u64::try_from(self.inner.idle.len()).unwrap_or(u64::MAX),
+            loaded: self.inner.code.is_loaded(),
+            ..self.inner.counters.read()
+        }
     }
+}
+
+impl Inner {
+    /// The code, mapped by now; the fault of a failure is the host's.
+    pub(crate) async fn loaded(self: &Arc<Self>, call: CallId) -> Result<Arc<Loaded>, Fault> {
+        self.code().await.map_err(|error| match &*error {
+            LoadError::NeverFits(why) => Fault::NeverFits(why.clone()),
+            other => {
+                let causes = chain(other);
+                tracing::error!(module = %self.id, %call, error = causes, "load a module");
+                Fault::Host { log_id: call.to_string() }
+            }
+        })
+    }
+
+    async fn code(self: &Arc<Self>) -> Result<Arc<Loaded>, Arc<LoadError>> {
+        let load = || {
+            let module = Arc::clone(self);
+            let handle = self.engine.scheduler.handle().clone();
+            async move {
+                let loading = handle.spawn_blocking(move || {
+                    let engine = &module.engine;
+                    Loaded::load(
+                        &engine.wasm,
+                        &engine.linker,
+                        &module.spec.limits,
+                        &*module.source,
+                    )
+                });
+                loading.await.unwrap_or_else(|error| Err(LoadError::Interrupted(error)))
+            }
+            .boxed()
+        };
+        self.engine.codes.get(self, load).await
+    }
+
+    /// An idle instance of `owner`, unless its code is gone or it was idle for too long.
+    pub(crate) fn take_idle(&self, owner: &Owner) -> Option<Guest> {
+        self.drop_expired(Instant::now());
+        self.idle.take(owner).filter(|guest| self.code.holds(&guest.loaded))
+    }
+
+    /// Keeps an instance for the owner's next call if it may serve one.
+    pub(crate) fn keep_idle(&self, guest: Guest, owner: Owner) {
+        let instances = &self.spec.instances;
+        let worn = instances.max_uses <= guest.uses();
+        if worn || !self.code.holds(&guest.loaded) || self.engine.scheduler.closing() {
+            return;
+        }
+        self.idle.put(guest, owner, usize::try_from(instances.warm).unwrap_or(usize::MAX));
+        // Whoever waits for a slot since before the instance lay there did not find it.
+        if self.engine.slots.contended() {
+            self.idle.drop_oldest();
+        }
+        self.engine.idle.kept();
+    }
+
+    pub(crate) fn idle(&self) -> &IdleInstances {
+        &self.idle
+    }
+
+    pub(crate) fn drop_expired(&self, now: Instant) {
+        let idle = self.spec.limits.session_idle.duration();
+        if let Some(limit) = now.checked_sub(idle) {
+            self.idle.drop_before(limit);
+        }
+    }
+
+    pub(crate) fn usual_memory(&self) -> u64 {
+        self.usual_memory.load(Ordering::Relaxed)
+    }
+
+    /// Raises the mark at once and lowers it slowly.
+    pub(crate) fn used_memory(&self, bytes: u64) {
+        let mark = self.usual_memory.load(Ordering::Relaxed);
+        let lowered = mark - mark / 16;
+        self.usual_memory.store(lowered.max(bytes), Ordering::Relaxed);
+    }
+}
+
+impl HoldsCode for Inner {
+    fn slot(&self) -> &CodeSlot {
+        &self.code
+    }
+
+    fn evicted(&self) {
+        self.idle.clear();
+    }
+}
+
+/// An error with all its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -1,11 +1,20 @@
 //! Counters of one module, for `top` and metrics.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use roadstead_domain::Fault;
+
+use crate::Outcome;
 
 /// What a module has done and does, at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stats {
-    /// Calls that were answered, whatever the answer.
+    /// Calls that were answered or given up, whatever the answer.
     pub calls: u64,
     pub running: u64,
     pub queued: u64,
@@ -20,4 +29,48 @@ pub struct Stats {
     pub idle_instances: u64,
     /// Whether the compiled code is mapped now.
     pub loaded: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    calls: AtomicU64,
+    running: AtomicU64,
+    fuel: AtomicU64,
+    peak_memory: AtomicU64,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counters {
+    pub(crate) fn started(&self) {
+        self.running.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Nothing of a started call is left.
+    pub(crate) fn stopped(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self, outcome: &Outcome) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.fuel.fetch_add(outcome.usage.fuel, Ordering::Relaxed);
+        self.peak_memory.fetch_max(outcome.usage.peak_memory, Ordering::Relaxed);
+        if let Err(fault) = &outcome.result {
+            self.fault(fault);
+        }
+    }
+
+    fn fault(&self, fault: &Fault) {
+        *self.faults.lock().entry(fault.reason().unwrap_or("CANCELLED")).or_default() += 1;
+    }
+
+    pub(crate) fn read(&self) -> Stats {
+        Stats {
+            calls: self.calls.load(Ordering::Relaxed),
+            running: self.running.load(Ordering::Relaxed),
+            faults: self.faults.lock().clone(),
+            fuel: self.fuel.load(Ordering::Relaxed),
+            peak_memory: self.peak_memory.load(Ordering::Relaxed),
+            ..Stats::default()
+        }
+    }
 }

@@ -1,8 +1,100 @@
-//! What belongs to one instance on the host's side.
+//! What belongs to one instance on the host's side, and how its limits are put in force.
 
-use crate::capability::GuestCapabilities;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, AtomicU64, Ordering},
+};
+
+use roadstead_domain::{InstanceOrigin, Limits};
+use wasmtime::{Engine, Store, UpdateDeadline};
+
+use crate::{
+    Usage,
+    capability::{self, GuestCapabilities},
+    limiter::Limiter,
+};
 
 /// The data of a store: an instance's capabilities and the account of what it uses.
 pub(crate) struct GuestState {
     pub(crate) capabilities: GuestCapabilities,
+    pub(crate) limiter: Limiter,
+    meter: Arc<Meter>,
+    /// Fuel that the call began with.
+    fuel: u64,
+}
+
+/// What the caller of a call may see of it while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    fuel: AtomicU64,
+    memory: AtomicU64,
+    /// 0: none yet; 1: fresh; 2: warm.
+    origin: AtomicU8,
+}
+
+impl Meter {
+    pub(crate) fn begin(&self, origin: InstanceOrigin) {
+        self.origin.store(if origin == InstanceOrigin::Fresh { 1 } else { 2 }, Ordering::Relaxed);
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            fuel: self.fuel.load(Ordering::Relaxed),
+            peak_memory: self.memory.load(Ordering::Relaxed),
+            instance: match self.origin.load(Ordering::Relaxed) {
+                0 => None,
+                1 => Some(InstanceOrigin::Fresh),
+                _ => Some(InstanceOrigin::Warm),
+            },
+        }
+    }
+}
+
+/// A store with every limit of `limits` in force, fuelled for its first call.
+pub(crate) fn new(
+    engine: &Engine,
+    limits: &Limits,
+    capabilities: GuestCapabilities,
+    limiter: Limiter,
+    meter: Arc<Meter>,
+) -> wasmtime::Result<Store<GuestState>> {
+    let fuel = limits.fuel_per_call;
+    let mut store = Store::try_new(engine, GuestState { capabilities, limiter, meter, fuel })?;
+    store.limiter(|state| &mut state.limiter);
+    capability::limit_handles(&mut store, limits);
+    store.epoch_deadline_callback(|context| {
+        let left = context.get_fuel()?;
+        context.data().observe(left);
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store.set_fuel(fuel)?;
+    store.set_epoch_deadline(1);
+    Ok(store)
+}
+
+/// Fuels a reused store for its next call.
+pub(crate) fn begin_call(
+    store: &mut Store<GuestState>,
+    limits: &Limits,
+    meter: Arc<Meter>,
+) -> wasmtime::Result<()> {
+    let state = store.data_mut();
+    state.limiter.begin_call();
+    state.meter = meter;
+    state.fuel = limits.fuel_per_call;
+    store.set_fuel(limits.fuel_per_call)?;
+    store.set_epoch_deadline(1);
+    Ok(())
+}
+
+/// Writes the figures of a call down as they are now.
+pub(crate) fn observe(store: &Store<GuestState>) {
+    store.data().observe(store.get_fuel().unwrap_or(0));
+}
+
+impl GuestState {
+    fn observe(&self, fuel_left: u64) {
+        self.meter.fuel.store(self.fuel.saturating_sub(fuel_left), Ordering::Relaxed);
+        self.meter.memory.store(self.limiter.bytes(), Ordering::Relaxed);
+    }
 }

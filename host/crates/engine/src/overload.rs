@@ -1,0 +1,21 @@
+//! The refusals of a host that is full for now.
+
+use std::time::Duration;
+
+use roadstead_domain::Fault;
+
+/// No instance can be made: all slots are taken and none became free in time.
+pub(crate) fn slots() -> Fault {
+    Fault::Overloaded { what: "host's instance slots", retry_after: Duration::from_millis(100) }
+}
+
+/// The memory budget of the host is used up.
+pub(crate) fn memory() -> Fault {
+    Fault::Overloaded { what: "host's memory budget", retry_after: Duration::from_millis(250) }
+}
+
+/// The module's own queue is full.
+pub(crate) fn queue(retry_after: Duration) -> Fault {
+    let retry_after = retry_after.clamp(Duration::from_millis(5), Duration::from_secs(5));
+    Fault::Overloaded { what: "module's queue", retry_after }
+}

@@ -1,0 +1,99 @@
+//! The tick: 1,000 epochs a second while guests run, none while nobody does.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::{Builder, JoinHandle, Thread},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use wasmtime::EngineWeak;
+
+const TICK: Duration = Duration::from_millis(1);
+
+/// Ticks without a guest after which the thread sleeps: a caller that comes now and then does not
+/// wake it for each call.
+const QUIET_TICKS: u32 = 50;
+
+#[derive(Default)]
+pub(super) struct Ticker {
+    /// Guests on a thread now.
+    running: AtomicUsize,
+    slices: AtomicU64,
+    asleep: AtomicBool,
+    closing: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Ticker {
+    /// Starts the thread. It ends with the engine or when told to.
+    pub(super) fn start(engine: EngineWeak) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
+        let ticker = Arc::new(Self::default());
+        let ticking = Arc::clone(&ticker);
+        let thread = Builder::new()
+            .name("roadstead-tick".to_owned())
+            .spawn(move || ticking.run(&engine))?;
+        *ticker.thread.lock() = Some(thread.thread().clone());
+        Ok((ticker, thread))
+    }
+
+    pub(super) fn begin_slice(&self) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        self.slices.fetch_add(1, Ordering::Relaxed);
+        if self.asleep.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    pub(super) fn end_slice(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
+        if let Some(thread) = &*self.thread.lock() {
+            thread.unpark();
+        }
+    }
+
+    fn run(&self, engine: &EngineWeak) {
+        let mut quiet = 0;
+        let mut seen = 0;
+        while !self.closing.load(Ordering::SeqCst) {
+            std::thread::sleep(TICK);
+            let Some(engine) = engine.upgrade() else { return };
+            engine.increment_epoch();
+            drop(engine);
+            let slices = self.slices.load(Ordering::Relaxed);
+            let active = slices != seen || 0 < self.running.load(Ordering::SeqCst);
+            seen = slices;
+            quiet = if active { 0 } else { quiet + 1 };
+            if QUIET_TICKS <= quiet {
+                self.sleep();
+                quiet = 0;
+            }
+        }
+    }
+
+    /// Sleeps until a slice begins. A slice that begins at the same time either sees `asleep` and
+    /// wakes, or is seen here.
+    fn sleep(&self) {
+        self.asleep.store(true, Ordering::SeqCst);
+        while self.asleep.load(Ordering::SeqCst)
+            && self.running.load(Ordering::SeqCst) == 0
+            && !self.closing.load(Ordering::SeqCst)
+        {
+            std::thread::park();
+        }
+        self.asleep.store(false, Ordering::SeqCst);
+    }
+}
