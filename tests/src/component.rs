@@ -11,8 +11,8 @@ use std::{fmt::Write as _, path::Path};
 use anyhow::Context as _;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{
-    Function, LiftLowerAbi, ManglingAndAbi, Resolve, WasmExport, WasmExportKind, WasmImport, WorldId,
-    WorldItem, WorldKey,
+    Function, LiftLowerAbi, ManglingAndAbi, Resolve, WasmExport, WasmExportKind, WasmImport,
+    WorldId, WorldItem, WorldKey,
     abi::{AbiVariant, WasmType},
 };
 
@@ -31,8 +31,7 @@ const COUNT_DOWN: &str = "(local $left i64)
   (local.get 0)";
 
 /// An import of WASI 0.1, as `wasm32-wasip1` output has them.
-const PREVIEW1: &str =
-    "(import \"wasi_snapshot_preview1\" \"sched_yield\" (func (result i32)))\n";
+const PREVIEW1: &str = "(import \"wasi_snapshot_preview1\" \"sched_yield\" (func (result i32)))\n";
 
 /// A core module with WIT metadata, as `cargo build --target wasm32-wasip1` makes them.
 ///

@@ -43,8 +43,7 @@ enum Verb {
 fn main() -> anyhow::Result<()> {
     match Verb::parse() {
         Verb::Component { wit, out, padding, core } => {
-            let bytes =
-                if core { component::core(&wit)? } else { component::echo(&wit, padding)? };
+            let bytes = if core { component::core(&wit)? } else { component::echo(&wit, padding)? };
             fs::write(&out, bytes).with_context(|| format!("write {}", out.display()))
         }
         Verb::Certificate { out } => {

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Installs Ray into .venv-ray, for the benchmark's comparison alone. Does nothing where it is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+RAY=2.60.0
+mark=.venv-ray/installed-$RAY
+if [ ! -f "$mark" ]; then
+  echo "installing ray $RAY into .venv-ray" >&2
+  rm -rf .venv-ray
+  "${PYTHON:-python3}" -m venv .venv-ray
+  .venv-ray/bin/pip install --quiet --disable-pip-version-check "ray==$RAY"
+  touch "$mark"
+fi

@@ -1,0 +1,74 @@
+//! `roadstead-bench`: measures a real host process beside its peers, in one run on one machine.
+//!
+//! The peers are a native tonic server with the same function, and Ray's actors. Figures of one
+//! machine mean little on another: what is meant to hold are the ratios. Progress goes to stderr,
+//! the table or the JSON to stdout.
+
+mod echo;
+mod host;
+mod load;
+mod memory;
+mod native;
+mod publish;
+mod ray;
+mod report;
+mod throughput;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Parser;
+
+/// Compares a host with a native server and with Ray, and prints one table.
+#[derive(Parser)]
+struct Args {
+    /// The host's binary; a release build, or the figures mean nothing
+    #[arg(long, value_name = "FILE", default_value = "target/release/roadstead")]
+    bin: PathBuf,
+    /// Directory with the built modules
+    #[arg(long, value_name = "DIR", default_value = ".build/modules")]
+    modules: PathBuf,
+    /// A Python with Ray; without it Ray's rows are left out
+    #[arg(long, value_name = "FILE", default_value = ".venv-ray/bin/python")]
+    ray_python: PathBuf,
+    /// A Python with grpcio, for calls by a Python client
+    #[arg(long, value_name = "FILE", default_value = ".venv/bin/python")]
+    python: PathBuf,
+    /// Seconds of each measurement of calls
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    seconds: u64,
+    /// Rounds over all servers; the median counts
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: usize,
+    /// Modules to publish for the measurement of memory
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [100, 1000])]
+    published: Vec<usize>,
+    /// Print JSON instead of the table
+    #[arg(long)]
+    json: bool,
+    /// Serve the native peer instead of measuring; the program starts itself so
+    #[arg(long, hide = true)]
+    serve_native: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if args.serve_native {
+        return runtime.block_on(native::serve());
+    }
+    let report = runtime.block_on(measure(&args))?;
+    report.print(args.json)
+}
+
+async fn measure(args: &Args) -> anyhow::Result<report::Report> {
+    let plan = throughput::Plan {
+        slice: Duration::from_secs(args.seconds),
+        rounds: args.rounds,
+        callers: &[1, 16, 64],
+    };
+    let calls = throughput::measure(&args.bin, &args.modules, &plan).await?;
+    let one_at_a_time = ray::measure(args, &calls).await?;
+    let publish = publish::measure(&args.bin, &args.modules).await?;
+    let memory = memory::measure(&args.bin, &args.modules, &args.published).await?;
+    Ok(report::Report { machine: report::Machine::read(), calls, one_at_a_time, publish, memory })
+}
