@@ -11,17 +11,17 @@ help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: setup modules ## The main job from end to end on a throw-away host
-	cargo build --release --locked --package roadstead
+	cargo build --release --locked --workspace
 	target/release/roadstead demo
 
 test: setup modules deny lint ## Everything CI runs
+	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked
-	cargo build --locked --package roadstead
 	scripts/test-guests.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
 
 bench: setup modules ## What is promised about speed, beside peers, in one table
-	cargo build --release --locked --package roadstead --package roadstead-bench
+	cargo build --release --locked --workspace
 	scripts/setup-ray.sh
 	target/release/roadstead-bench
 

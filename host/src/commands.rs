@@ -1,11 +1,11 @@
 //! One file for every verb, or for a few that belong together.
 
-mod call;
+pub(crate) mod call;
 mod catalog;
 mod check;
 mod logs;
-mod proto;
-mod push;
+pub(crate) mod proto;
+pub(crate) mod push;
 mod serve;
 mod sources;
 

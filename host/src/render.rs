@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use roadstead_proto::v1 as api;
 use tonic::metadata::MetadataMap;
 
-use crate::commands::phase_text;
+use crate::commands::push::phase_text;
 
 /// What a push published.
 pub(crate) fn pushed(outcome: &api::PushOutcome) -> String {

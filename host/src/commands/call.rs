@@ -1,56 +1,92 @@
 //! `roadstead call`: one unary call, JSON in and out, described by the host's reflection.
 
-use std::{io::Read as _, process::ExitCode};
+use std::{io::Read as _, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use bytes::{Buf as _, Bytes};
-use prost_reflect::DynamicMessage;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
+use roadstead_domain::ModuleRef;
 use tonic::{
     Request, Status,
     client::Grpc,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::MetadataMap,
 };
 
 use crate::{
     cli::{CallArgs, Connection},
-    client::{self, Refusal},
+    client::{self, HostChannel, Refusal},
     descriptors, output, render,
 };
+
+/// One call of a described method.
+pub(crate) struct Invocation<'a> {
+    pub method: &'a MethodDescriptor,
+    pub request: DynamicMessage,
+    pub module: Option<&'a ModuleRef>,
+    pub timeout: Option<Duration>,
+}
+
+/// What came back: the reply or the refusal, and the trailers of either.
+pub(crate) struct Answer {
+    pub reply: Result<DynamicMessage, Refusal>,
+    pub trailers: MetadataMap,
+}
 
 pub(crate) async fn call(to: &Connection, args: CallArgs) -> anyhow::Result<ExitCode> {
     let Some((service, method)) = args.method.trim_start_matches('/').split_once('/') else {
         bail!("`{}` is not package.Service/Method, like demo.calc.ops.v0_1.Ops/Add", args.method)
     };
     let channel = client::connect(to).await?;
-    let descriptor = descriptors::reflect(channel.clone(), service, method).await?;
-    let message = descriptors::from_json(&descriptor, &read_data(&args.data)?)?;
+    let method = descriptors::reflect(channel.clone(), service, method).await?;
+    let request = descriptors::from_json(&method, &read_data(&args.data)?)?;
+    let invocation = Invocation {
+        method: &method,
+        request,
+        module: args.module.as_ref(),
+        timeout: args.timeout,
+    };
+    let answer = invoke(channel, invocation).await?;
+    if args.verbose {
+        output::note(render::usage(&answer.trailers));
+    }
+    output::json(&descriptors::to_json(&answer.reply?)?);
+    Ok(ExitCode::SUCCESS)
+}
 
-    let mut request = Request::new(Bytes::from(prost::Message::encode_to_vec(&message)));
-    if let Some(module) = &args.module {
+/// Calls and waits for the answer.
+///
+/// # Errors
+/// Only what keeps the call from being made; a refusal is part of the [`Answer`].
+pub(crate) async fn invoke(
+    channel: HostChannel,
+    invocation: Invocation<'_>,
+) -> anyhow::Result<Answer> {
+    let mut request = Request::new(Bytes::from(prost::Message::encode_to_vec(&invocation.request)));
+    if let Some(module) = invocation.module {
         let value = module.to_string().parse().context("write the module's name")?;
         request.metadata_mut().insert("roadstead-module", value);
     }
-    if let Some(timeout) = args.timeout {
+    if let Some(timeout) = invocation.timeout {
         request.set_timeout(timeout);
     }
-    let path = http::uri::PathAndQuery::try_from(format!("/{service}/{method}"))
-        .with_context(|| format!("`{}` is not package.Service/Method", args.method))?;
-
+    let method = invocation.method;
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    let path = http::uri::PathAndQuery::try_from(path).context("write the method's path")?;
     let mut grpc = Grpc::new(channel).max_decoding_message_size(usize::MAX);
     grpc.ready().await.context("reach the host")?;
-    let answer = grpc.unary(request, path, RawCodec).await;
-    let trailers = match &answer {
-        Ok(response) => response.metadata(),
-        Err(status) => status.metadata(),
-    };
-    if args.verbose {
-        output::note(render::usage(trailers));
-    }
-    let body = answer.map_err(Refusal::from)?.into_inner();
-    let reply = DynamicMessage::decode(descriptor.output(), body)
-        .context("the host's answer does not fit its own description")?;
-    output::json(&descriptors::to_json(&reply)?);
-    Ok(ExitCode::SUCCESS)
+    Ok(match grpc.unary(request, path, RawCodec).await {
+        Ok(response) => {
+            let trailers = response.metadata().clone();
+            let reply = DynamicMessage::decode(method.output(), response.into_inner())
+                .context("the host's answer does not fit its own description")?;
+            Answer { reply: Ok(reply), trailers }
+        }
+        Err(status) => {
+            let trailers = status.metadata().clone();
+            Answer { reply: Err(Refusal::from(status)), trailers }
+        }
+    })
 }
 
 fn read_data(data: &str) -> anyhow::Result<String> {

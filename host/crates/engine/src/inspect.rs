@@ -5,8 +5,11 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use crate::{EngineConfig, ImportGrant, InspectError, UnknownImport, capability};
 
-/// What each import would get, or why the component can never run here.
-pub(crate) fn inspect(
+/// What each import would get on a host of this configuration. Needs no engine.
+///
+/// # Errors
+/// [`InspectError`] if the component could never run there.
+pub fn inspect(
     config: &EngineConfig,
     component: &[u8],
     spec: &ModuleSpec,

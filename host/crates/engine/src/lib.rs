@@ -32,6 +32,7 @@ pub use code::{CodeSource, VerifiedCode};
 pub use config::{EngineConfig, OfferedDirectory};
 pub use engine::Engine;
 pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, UnknownImport};
+pub use inspect::inspect;
 pub use logs::{LogEvent, LogFollower, LogLine, LogStore, Source as LogSource};
 pub use module::{ImportGrant, Module};
 pub use stats::Stats;

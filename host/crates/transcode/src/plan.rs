@@ -3,7 +3,7 @@
 //! A plan is made once, when a module is published, from its WIT types and the lock's numbers.
 //! WIT types are not recursive, so plans are trees; named types are shared.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 /// The exported function behind a method.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,6 +12,16 @@ pub struct ExportPath {
     /// the world itself.
     pub interface: Option<String>,
     pub function: String,
+}
+
+/// `demo:calc/ops@0.1.0#add`, or the function alone where it is the world's own.
+impl fmt::Display for ExportPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.interface {
+            Some(interface) => write!(f, "{interface}#{}", self.function),
+            None => f.write_str(&self.function),
+        }
+    }
 }
 
 /// One rpc: where it stands, what it calls and how its messages are read and written.
@@ -70,7 +80,7 @@ impl MessagePlan {
     }
 
     /// The positions of all fields, highest number first.
-    pub(crate) fn from_the_highest(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn positions_downwards(&self) -> impl Iterator<Item = usize> {
         self.index.numbers.iter().rev().map(|(_, position)| *position)
     }
 }

@@ -77,6 +77,11 @@ impl World {
         Ok(self)
     }
 
+    /// The name of the world in WIT; of a component, `root`.
+    pub fn name(&self) -> &str {
+        self.resolve.worlds.get(self.world).map_or("", |world| &world.name)
+    }
+
     /// The names of everything that the component imports.
     pub fn imports(&self) -> Vec<String> {
         let world = self.resolve.worlds.get(self.world);
