@@ -8,7 +8,12 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 out=$root/.build/modules
 mkdir -p "$out"
 
-RUST_MODULES=(echo text-stats)
+RUST_MODULES=(
+  echo kv-filter text-stats thumbnail
+  hostile-log-flood hostile-memory-bomb hostile-output-flood hostile-recursion hostile-spin hostile-trap
+)
+# Each is modules/hostile/NAME/NAME.wat.
+WAT_MODULES=(table-bomb)
 # Each is modules/NAME/NAME.py with its WIT in modules/NAME/wit.
 PYTHON_MODULES=(reward)
 
@@ -31,6 +36,15 @@ build_rust() {
   done
 }
 
+build_wat() {
+  local directory=$root/modules/hostile/$1 built=$root/.build/wat/$1.wasm
+  mkdir -p "$root/.build/wat"
+  if [ "$directory/$1.wat" -nt "$built" ]; then
+    (cd "$root/modules" && cargo run --quiet --package wat-to-wasm -- "$directory/$1.wat" "$built")
+  fi
+  place_module "hostile-$1" "$built" "$directory"
+}
+
 # componentize-py takes a while, so a module is built only when what it is made from has changed.
 build_python() {
   local name=$1 directory=$root/modules/$1 inputs
@@ -50,6 +64,7 @@ build_python() {
 }
 
 build_rust
+for name in "${WAT_MODULES[@]}"; do build_wat "$name"; done
 for name in "${PYTHON_MODULES[@]}"; do build_python "$name"; done
 
 echo "modules in ${out#"$root"/}:"

@@ -7,6 +7,7 @@ import re
 # Only this much of the end of a completion is searched: an answer stands there.
 MAX_SEARCHED = 200_000
 MAX_ANSWER = 2000
+MAX_BOXES = 16
 
 _THOUGHT_END = "</think>"
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])\s*")
@@ -65,8 +66,8 @@ def reference_answer(reference: str) -> str | None:
 
 
 def _boxed(text: str) -> str | None:
-    """The content of the last box that is closed."""
-    for match in reversed(list(_BOX.finditer(text))):
+    """The content of the last box that is closed, among the last few."""
+    for match in reversed(list(_BOX.finditer(text))[-MAX_BOXES:]):
         rest = text[match.end() : match.end() + MAX_ANSWER + 2]
         if rest.startswith("{"):
             end = _closing(rest)

@@ -182,7 +182,7 @@ def spellings(value: Fraction) -> list[str]:
 
 def test_random_rationals_in_every_spelling() -> None:
     generator = random.Random(7)
-    for _ in range(300):
+    for _ in range(60):
         value = Fraction(generator.randint(-2000, 2000), generator.choice([1, 2, 3, 8, 25, 7]))
         other = value + Fraction(1, generator.randint(1, 1000))
         for a in spellings(value):
@@ -253,7 +253,7 @@ def test_hostile_answers_are_answered(text: str) -> None:
 def test_random_characters_never_raise() -> None:
     generator = random.Random(3)
     alphabet = [*"0123456789xyab+-*/^_(){}[],.;:|%!$=<> ", r"\frac", r"\sqrt", r"\pm", r"\{", r"\}"]
-    for _ in range(3000):
+    for _ in range(1500):
         text = "".join(generator.choices(alphabet, k=generator.randint(1, 25)))
         other = "".join(generator.choices(alphabet, k=generator.randint(1, 25)))
         assert equivalent(text, other) == equivalent(other, text), (text, other)
