@@ -3,6 +3,7 @@
 //! Pure: no IO, no clock, nothing spawned. Of wasmtime it knows the value type alone.
 
 mod codec;
+mod compat;
 mod lock;
 mod names;
 mod plan;
@@ -11,6 +12,7 @@ mod schema;
 mod world;
 
 pub use codec::{CopyBudget, EncodeError, decode_request, encode_response};
+pub use compat::{Break, compare};
 pub use lock::{Lock, LockError, Locks};
 pub use plan::{
     Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, MessagePlan, MethodPlan,

@@ -70,6 +70,20 @@ pub(crate) enum TypeKind {
 }
 
 impl Locks {
+    /// Reads the text of `roadstead.lock`.
+    ///
+    /// # Errors
+    /// [`LockError`] for text that is no lock, is of another format, or gives out a name or number
+    /// twice.
+    pub fn parse(text: &str) -> Result<Self, LockError> {
+        text.parse()
+    }
+
+    /// The text of `roadstead.lock`: the same bytes for the same locks.
+    pub fn to_text(&self) -> String {
+        self.to_string()
+    }
+
     pub fn packages(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }

@@ -12,7 +12,9 @@ pub use embedded::{WIT_SECTION, embed_wit, embedded_wit};
 /// Why there is no world to work with. The texts tell the author of a module what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorldError {
-    #[error("this is not WebAssembly: expected a component, the output of a build for wasm32-wasip2")]
+    #[error(
+        "this is not WebAssembly: expected a component, the output of a build for wasm32-wasip2"
+    )]
     NotWasm,
     #[error(
         "this is a core WebAssembly module without WIT metadata, so it has no types to serve: \
@@ -49,11 +51,7 @@ impl World {
         let world = binary::decode(component)?;
         let files = embedded_wit(component);
         // Comments are a courtesy: text that does not read costs a module its comments, no more.
-        Ok(if files.is_empty() {
-            world
-        } else {
-            world.clone().with_comments(&files).unwrap_or(world)
-        })
+        Ok(world.clone().with_comments(&files).unwrap_or(world))
     }
 
     /// Reads WIT text given as paths and contents. Files below `deps/` are dependencies; `world`
@@ -67,11 +65,15 @@ impl World {
         Ok(Self { resolve, world })
     }
 
-    /// Takes over the comments, and the order in which things are declared, from WIT text.
+    /// Takes over the comments, and the order in which things are declared, from WIT text. No files
+    /// change nothing.
     ///
     /// # Errors
     /// [`WorldError::Text`] shows the place in the text.
     pub fn with_comments(mut self, files: &[(String, String)]) -> Result<Self, WorldError> {
+        if files.is_empty() {
+            return Ok(self);
+        }
         let (text, _) = text::parse(files)?;
         text::graft(&mut self, &text);
         Ok(self)

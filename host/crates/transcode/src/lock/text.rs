@@ -107,9 +107,10 @@ impl From<&Lock> for LockText {
 
 impl From<LockText> for Lock {
     fn from(text: LockText) -> Self {
-        let types = text.types.into_iter().map(|(key, TypeText { name, kind, members })| {
-            (key, TypeLock { name, kind, members })
-        });
+        let types = text
+            .types
+            .into_iter()
+            .map(|(key, TypeText { name, kind, members })| (key, TypeLock { name, kind, members }));
         Self { service: text.service, methods: text.methods, types: types.collect() }
     }
 }
@@ -117,14 +118,17 @@ impl From<LockText> for Lock {
 /// A lock is edited by hand and merged by git now and then: no number and no name may stand twice.
 fn check(lock: &Lock) -> Result<(), String> {
     let mut names = Unique::default();
-    for service in &lock.service {
+    if let Some(service) = &lock.service {
+        named(service, "the service")?;
         names.add(service, "the service")?;
     }
     let mut rpcs = Unique::default();
     for (function, rpc) in &lock.methods {
+        named(rpc, &format!("method `{function}`"))?;
         rpcs.add(rpc, &format!("method `{function}`"))?;
     }
     for (key, one) in &lock.types {
+        named(&one.name, &format!("`{key}`"))?;
         let parent = key.rsplit_once('.').map_or("", |(parent, _)| parent);
         if !parent.is_empty() && !lock.types.contains_key(parent) {
             return Err(format!("`{key}` is nested in `{parent}`, which is missing"));
@@ -147,6 +151,14 @@ fn check(lock: &Lock) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn named(name: &str, of: &str) -> Result<(), String> {
+    if is_identifier(name) {
+        Ok(())
+    } else {
+        Err(format!("{of} has the name `{name}`, which protobuf does not allow"))
+    }
 }
 
 /// What was seen, and where.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     lock::{Locks, TypeKind, UNSPECIFIED},
-    plan::{Body, EnumPlan, ExportPath, MessagePlan, MethodPlan, ResponsePlan, Shape},
+    plan::{Body, EnumPlan, ExportPath, MethodPlan, ResponsePlan, Shape},
 };
 
 /// Fields, cases and values of a module together.
@@ -47,14 +47,7 @@ enum Declared {
 
 impl<'a> Builder<'a> {
     pub(super) fn new(types: &'a Types<'a>, live: Vec<TypeId>, locks: &'a Locks) -> Self {
-        Self {
-            types,
-            live,
-            locks,
-            packages: BTreeMap::new(),
-            shapes: HashMap::new(),
-            members: 0,
-        }
+        Self { types, live, locks, packages: BTreeMap::new(), shapes: HashMap::new(), members: 0 }
     }
 
     pub(super) fn build(

@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use roadstead_domain::{ModuleName, Version};
-use wit_parser::{
-    Function, FunctionKind, Interface, InterfaceId, Resolve, WorldItem, WorldKey,
-};
+use wit_parser::{Function, FunctionKind, Interface, InterfaceId, Resolve, WorldItem, WorldKey};
 
 use super::{Unmapped, types::Types};
 use crate::{names, world::World};
@@ -47,11 +45,7 @@ pub(super) struct Exports<'a> {
 }
 
 /// Everything that could be a service, and everything that for its name cannot.
-pub(super) fn collect<'a>(
-    world: &'a World,
-    module: &ModuleName,
-    version: &Version,
-) -> Exports<'a> {
+pub(super) fn collect<'a>(world: &'a World, module: &ModuleName, version: &Version) -> Exports<'a> {
     let resolve = &world.resolve;
     let homes = homes(world, &module_package(module, version));
     let mut own = Export {

@@ -53,7 +53,8 @@ impl EnumFile {
             descriptor.value.push(EnumValueDescriptorProto { name, number, options: None });
             comments.extend(docs.map(|docs| (vec![MEMBER, at], docs)));
         }
-        (descriptor.reserved_range, descriptor.reserved_name) = descriptor::reserved_values(removed);
+        (descriptor.reserved_range, descriptor.reserved_name) =
+            descriptor::reserved_values(removed);
         Self { descriptor, comments }
     }
 }

@@ -215,8 +215,7 @@ impl Ledger {
             (members.next_number(key)?, names::upper(wit_name))
         };
         let name = names::numbered(&format!("{prefix}_{word}"), "_", |name| {
-            !self.taken.contains(name)
-                && !members.identities.contains(&names::value_identity(name))
+            !self.taken.contains(name) && !members.identities.contains(&names::value_identity(name))
         });
         self.taken.insert(name.clone());
         members.identities.insert(names::value_identity(&name));

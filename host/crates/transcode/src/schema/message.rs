@@ -121,9 +121,9 @@ impl Builder<'_> {
 
     fn fill(&mut self, draft: &mut Draft<'_>, part: &Part<'_>) -> Result<Filled, DeriveError> {
         Ok(match part.holds {
-            Holds::Flag => Filled::Field(FieldKind::Singular(Shape::Scalar(
-                crate::plan::Scalar::Bool,
-            ))),
+            Holds::Flag => {
+                Filled::Field(FieldKind::Singular(Shape::Scalar(crate::plan::Scalar::Bool)))
+            }
             Holds::Case(None) => Filled::Case(None),
             Holds::Case(Some(ty)) => Filled::Case(Some(self.shape(draft, part.wit_name, ty)?)),
             Holds::Field(ty) => Filled::Field(self.field_kind(draft, part.wit_name, ty)?),
@@ -230,9 +230,11 @@ impl Builder<'_> {
             .collect();
         for one in nested {
             let at = i32::try_from(message.nested_type.len()).unwrap_or(i32::MAX);
-            comments.extend(one.comments.into_iter().map(|(path, text)| {
-                ([NESTED, at].into_iter().chain(path).collect(), text)
-            }));
+            comments.extend(
+                one.comments
+                    .into_iter()
+                    .map(|(path, text)| ([NESTED, at].into_iter().chain(path).collect(), text)),
+            );
             message.nested_type.push(one.descriptor);
         }
         let plan = Arc::new(MessagePlan::new(scope.full_name.clone(), body(kind, members)));

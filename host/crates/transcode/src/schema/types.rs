@@ -6,9 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use wit_parser::{
-    Function, Handle, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner,
-};
+use wit_parser::{Function, Handle, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner};
 
 use super::exports::{Export, Homes, Package};
 use crate::plan::Scalar;

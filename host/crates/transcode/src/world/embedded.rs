@@ -6,6 +6,8 @@
 //! name). Paths are those below the WIT directory, with `/`: `world.wit`, `deps/shapes/shapes.wit`.
 //! The sections may stand in the component itself or in a core module inside it.
 
+use std::collections::HashSet;
+
 use wasm_encoder::{ComponentSection, CustomSection};
 use wasmparser::{Parser, Payload};
 
@@ -25,24 +27,43 @@ pub fn embed_wit(wasm: &[u8], files: &[(String, String)]) -> Vec<u8> {
 }
 
 /// The WIT text inside a component, wherever in it; empty where there is none or it does not read.
-/// Where a path occurs twice, the first counts.
+/// Where a path occurs twice, the outermost section counts, and of those the first.
 pub fn embedded_wit(wasm: &[u8]) -> Vec<(String, String)> {
+    let mut sections = sections(wasm);
+    sections.sort_by_key(|(depth, _)| *depth);
     let mut files: Vec<(String, String)> = Vec::new();
+    let mut paths = HashSet::new();
     let mut size = 0_usize;
-    for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
-        let Payload::CustomSection(section) = payload else { continue };
-        size = size.saturating_add(section.data().len());
-        if section.name() != WIT_SECTION || size > MAX_TEXT {
-            continue;
+    for (_, content) in sections {
+        size = size.saturating_add(content.len());
+        if size > MAX_TEXT {
+            break;
         }
-        let arrays = serde_json::Deserializer::from_slice(section.data());
+        let arrays = serde_json::Deserializer::from_slice(content);
         for array in arrays.into_iter::<Vec<(String, String)>>().map_while(Result::ok) {
             for file in array {
-                if !files.iter().any(|(path, _)| *path == file.0) {
+                if paths.insert(file.0.clone()) {
                     files.push(file);
                 }
             }
         }
     }
     files
+}
+
+/// The sections' contents, with how deep each lies.
+fn sections(wasm: &[u8]) -> Vec<(usize, &[u8])> {
+    let mut found = Vec::new();
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(wasm).map_while(Result::ok) {
+        match payload {
+            Payload::Version { .. } => depth = depth.saturating_add(1),
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::CustomSection(section) if section.name() == WIT_SECTION => {
+                found.push((depth, section.data()));
+            }
+            _ => {}
+        }
+    }
+    found
 }

@@ -116,7 +116,8 @@ pub(super) fn graft(world: &mut World, text: &Resolve) {
 }
 
 fn graft_interface(resolve: &mut Resolve, id: InterfaceId, text: &Resolve, source: InterfaceId) {
-    let (Some(target), Some(source)) = (resolve.interfaces.get_mut(id), text.interfaces.get(source))
+    let (Some(target), Some(source)) =
+        (resolve.interfaces.get_mut(id), text.interfaces.get(source))
     else {
         return;
     };

@@ -1,0 +1,6 @@
+//! The derived schema: golden files, every row of the contract, locks and compatibility.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod golden;
+mod support;
