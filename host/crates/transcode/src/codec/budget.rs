@@ -45,8 +45,6 @@ impl CopyBudget {
     }
 
     /// Makes room in `list` for one more value; `expected` says how many are likely to come.
-    ///
-    /// A list at least doubles when it grows, so that pushing stays linear.
     pub(super) fn room_for_one<T>(
         &mut self,
         list: &mut Vec<T>,
@@ -55,18 +53,25 @@ impl CopyBudget {
         if list.len() < list.capacity() {
             return Ok(());
         }
-        self.room_for(list, expected().max(list.len()).max(1))
+        self.room_for(list, expected().max(1))
     }
 
     /// Makes room in `list` for `count` more values.
+    ///
+    /// The first time that is the room they need; a list that grows again at least doubles, so that
+    /// many small additions stay linear.
     pub(super) fn room_for<T>(
         &mut self,
         list: &mut Vec<T>,
         count: usize,
     ) -> Result<(), LimitReached> {
-        let missing = count.saturating_sub(list.capacity() - list.len());
-        self.take_many::<T>(missing)?;
-        list.reserve_exact(count);
+        let free = list.capacity() - list.len();
+        if count <= free {
+            return Ok(());
+        }
+        let more = count.max(list.len());
+        self.take_many::<T>(more - free)?;
+        list.reserve_exact(more);
         Ok(())
     }
 }

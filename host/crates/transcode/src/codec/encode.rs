@@ -76,7 +76,7 @@ impl<'b> Encoder<'b> {
                 if fields.len() != values.len() {
                     return Err(EncodeError::Mismatch("the size of a tuple"));
                 }
-                for at in plan.from_the_highest() {
+                for at in plan.positions_downwards() {
                     if let (Some(field), Some(value)) = (fields.get(at), values.get(at)) {
                         self.field(field, value)?;
                     }
@@ -106,7 +106,7 @@ impl<'b> Encoder<'b> {
         if fields.len() != entries.len() {
             return Err(EncodeError::Mismatch("the size of a record"));
         }
-        for at in plan.from_the_highest() {
+        for at in plan.positions_downwards() {
             if let (Some(field), Some((name, value))) = (fields.get(at), entries.get(at)) {
                 if *name != field.wit_name {
                     return Err(EncodeError::Mismatch("the name of a field"));
@@ -123,7 +123,7 @@ impl<'b> Encoder<'b> {
             let flag = plan.named(name).and_then(|at| set.get_mut(at));
             *flag.ok_or(EncodeError::Mismatch("the name of a flag"))? = true;
         }
-        for at in plan.from_the_highest() {
+        for at in plan.positions_downwards() {
             if let (Some(field), Some(true)) = (fields.get(at), set.get(at)) {
                 self.tagged(field.number, Number::Varint(1))?;
             }

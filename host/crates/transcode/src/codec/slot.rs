@@ -20,8 +20,11 @@ pub(super) enum Slot<'a> {
     Bytes(&'a [u8]),
     Message(Parts<'a>),
     List(Vec<Val>),
-    Map(Vec<(Val, Val)>),
+    Map(Vec<Entry<'a>>),
 }
+
+/// A map's key, and what was read of its value.
+pub(super) type Entry<'a> = (Val, Slot<'a>);
 
 /// One message, as the bytes of all its occurrences.
 #[derive(Debug, Default)]

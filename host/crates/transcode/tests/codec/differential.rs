@@ -40,8 +40,6 @@ fn has_negative_zero(value: &Val) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn both_write_the_same_bytes((ty, value) in typed_value()) {
         let plan = Planner::method(&ty);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MapKey, MessageDescriptor, ReflectMessage, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, MapKey, MessageDescriptor, ReflectMessage, Value,
+};
 use prost_types::{
     DescriptorProto, EnumDescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto,
     FileDescriptorProto, MessageOptions, OneofDescriptorProto,
@@ -39,10 +41,8 @@ struct Files {
 
 impl Files {
     fn message(&mut self, plan: &MessagePlan) {
-        let mut message = DescriptorProto {
-            name: Some(short(&plan.name)),
-            ..DescriptorProto::default()
-        };
+        let mut message =
+            DescriptorProto { name: Some(short(&plan.name)), ..DescriptorProto::default() };
         match &plan.body {
             Body::Fields(fields)
             | Body::Record(fields)
@@ -63,10 +63,9 @@ impl Files {
         message: &mut DescriptorProto,
         cases: impl Iterator<Item = &'a CasePlan>,
     ) {
-        message.oneof_decl.push(OneofDescriptorProto {
-            name: Some("choice_of_it".to_owned()),
-            options: None,
-        });
+        message
+            .oneof_decl
+            .push(OneofDescriptorProto { name: Some("choice_of_it".to_owned()), options: None });
         for case in cases {
             let (kind, type_name) = match &case.payload {
                 Some(shape) => self.shape(shape),
@@ -89,10 +88,9 @@ impl Files {
             FieldKind::Optional(shape) => {
                 let (kind, type_name) = self.shape(shape);
                 let oneof = i32::try_from(message.oneof_decl.len()).unwrap();
-                message.oneof_decl.push(OneofDescriptorProto {
-                    name: Some(format!("_{name}")),
-                    options: None,
-                });
+                message
+                    .oneof_decl
+                    .push(OneofDescriptorProto { name: Some(format!("_{name}")), options: None });
                 FieldDescriptorProto {
                     oneof_index: Some(oneof),
                     proto3_optional: Some(true),
@@ -193,9 +191,11 @@ fn short(full: &str) -> String {
 }
 
 fn camel(name: &str) -> String {
-    name.split('_')
-        .map(|word| word[..1].to_uppercase() + &word[1..])
-        .collect()
+    let capital = |word: &str| {
+        let mut chars = word.chars();
+        chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect::<String>()
+    };
+    name.split('_').map(capital).collect()
 }
 
 /// The values in a message, if it keeps to the contract.
@@ -314,9 +314,7 @@ fn read_message(message: &DynamicMessage, plan: &MessagePlan) -> Option<Val> {
 fn read_payload(message: &DynamicMessage, case: &CasePlan) -> Option<Option<Box<Val>>> {
     Some(match &case.payload {
         None => None,
-        Some(shape) => {
-            Some(Box::new(read(&*message.get_field_by_number(case.number)?, shape)?))
-        }
+        Some(shape) => Some(Box::new(read(&*message.get_field_by_number(case.number)?, shape)?)),
     })
 }
 

@@ -158,7 +158,7 @@ fn fits(field: &FieldDescriptor, wire_type: WireType) -> bool {
         Kind::Message(_) | Kind::String | Kind::Bytes => WireType::LengthDelimited,
         _ => WireType::Varint,
     };
-    let packed = field.cardinality() == Cardinality::Repeated
-        && wire_type == WireType::LengthDelimited;
+    let packed =
+        field.cardinality() == Cardinality::Repeated && wire_type == WireType::LengthDelimited;
     wire_type == own || packed
 }

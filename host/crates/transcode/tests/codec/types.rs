@@ -61,10 +61,8 @@ pub(crate) fn any_type() -> impl Strategy<Value = Type> {
 }
 
 fn any_key() -> impl Strategy<Value = Scalar> {
-    let keys: Vec<_> = SCALARS
-        .into_iter()
-        .filter(|scalar| !matches!(scalar, Scalar::F32 | Scalar::F64))
-        .collect();
+    let keys: Vec<_> =
+        SCALARS.into_iter().filter(|scalar| !matches!(scalar, Scalar::F32 | Scalar::F64)).collect();
     select(keys)
 }
 

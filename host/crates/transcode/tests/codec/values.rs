@@ -26,9 +26,7 @@ pub(crate) fn value(ty: &Type) -> BoxedStrategy<Val> {
         Type::Option(of) => {
             option::of(value(of)).prop_map(|of| Val::Option(of.map(Box::new))).boxed()
         }
-        Type::Tuple(of) => {
-            of.iter().map(value).collect::<Vec<_>>().prop_map(Val::Tuple).boxed()
-        }
+        Type::Tuple(of) => of.iter().map(value).collect::<Vec<_>>().prop_map(Val::Tuple).boxed(),
         Type::Map(key, of) => btree_map(ordered_key(*key), value(of), 0..4)
             .prop_map(|entries| {
                 Val::Map(entries.into_iter().map(|(key, value)| (key.0, value)).collect())
