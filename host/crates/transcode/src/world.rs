@@ -2,6 +2,7 @@
 
 mod binary;
 mod embedded;
+mod interface;
 mod text;
 
 use wit_parser::{Resolve, WorldId};
@@ -82,6 +83,15 @@ impl World {
     /// The name of the world in WIT; of a component, `root`.
     pub fn name(&self) -> &str {
         self.resolve.worlds.get(self.world).map_or("", |world| &world.name)
+    }
+
+    /// The exported interfaces as one WIT text, comments included: [`World::from_wit`] reads it
+    /// again, as a world of the same exports.
+    ///
+    /// # Errors
+    /// [`WorldError::Text`] for what WIT text cannot say.
+    pub fn to_wit(&self) -> Result<String, WorldError> {
+        interface::print(self)
     }
 
     /// The names of everything that the component imports.
