@@ -113,6 +113,12 @@ impl Module {
         call::run(&self.inner, call).await
     }
 
+    /// Drops the idle instances of a module that is not called by default any more. It can be
+    /// called all the same.
+    pub fn drop_idle(&self) {
+        self.inner.idle.clear();
+    }
+
     pub fn stats(&self) -> Stats {
         Stats {
             queued: self.inner.admission.waiting(),
