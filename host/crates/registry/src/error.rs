@@ -62,6 +62,12 @@ pub enum OpenError {
     Catalog(#[from] CatalogError),
     #[error("read the stored modules")]
     Blobs(#[from] BlobError),
+    #[error("read the wire lock of {package}")]
+    Lock {
+        package: String,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 impl PushError {

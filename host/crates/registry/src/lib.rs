@@ -7,8 +7,12 @@
 //! What serves is one immutable [`RouteTable`], swapped whole. Calls that hold a [`LiveVersion`]
 //! finish on it, whatever is published meanwhile.
 
+mod code;
+mod derive;
 mod error;
 mod live;
+mod merge;
+mod push;
 mod registry;
 mod request;
 mod routes;

@@ -1,16 +1,16 @@
 //! Modules and versions as calls see them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
 };
 
 use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
 use roadstead_catalog::VersionRecord;
-use roadstead_domain::{Fault, ModuleId, ModuleName, Version};
+use roadstead_domain::{Candidate, Fault, ModuleId, ModuleName, Version, select_version};
 use roadstead_engine::Module;
-use roadstead_transcode::MethodPlan;
+use roadstead_transcode::{Locks, MethodPlan};
 
 /// A published version, ready to be called. It lives as long as anyone calls it.
 pub struct LiveVersion {
@@ -32,6 +32,8 @@ pub struct Schema {
     files: Vec<FileDescriptorProto>,
     /// By service, then by method.
     methods: HashMap<String, HashMap<String, Arc<MethodPlan>>>,
+    /// What the version offers alone: what a later one is compared with.
+    surface: Locks,
     pool: OnceLock<Option<DescriptorPool>>,
 }
 
@@ -97,19 +99,24 @@ impl Schema {
     pub(crate) fn new(
         files: Vec<FileDescriptorProto>,
         methods: impl IntoIterator<Item = Arc<MethodPlan>>,
+        surface: Locks,
     ) -> Self {
         let mut by_service: HashMap<String, HashMap<String, Arc<MethodPlan>>> = HashMap::new();
         for plan in methods {
             let service = by_service.entry(plan.service.clone()).or_default();
             service.insert(plan.method.clone(), plan);
         }
-        Self { files, methods: by_service, pool: OnceLock::new() }
+        Self { files, methods: by_service, surface, pool: OnceLock::new() }
     }
 
     /// The version's files, imported ones before those that import them. `google/protobuf/*` is
     /// not among them.
     pub fn files(&self) -> &[FileDescriptorProto] {
         &self.files
+    }
+
+    pub(crate) fn surface(&self) -> &Locks {
+        &self.surface
     }
 
     /// The version's messages, for JSON. None if they do not link, which is a fault of the host.
@@ -147,5 +154,26 @@ impl LiveModule {
         }
         let release = self.versions.iter().rev().find(|(version, _)| !version.is_prerelease());
         release.or_else(|| self.versions.last_key_value()).map(|(_, live)| live)
+    }
+
+    /// Every service that the module answers for, with the version that does.
+    pub(crate) fn serving(&self) -> Vec<(&str, &Arc<LiveVersion>)> {
+        let exported: BTreeSet<&str> = self
+            .versions
+            .values()
+            .flat_map(|live| live.record().services.iter().map(|service| service.name.as_str()))
+            .collect();
+        let chosen = exported.into_iter().filter_map(|service| {
+            let mut versions =
+                self.versions.iter().map(|(version, live)| (version, live.exports(service)));
+            let candidate = Candidate {
+                module: &self.name,
+                pinned: self.pinned.as_ref(),
+                versions: &mut versions,
+            };
+            let version = select_version(candidate, None).ok()?;
+            Some((service, self.versions.get(&version)?))
+        });
+        chosen.collect()
     }
 }

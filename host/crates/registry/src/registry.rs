@@ -1,25 +1,31 @@
 //! The registry: one per host.
 
-use std::sync::Arc;
+mod admin;
+mod load;
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use roadstead_blobs::{BlobStore, Staged, Upload};
-use roadstead_catalog::Catalog;
-use roadstead_domain::{ByteSize, ModuleName, Namespace, Version};
-use roadstead_engine::Engine;
-use tokio::sync::watch;
-
-use crate::{
-    ChangeError, Checked, LiveModule, OpenError, Progress, Protos, PushError, PushRequest, Pushed,
-    RouteTable,
+use roadstead_blobs::{BlobStore, Upload};
+use roadstead_catalog::{Catalog, VersionRecord};
+use roadstead_domain::{ByteSize, ModuleId};
+use roadstead_engine::{Engine, LoadError, Module};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::AbortHandle,
 };
+
+use crate::{OpenError, PushError, RouteTable, code::StoredCode};
+
+/// When a refused push may be tried again.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Bounds of what pushes may cost the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryConfig {
     /// Bytes of one upload.
     pub upload_limit: ByteSize,
-    /// Components that are compiled at the same time; each takes memory of many times its size.
+    /// Components that are worked on at the same time; each takes memory of many times its size.
     pub compilations: usize,
     /// Pushes that may be in progress, waiting ones included; further ones are refused.
     pub pushes: usize,
@@ -33,12 +39,19 @@ impl Default for RegistryConfig {
 
 /// What is published and what serves.
 pub struct Registry {
-    engine: Arc<Engine>,
-    blobs: Arc<BlobStore>,
-    catalog: Arc<dyn Catalog>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) blobs: Arc<BlobStore>,
+    pub(crate) catalog: Arc<dyn Catalog>,
     config: RegistryConfig,
-    routes: ArcSwap<RouteTable>,
+    pub(crate) routes: ArcSwap<RouteTable>,
     changes: watch::Sender<u64>,
+    /// Held from the catalog's transaction until its outcome serves.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) pushes: Arc<Semaphore>,
+    pub(crate) compilations: Arc<Semaphore>,
+    /// Told when something may have become garbage.
+    pub(crate) collect: Arc<Notify>,
+    collector: AbortHandle,
 }
 
 impl Registry {
@@ -52,9 +65,34 @@ impl Registry {
         blobs: Arc<BlobStore>,
         config: RegistryConfig,
     ) -> Result<Arc<Self>, OpenError> {
-        let routes = ArcSwap::from_pointee(RouteTable::default());
-        let changes = watch::Sender::new(0);
-        Ok(Arc::new(Self { engine, blobs, catalog, config, routes, changes }))
+        blobs.code().retain_fingerprint(engine.fingerprint())?;
+        let collect = Arc::new(Notify::new());
+        let registry = Arc::new_cyclic(|registry: &std::sync::Weak<Self>| {
+            let (registry, told) = (registry.clone(), Arc::clone(&collect));
+            let collector = tokio::spawn(async move {
+                loop {
+                    told.notified().await;
+                    let Some(registry) = registry.upgrade() else { return };
+                    registry.sweep().await;
+                }
+            });
+            Self {
+                engine,
+                blobs,
+                catalog,
+                routes: ArcSwap::from_pointee(RouteTable::default()),
+                changes: watch::Sender::new(0),
+                changing: tokio::sync::Mutex::default(),
+                pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
+                compilations: Arc::new(Semaphore::new(config.compilations.max(1))),
+                collect: Arc::clone(&collect),
+                collector: collector.abort_handle(),
+                config,
+            }
+        });
+        registry.reload().await?;
+        registry.sweep().await;
+        Ok(registry)
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
@@ -82,88 +120,73 @@ impl Registry {
         Ok(self.blobs.upload(self.config.upload_limit).await?)
     }
 
-    /// Publishes what was uploaded. Dropping the future before the last phase ends the push.
-    ///
-    /// # Errors
-    /// [`PushError`] says what to change; nothing is published then.
-    pub async fn push(
-        self: &Arc<Self>,
-        _namespace: &Namespace,
-        _request: PushRequest,
-        _staged: Staged,
-        _progress: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<Pushed, PushError> {
-        let _ = &self.catalog;
-        Err(PushError::NoName)
+    /// Lets a table serve.
+    pub(crate) fn serve(&self, table: RouteTable) {
+        let revision = table.revision();
+        self.routes.store(Arc::new(table));
+        self.changes.send_replace(revision);
     }
 
-    /// Says what [`Registry::push`] would come to, short of compiling and storing.
-    ///
-    /// # Errors
-    /// [`PushError`], except for breaks, which are part of the answer.
-    pub async fn check(
+    /// The engine's side of a version. Nothing is read or mapped yet.
+    pub(crate) async fn prepare(
         &self,
-        _namespace: &Namespace,
-        _request: PushRequest,
-        _staged: Staged,
-    ) -> Result<Checked, PushError> {
-        Err(PushError::NoName)
+        id: &ModuleId,
+        record: &VersionRecord,
+    ) -> Result<Arc<Module>, LoadError> {
+        let code = StoredCode {
+            component: record.component,
+            blobs: Arc::clone(&self.blobs),
+            engine: Arc::clone(&self.engine),
+            compilations: Arc::clone(&self.compilations),
+            collect: Arc::clone(&self.collect),
+            hold: Some(self.blobs.hold(record.component).await),
+        };
+        let spec = Arc::new(record.spec.clone());
+        self.engine.prepare(id.clone(), record.component, spec, Arc::new(code))
     }
 
-    /// The namespace's modules by name.
-    pub fn list(&self, namespace: &Namespace) -> Vec<Arc<LiveModule>> {
-        self.routes.load().modules(namespace).cloned().collect()
+    /// Deletes stored bytes that nothing names and nobody holds. What goes wrong is logged: garbage
+    /// takes room and does no other harm.
+    pub(crate) async fn sweep(&self) {
+        let swept = async {
+            let sweep = self.blobs.begin_sweep().await?;
+            let snapshot = self.catalog.snapshot().await?;
+            let mut referenced: HashSet<_> = snapshot.locks.into_values().collect();
+            for record in snapshot.modules.values().flat_map(|module| module.versions.values()) {
+                referenced.extend([record.component, record.interface]);
+                referenced.extend(record.wit);
+                referenced.extend(record.locks.values());
+            }
+            Ok::<_, OpenError>(sweep.finish(&referenced).await?)
+        };
+        match swept.await {
+            Ok(0) => {}
+            Ok(count) => tracing::debug!(count, "swept blobs"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "sweep blobs");
+            }
+        }
     }
+}
 
-    /// # Errors
-    /// [`ChangeError::NoSuchModule`].
-    pub fn get(
-        &self,
-        namespace: &Namespace,
-        name: &ModuleName,
-    ) -> Result<Arc<LiveModule>, ChangeError> {
-        let routes = self.routes.load();
-        let module = routes.module(namespace, name);
-        module.cloned().ok_or_else(|| ChangeError::NoSuchModule(name.clone()))
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.collector.abort();
     }
+}
 
-    /// Deletes one version, or the module with all its versions; says which are gone. Calls that
-    /// run finish. A pinned version alone cannot be deleted.
-    ///
-    /// # Errors
-    /// [`ChangeError`].
-    pub async fn delete(
-        self: &Arc<Self>,
-        _namespace: &Namespace,
-        name: &ModuleName,
-        _version: Option<&Version>,
-    ) -> Result<Vec<Version>, ChangeError> {
-        Err(ChangeError::NoSuchModule(name.clone()))
+impl From<LoadError> for PushError {
+    fn from(error: LoadError) -> Self {
+        match error {
+            LoadError::NeverFits(why) => Self::NeverFits(why),
+            error => Self::host(error),
+        }
     }
+}
 
-    /// Makes one version answer every call that names none; without a version, removes the pin.
-    ///
-    /// # Errors
-    /// [`ChangeError`].
-    pub async fn pin(
-        self: &Arc<Self>,
-        _namespace: &Namespace,
-        name: &ModuleName,
-        _version: Option<&Version>,
-    ) -> Result<Arc<LiveModule>, ChangeError> {
-        Err(ChangeError::NoSuchModule(name.clone()))
-    }
-
-    /// The `.proto` files and the lock of a version, or of the one that answers now.
-    ///
-    /// # Errors
-    /// [`ChangeError`].
-    pub async fn protos(
-        &self,
-        _namespace: &Namespace,
-        name: &ModuleName,
-        _version: Option<&Version>,
-    ) -> Result<Protos, ChangeError> {
-        Err(ChangeError::NoSuchModule(name.clone()))
-    }
+/// Runs work that takes the processor or the disk for a while.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PushError> {
+    tokio::task::spawn_blocking(work).await.map_err(PushError::host)
 }

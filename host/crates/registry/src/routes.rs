@@ -4,14 +4,14 @@
 //! A namespace sees its own modules alone.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
 };
 
 use prost_types::FileDescriptorProto;
-use roadstead_domain::{Candidate, Fault, ModuleName, ModuleRef, Namespace, select_version};
+use roadstead_domain::{Fault, ModuleName, ModuleRef, Namespace};
 
-use crate::{LiveModule, LiveVersion};
+use crate::{LiveModule, LiveVersion, merge::merge, push::LockBook};
 
 /// Everything that serves, as of one revision of the catalog.
 #[derive(Default)]
@@ -27,6 +27,7 @@ struct NamespaceRoutes {
     modules: BTreeMap<ModuleName, Arc<LiveModule>>,
     /// By service, the version of every module that answers for it.
     services: HashMap<String, BTreeMap<ModuleName, Arc<LiveVersion>>>,
+    locks: Arc<LockBook>,
     files: OnceLock<Arc<Vec<FileDescriptorProto>>>,
 }
 
@@ -114,22 +115,30 @@ impl RouteTable {
         Arc::clone(routes.files.get_or_init(|| Arc::new(routes.merged_files())))
     }
 
-    /// The table after one module changed; none where it is gone.
+    /// The newest wire locks of the namespace.
+    pub(crate) fn locks(&self, namespace: &Namespace) -> Arc<LockBook> {
+        self.namespaces.get(namespace).map(|routes| Arc::clone(&routes.locks)).unwrap_or_default()
+    }
+
+    /// The table after one module changed, or is gone; with the namespace's locks where they moved.
     pub(crate) fn with_module(
         &self,
         revision: u64,
         namespace: &Namespace,
         name: &ModuleName,
         module: Option<LiveModule>,
+        locks: Option<LockBook>,
     ) -> Self {
-        let mut modules =
-            self.namespaces.get(namespace).map(|routes| routes.modules.clone()).unwrap_or_default();
+        let old = self.namespaces.get(namespace);
+        let mut modules = old.map(|routes| routes.modules.clone()).unwrap_or_default();
+        let locks = locks.map_or_else(|| self.locks(namespace), Arc::new);
         match module {
             Some(module) => modules.insert(name.clone(), Arc::new(module)),
             None => modules.remove(name),
         };
         let mut namespaces = self.namespaces.clone();
-        namespaces.insert(namespace.clone(), Arc::new(NamespaceRoutes::new(revision, modules)));
+        let routes = NamespaceRoutes::new(revision, modules, locks);
+        namespaces.insert(namespace.clone(), Arc::new(routes));
         Self { revision, namespaces }
     }
 
@@ -137,62 +146,42 @@ impl RouteTable {
     pub(crate) fn of(
         revision: u64,
         modules: impl IntoIterator<Item = (Namespace, LiveModule)>,
+        locks: HashMap<Namespace, LockBook>,
     ) -> Self {
-        let mut namespaces: HashMap<Namespace, BTreeMap<ModuleName, Arc<LiveModule>>> =
-            HashMap::new();
+        let mut parts: HashMap<Namespace, (BTreeMap<_, _>, LockBook)> = locks
+            .into_iter()
+            .map(|(namespace, book)| (namespace, (BTreeMap::new(), book)))
+            .collect();
         for (namespace, module) in modules {
-            let name = module.name.clone();
-            namespaces.entry(namespace).or_default().insert(name, Arc::new(module));
+            let (modules, _) = parts.entry(namespace).or_default();
+            modules.insert(module.name.clone(), Arc::new(module));
         }
-        let routes = |modules| Arc::new(NamespaceRoutes::new(revision, modules));
-        let namespaces =
-            namespaces.into_iter().map(|(name, modules)| (name, routes(modules))).collect();
-        Self { revision, namespaces }
+        let routes = |(namespace, (modules, book))| {
+            (namespace, Arc::new(NamespaceRoutes::new(revision, modules, Arc::new(book))))
+        };
+        Self { revision, namespaces: parts.into_iter().map(routes).collect() }
     }
 }
 
 impl NamespaceRoutes {
-    fn new(revision: u64, modules: BTreeMap<ModuleName, Arc<LiveModule>>) -> Self {
+    fn new(
+        revision: u64,
+        modules: BTreeMap<ModuleName, Arc<LiveModule>>,
+        locks: Arc<LockBook>,
+    ) -> Self {
         let mut services: HashMap<String, BTreeMap<ModuleName, Arc<LiveVersion>>> = HashMap::new();
         for (name, module) in &modules {
-            for (service, live) in serving(module) {
-                services.entry(service.to_owned()).or_default().insert(name.clone(), live);
+            for (service, live) in module.serving() {
+                let modules = services.entry(service.to_owned()).or_default();
+                modules.insert(name.clone(), Arc::clone(live));
             }
         }
-        Self { revision, modules, services, files: OnceLock::new() }
+        Self { revision, modules, services, locks, files: OnceLock::new() }
     }
 
     fn merged_files(&self) -> Vec<FileDescriptorProto> {
-        let mut seen = BTreeSet::new();
-        let mut files = Vec::new();
-        for live in self.services.values().flat_map(BTreeMap::values) {
-            let Ok(schema) = live.schema() else { continue };
-            for file in schema.files() {
-                if seen.insert(file.name().to_owned()) {
-                    files.push(file.clone());
-                }
-            }
-        }
-        files
+        let serving = self.services.values().flat_map(BTreeMap::values);
+        let schemas = serving.filter_map(|live| live.schema().ok());
+        merge(schemas.flat_map(|schema| schema.files()))
     }
-}
-
-/// Every service that a module answers for, with the version that does.
-fn serving(module: &LiveModule) -> impl Iterator<Item = (&str, Arc<LiveVersion>)> {
-    let exported: BTreeSet<&str> = module
-        .versions
-        .values()
-        .flat_map(|live| live.record().services.iter().map(|service| service.name.as_str()))
-        .collect();
-    exported.into_iter().filter_map(|service| {
-        let mut versions =
-            module.versions.iter().map(|(version, live)| (version, live.exports(service)));
-        let candidate = Candidate {
-            module: &module.name,
-            pinned: module.pinned.as_ref(),
-            versions: &mut versions,
-        };
-        let version = select_version(candidate, None).ok()?;
-        Some((service, Arc::clone(module.versions.get(&version)?)))
-    })
 }

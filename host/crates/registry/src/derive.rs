@@ -1,0 +1,165 @@
+//! The typed side of a component: read from an upload, kept without the code, and read again.
+
+use bytes::Bytes;
+use roadstead_blobs::{BlobError, BlobStore, Kind};
+use roadstead_catalog::{MethodRecord, ServiceRecord, UnmappedRecord, VersionRecord};
+use roadstead_domain::{Digest, ModuleName, Version};
+use roadstead_transcode::{DeriveError, Derived, ExportPath, Locks, World, WorldError};
+
+use crate::Schema;
+
+/// The world's name in a stored interface.
+const WORLD: &str = "root";
+
+/// Why a published version's schema could not be made again.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReviveError {
+    #[error("read the stored interface")]
+    Blob(#[from] BlobError),
+    #[error("decode the stored interface")]
+    World(#[from] WorldError),
+    #[error("derive the stored interface")]
+    Derive(#[from] DeriveError),
+    #[error("decode stored text: {0}")]
+    Text(String),
+}
+
+/// The interface as text, if it says all that the component says: else the component itself must
+/// be read again after a restart, which costs more and works as well.
+pub(crate) fn interface_text(
+    world: &World,
+    derived: &Derived,
+    name: &ModuleName,
+    version: &Version,
+) -> Option<Bytes> {
+    let text = world.to_wit().ok()?;
+    let again = read_interface(&text).ok()?;
+    let again = roadstead_transcode::derive(&again, name, version, &derived.locks).ok()?;
+    let plans = |derived: &Derived| -> Vec<_> {
+        derived.services.iter().flat_map(|service| service.methods.clone()).collect()
+    };
+    let same = again.files == derived.files && plans(&again) == plans(derived);
+    if !same {
+        tracing::debug!(module = %name, "the interface as text is not the whole interface");
+    }
+    same.then(|| text.into())
+}
+
+fn read_interface(text: &str) -> Result<World, WorldError> {
+    World::from_wit(&[("interface.wit".to_owned(), text.to_owned())], Some(WORLD))
+}
+
+/// Derives a published version again, with the very locks it was published with.
+pub(crate) async fn revive(
+    blobs: &BlobStore,
+    name: &ModuleName,
+    record: &VersionRecord,
+) -> Result<Derived, ReviveError> {
+    let mut locks = Locks::default();
+    for digest in record.locks.values() {
+        let text = blobs.get(Kind::Lock, *digest).await?;
+        locks.extend(lock_from(&text)?);
+    }
+    let source = source(blobs, record).await?;
+    let (name, version) = (name.clone(), record.version.clone());
+    let derive = move || -> Result<Derived, ReviveError> {
+        Ok(roadstead_transcode::derive(&source.world()?, &name, &version, &locks)?)
+    };
+    let derived = tokio::task::spawn_blocking(derive).await;
+    derived.unwrap_or_else(|error| Err(ReviveError::Text(error.to_string())))
+}
+
+pub(crate) fn lock_from(text: &[u8]) -> Result<Locks, ReviveError> {
+    let text = str::from_utf8(text).map_err(|error| ReviveError::Text(error.to_string()))?;
+    text.parse()
+        .map_err(|error: roadstead_transcode::LockError| ReviveError::Text(error.to_string()))
+}
+
+/// What a world is read from.
+enum Source {
+    Interface(Bytes),
+    Component { component: Bytes, wit: Option<Bytes> },
+}
+
+async fn source(blobs: &BlobStore, record: &VersionRecord) -> Result<Source, ReviveError> {
+    if record.interface != record.component {
+        match blobs.get(Kind::Interface, record.interface).await {
+            Ok(text) => return Ok(Source::Interface(text)),
+            Err(error) => tracing::warn!(interface = %record.interface,
+                error = &error as &dyn std::error::Error,
+                "a stored interface does not read: reading the component instead"),
+        }
+    }
+    let component = blobs.get(Kind::Component, record.component).await?;
+    let wit = match record.wit {
+        Some(wit) => Some(blobs.get(Kind::Wit, wit).await?),
+        None => None,
+    };
+    Ok(Source::Component { component, wit })
+}
+
+impl Source {
+    fn world(&self) -> Result<World, ReviveError> {
+        match self {
+            Self::Interface(text) => {
+                let text =
+                    str::from_utf8(text).map_err(|error| ReviveError::Text(error.to_string()))?;
+                Ok(read_interface(text)?)
+            }
+            Self::Component { component, wit } => {
+                let world = World::decode(component)?;
+                let Some(wit) = wit else { return Ok(world) };
+                let files: Vec<(String, String)> = serde_json::from_slice(wit)
+                    .map_err(|error| ReviveError::Text(error.to_string()))?;
+                Ok(world.with_comments(&files)?)
+            }
+        }
+    }
+}
+
+/// The protobuf packages that a derived schema has files of.
+pub(crate) fn packages(derived: &Derived) -> impl Iterator<Item = &str> {
+    derived.files.iter().map(|file| file.package())
+}
+
+/// The locks of single packages, as they are stored: text by its digest.
+pub(crate) fn lock_blobs(derived: &Derived) -> Vec<(String, Digest, Bytes)> {
+    packages(derived)
+        .map(|package| {
+            let alone = derived.locks.restricted(|name| name == package);
+            let text = Bytes::from(alone.to_string());
+            (package.to_owned(), Digest::of(&text), text)
+        })
+        .collect()
+}
+
+pub(crate) fn schema(derived: &Derived) -> Schema {
+    let methods = derived.services.iter().flat_map(|service| service.methods.iter().cloned());
+    Schema::new(derived.files.clone(), methods, derived.surface.clone())
+}
+
+pub(crate) fn services(derived: &Derived) -> Vec<ServiceRecord> {
+    let method = |plan: &roadstead_transcode::MethodPlan| MethodRecord {
+        name: plan.method.clone(),
+        export: export_text(&plan.export),
+    };
+    let services = derived.services.iter().map(|service| ServiceRecord {
+        name: service.name.clone(),
+        methods: service.methods.iter().map(|plan| method(plan)).collect(),
+    });
+    services.collect()
+}
+
+fn export_text(path: &ExportPath) -> String {
+    match &path.interface {
+        Some(interface) => format!("{interface}#{}", path.function),
+        None => path.function.clone(),
+    }
+}
+
+pub(crate) fn unmapped(derived: &Derived) -> Vec<UnmappedRecord> {
+    let unmapped = derived.unmapped.iter();
+    unmapped
+        .map(|one| UnmappedRecord { export: one.export.clone(), reason: one.reason.clone() })
+        .collect()
+}

@@ -1,0 +1,201 @@
+//! What a push would publish, as things are now: its version, its schema, and whom it breaks.
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use roadstead_catalog::{
+    BreakRecord, LockChange, Publication, VersionChoice, VersionRecord, rules,
+};
+use roadstead_domain::Version;
+use roadstead_transcode::{DeriveError, Derived, Locks};
+
+use super::Validated;
+use crate::{LiveModule, LiveVersion, PushError, Registry, RouteTable, derive, registry::blocking};
+
+/// What a push comes to.
+pub(crate) enum Plan {
+    /// The same content is published already.
+    Exists(Arc<VersionRecord>),
+    New(Planned),
+}
+
+/// A version that could be published, if nothing changes in between.
+pub(crate) struct Planned {
+    /// The namespace's revision that the plan was made at.
+    pub(crate) basis: u64,
+    pub(crate) choice: VersionChoice,
+    pub(crate) record: VersionRecord,
+    pub(crate) derived: Derived,
+    pub(crate) breaks: Vec<BreakRecord>,
+    pub(crate) locks: Vec<LockChange>,
+    pub(crate) lock_texts: Vec<Bytes>,
+    /// None where the component itself must be kept for it.
+    pub(crate) interface: Option<Bytes>,
+}
+
+impl Planned {
+    /// The plan, if it breaks nobody or is forced; breaks are recorded then.
+    pub(crate) fn accepted(mut self, validated: &Validated) -> Result<Self, PushError> {
+        if !self.breaks.is_empty() && !validated.force {
+            return Err(PushError::Breaks(self.breaks));
+        }
+        self.record.forced = self.breaks.clone();
+        Ok(self)
+    }
+
+    pub(crate) fn publication(&self, validated: &Validated) -> Publication {
+        Publication {
+            namespace: validated.namespace.clone(),
+            name: validated.name.clone(),
+            choice: self.choice,
+            record: self.record.clone(),
+            locks: self.locks.clone(),
+        }
+    }
+}
+
+impl Registry {
+    /// Plans against what serves now.
+    pub(crate) async fn plan(&self, validated: &Arc<Validated>) -> Result<Plan, PushError> {
+        let (routes, validated) = (self.routes(), Arc::clone(validated));
+        blocking(move || plan(&routes, &validated)).await?
+    }
+}
+
+fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
+    let Validated { namespace, name, world, .. } = validated;
+    let module = routes.module(namespace, name).map(|module| &**module);
+    let (choice, version) = match choose(module, validated)? {
+        Choice::Exists(record) => return Ok(Plan::Exists(record)),
+        Choice::New(choice, version) => (choice, version),
+    };
+    let book = routes.locks(namespace);
+    let mut locks = validated.supplied.clone();
+    locks.extend(book.locks().clone());
+    let derived =
+        roadstead_transcode::derive(world, name, &version, &locks).map_err(derive_error)?;
+    let previous = module.map(|module| previous(module, &version, &derived)).unwrap_or_default();
+    let breaks = roadstead_transcode::compare(&locks, &previous, &derived)
+        .into_iter()
+        .map(|one| BreakRecord { subject: one.subject, description: one.description })
+        .collect();
+
+    let interface = derive::interface_text(world, &derived, name, &version);
+    let mut record = validated.record.clone();
+    if let Some(interface) = &interface {
+        record.interface = roadstead_domain::Digest::of(interface);
+    }
+    record.version = version;
+    record.services = derive::services(&derived);
+    record.unmapped = derive::unmapped(&derived);
+    record.published_unix_ms = now();
+    let mut changes = Vec::new();
+    let mut lock_texts = Vec::new();
+    for (package, to, text) in derive::lock_blobs(&derived) {
+        record.locks.insert(package.clone(), to);
+        changes.push(LockChange { from: book.digest(&package), package, to });
+        lock_texts.push(text);
+    }
+    let basis = routes.namespace_revision(namespace);
+    let locks = changes;
+    Ok(Plan::New(Planned { basis, choice, record, derived, breaks, locks, lock_texts, interface }))
+}
+
+enum Choice {
+    Exists(Arc<VersionRecord>),
+    New(VersionChoice, Version),
+}
+
+/// The version to publish as. The catalog decides; this spares compiling what it would refuse.
+fn choose(module: Option<&LiveModule>, validated: &Validated) -> Result<Choice, PushError> {
+    let same = |live: &LiveVersion| rules::same_content(live.record(), &validated.record);
+    let Some(wanted) = &validated.wanted else {
+        let newest = module.and_then(|module| module.versions.last_key_value());
+        if let Some((_, newest)) = newest.filter(|(_, newest)| same(newest)) {
+            return Ok(Choice::Exists(Arc::clone(newest.record())));
+        }
+        let next = module.map_or_else(Version::first, |module| module.highest.next_patch());
+        return Ok(Choice::New(VersionChoice::Next, next));
+    };
+    match module.and_then(|module| module.versions.get(wanted)) {
+        Some(live) if same(live) => Ok(Choice::Exists(Arc::clone(live.record()))),
+        Some(_) => {
+            Err(PushError::VersionExists { name: validated.name.clone(), version: wanted.clone() })
+        }
+        None => Ok(Choice::New(VersionChoice::Explicit, wanted.clone())),
+    }
+}
+
+/// What callers of the module have stubs of, package by package: the surface of the version that a
+/// new one takes the package's service over from, which is the newest below it that exports the
+/// service. A package of types alone is taken over from the newest of those versions.
+fn previous(module: &LiveModule, version: &Version, derived: &Derived) -> Locks {
+    let mut previous = Locks::default();
+    let mut taken_over: BTreeMap<&Version, &Locks> = BTreeMap::new();
+    for service in &derived.services {
+        let below = module.versions.range(..version).rev();
+        let former = below.into_iter().find(|(_, live)| live.exports(&service.name));
+        let Some((version, live)) = former else { continue };
+        let Ok(schema) = live.schema() else {
+            tracing::warn!(module = %live.id(), "nothing to compare with: its schema is lost");
+            continue;
+        };
+        taken_over.insert(version, schema.surface());
+        let package = service.name.rsplit_once('.').map(|(package, _)| package);
+        if let Some(package) = package
+            && let Some(lock) = schema.surface().get(package)
+        {
+            previous.insert(package, lock.clone());
+        }
+    }
+    for package in derive::packages(derived) {
+        let of_types = taken_over.values().rev().find_map(|surface| surface.get(package));
+        if previous.get(package).is_none()
+            && let Some(lock) = of_types
+        {
+            previous.insert(package, lock.clone());
+        }
+    }
+    previous
+}
+
+/// A lock that leads nowhere is the pusher's; so is a world too large to express.
+fn derive_error(error: DeriveError) -> PushError {
+    PushError::Invalid(error.to_string())
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The newest locks of one namespace, and the digests of their texts.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LockBook {
+    locks: Locks,
+    digests: BTreeMap<String, roadstead_domain::Digest>,
+}
+
+impl LockBook {
+    pub(crate) fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    pub(crate) fn digest(&self, package: &str) -> Option<roadstead_domain::Digest> {
+        self.digests.get(package).copied()
+    }
+
+    /// Adds the locks of `of`, which hold at least the packages of `digests`.
+    pub(crate) fn extend(
+        &mut self,
+        of: &Locks,
+        digests: impl IntoIterator<Item = (String, roadstead_domain::Digest)>,
+    ) {
+        for (package, digest) in digests {
+            if let Some(lock) = of.get(&package) {
+                self.locks.insert(package.clone(), lock.clone());
+                self.digests.insert(package, digest);
+            }
+        }
+    }
+}

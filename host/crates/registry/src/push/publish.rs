@@ -1,0 +1,84 @@
+//! The end of a push: one transaction, then the new table.
+
+use std::sync::Arc;
+
+use roadstead_blobs::Kind;
+use roadstead_catalog::{CatalogError, Change, Published};
+
+use super::{Plan, Planned, Stored, Validated};
+use crate::{LiveVersion, PushError, Pushed, Registry, derive};
+
+/// How often a push derives anew because another host changed the catalog under it.
+const ATTEMPTS: usize = 16;
+
+impl Registry {
+    pub(super) async fn publish(
+        self: Arc<Self>,
+        validated: Arc<Validated>,
+        mut planned: Planned,
+        mut stored: Stored,
+    ) -> Result<Pushed, PushError> {
+        let _turn = self.changing.lock().await;
+        let name = validated.name.clone();
+        for _ in 0..ATTEMPTS {
+            let revision = self.routes.load().namespace_revision(&validated.namespace);
+            if revision != planned.basis {
+                planned = match self.plan(&validated).await? {
+                    Plan::Exists(record) => return Ok(Pushed { name, record, created: false }),
+                    Plan::New(planned) => planned.accepted(&validated)?,
+                };
+            }
+            let live = self.store_plan(&validated, &planned, &mut stored).await?;
+            match self.catalog.publish(planned.publication(&validated)).await {
+                Ok(Published::Created(change)) => {
+                    let record = Arc::clone(&change.outcome);
+                    self.install(&validated, &planned, change, live).await;
+                    return Ok(Pushed { name, record, created: true });
+                }
+                Ok(Published::Unchanged(record)) => {
+                    return Ok(Pushed { name, record, created: false });
+                }
+                Err(CatalogError::NotNext { .. } | CatalogError::LockMoved { .. }) => {
+                    self.reload().await.map_err(PushError::host)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(PushError::Overloaded { retry_after: crate::registry::RETRY_AFTER })
+    }
+
+    /// Stores what only the plan knows, and makes the version that will serve.
+    async fn store_plan(
+        &self,
+        validated: &Validated,
+        planned: &Planned,
+        stored: &mut Stored,
+    ) -> Result<Arc<LiveVersion>, PushError> {
+        for text in &planned.lock_texts {
+            stored.add(self, Kind::Lock, text.clone()).await?;
+        }
+        if let Some(interface) = &planned.interface {
+            stored.add(self, Kind::Interface, interface.clone()).await?;
+        }
+        let id = validated.id(planned);
+        let module = self.prepare(&id, &planned.record).await?;
+        let schema = Arc::new(derive::schema(&planned.derived));
+        let record = Arc::new(planned.record.clone());
+        Ok(Arc::new(LiveVersion::new(id, record, Ok((module, schema)))))
+    }
+
+    async fn install(
+        &self,
+        validated: &Validated,
+        planned: &Planned,
+        change: Change<Arc<roadstead_catalog::VersionRecord>>,
+        live: Arc<LiveVersion>,
+    ) {
+        let Validated { namespace, name, .. } = validated;
+        let mut book = (*self.routes.load().locks(namespace)).clone();
+        let digests = planned.locks.iter().map(|change| (change.package.clone(), change.to));
+        book.extend(&planned.derived.locks, digests);
+        let Change { revision, module, .. } = change;
+        self.swap(revision, namespace, name, module, Some(live), Some(book)).await;
+    }
+}

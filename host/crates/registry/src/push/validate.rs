@@ -1,0 +1,121 @@
+//! Is it a component, does anything here run it, and under which name.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use bytes::Bytes;
+use roadstead_blobs::Staged;
+use roadstead_catalog::{ImportRecord, VersionRecord};
+use roadstead_domain::{Digest, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_transcode::{Locks, World, to_component};
+
+use super::Planned;
+use crate::{PushError, PushRequest, Registry, registry::blocking};
+
+/// An upload that this host could run, with everything about it that no other push can change.
+pub(crate) struct Validated {
+    pub(crate) namespace: Namespace,
+    pub(crate) name: ModuleName,
+    /// The version that was asked for.
+    pub(crate) wanted: Option<Version>,
+    pub(crate) component: Bytes,
+    pub(crate) world: World,
+    pub(crate) wit: Option<Bytes>,
+    /// Locks to begin from, where the namespace has none.
+    pub(crate) supplied: Locks,
+    pub(crate) force: bool,
+    /// What is known of the record: no version, services and locks yet.
+    pub(crate) record: VersionRecord,
+}
+
+impl Validated {
+    pub(crate) fn id(&self, planned: &Planned) -> ModuleId {
+        let (namespace, name) = (self.namespace.clone(), self.name.clone());
+        ModuleId { namespace, name, version: planned.record.version.clone() }
+    }
+}
+
+impl Registry {
+    pub(super) async fn validate(
+        &self,
+        namespace: &Namespace,
+        request: PushRequest,
+        staged: Staged,
+    ) -> Result<Validated, PushError> {
+        let PushRequest { name, version, mut spec, wit, lock, force } = request;
+        let name = name.or(spec.name.take()).ok_or(PushError::NoName)?;
+        let wanted = version.or(spec.version.take());
+        // The record says both; a spec that does not is the same under any name and version.
+        (spec.name, spec.version) = (None, None);
+        let supplied: Locks = match lock.filter(|text| !text.trim().is_empty()) {
+            Some(text) => text.parse().map_err(lock_error)?,
+            None => Locks::default(),
+        };
+        let namespace = namespace.clone();
+        let upload = staged.read().await?;
+        let engine = self.engine.clone();
+        blocking(move || {
+            let component = match to_component(&upload).map_err(world_error)? {
+                Cow::Borrowed(_) => upload.clone(),
+                Cow::Owned(component) => component.into(),
+            };
+            let mut world = World::decode(&component).map_err(world_error)?;
+            let imports = engine.inspect(&component, &spec)?;
+            let imports = imports
+                .into_iter()
+                .map(|import| ImportRecord { name: import.name, grant: import.grant })
+                .collect();
+            let mut wit_bytes = None;
+            if !wit.is_empty() {
+                world = world.with_comments(&wit).map_err(world_error)?;
+                wit_bytes = Some(serde_json::to_vec(&wit).map_err(PushError::host)?.into());
+            }
+            let wit = wit_bytes;
+            let record = record(&staged, spec, &component, wit.as_ref(), imports);
+            Ok(Validated {
+                namespace,
+                name,
+                wanted,
+                component,
+                world,
+                wit,
+                supplied,
+                force,
+                record,
+            })
+        })
+        .await?
+    }
+}
+
+fn record(
+    staged: &Staged,
+    spec: ModuleSpec,
+    component: &Bytes,
+    wit: Option<&Bytes>,
+    imports: Vec<ImportRecord>,
+) -> VersionRecord {
+    let component = Digest::of(component);
+    VersionRecord {
+        version: Version::first(),
+        digest: staged.digest(),
+        size: staged.size(),
+        component,
+        interface: component,
+        wit: wit.map(|wit| Digest::of(wit)),
+        spec,
+        services: Vec::new(),
+        unmapped: Vec::new(),
+        imports,
+        locks: BTreeMap::new(),
+        forced: Vec::new(),
+        published_unix_ms: 0,
+    }
+}
+
+fn world_error(error: roadstead_transcode::WorldError) -> PushError {
+    PushError::Invalid(error.to_string())
+}
+
+fn lock_error(error: roadstead_transcode::LockError) -> PushError {
+    PushError::Lock(error.to_string())
+}

@@ -1,0 +1,146 @@
+//! From records to versions that serve: at the start, and after every change.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use roadstead_blobs::Kind;
+use roadstead_catalog::{ModuleRecord, Snapshot, VersionRecord};
+use roadstead_domain::{Fault, ModuleId, ModuleName, Namespace};
+use roadstead_engine::{LoadError, Module};
+
+use crate::{
+    LiveModule, LiveVersion, OpenError, Registry, RouteTable, Schema,
+    derive::{self, ReviveError},
+    push::{LockBook, chain},
+};
+
+/// Versions that are read at the same time.
+const AT_ONCE: usize = 16;
+
+impl Registry {
+    /// Serves exactly what the catalog holds; versions that serve already go on.
+    pub(crate) async fn reload(&self) -> Result<(), OpenError> {
+        let Snapshot { revision, modules, locks } = self.catalog.snapshot().await?;
+        let old = self.routes();
+        let mut books: HashMap<Namespace, LockBook> = HashMap::new();
+        for ((namespace, package), digest) in locks {
+            let text = self.blobs.get(Kind::Lock, digest).await?;
+            let locks = derive::lock_from(&text).map_err(|error| OpenError::Lock {
+                package: package.clone(),
+                source: Box::new(error),
+            })?;
+            books.entry(namespace).or_default().extend(&locks, [(package, digest)]);
+        }
+        let live: Vec<(Namespace, LiveModule)> = stream::iter(modules)
+            .map(|((namespace, name), record)| {
+                let old = old.module(&namespace, &name).cloned();
+                async move {
+                    let live =
+                        self.live_module(&namespace, &name, record, old.as_deref(), None).await;
+                    Ok::<_, OpenError>((namespace, live))
+                }
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        self.serve(RouteTable::of(revision, live, books));
+        Ok(())
+    }
+
+    /// Serves one changed module; `fresh` is the version that was just published, `book` the locks
+    /// that moved with it.
+    pub(crate) async fn swap(
+        &self,
+        revision: u64,
+        namespace: &Namespace,
+        name: &ModuleName,
+        module: Option<ModuleRecord>,
+        fresh: Option<Arc<LiveVersion>>,
+        book: Option<LockBook>,
+    ) {
+        let old = self.routes();
+        let before = old.module(namespace, name);
+        let module = match module {
+            Some(record) => Some(
+                self.live_module(namespace, name, record, before.map(|old| &**old), fresh).await,
+            ),
+            None => None,
+        };
+        let table = old.with_module(revision, namespace, name, module, book);
+        let after = table.module(namespace, name).cloned();
+        self.serve(table);
+        if let Some(before) = before {
+            retire(before, after.as_deref());
+        }
+    }
+
+    async fn live_module(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        record: ModuleRecord,
+        old: Option<&LiveModule>,
+        fresh: Option<Arc<LiveVersion>>,
+    ) -> LiveModule {
+        let ModuleRecord { versions, pinned, highest } = record;
+        let mut live = BTreeMap::new();
+        for (version, record) in versions {
+            let known = old.and_then(|old| old.versions.get(&version)).or(fresh.as_ref());
+            let serving = match known.filter(|known| **known.record() == *record) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let (namespace, name) = (namespace.clone(), name.clone());
+                    let id = ModuleId { namespace, name, version: version.clone() };
+                    Arc::new(self.revive(id, record).await)
+                }
+            };
+            live.insert(version, serving);
+        }
+        LiveModule { name: name.clone(), pinned, highest, versions: live }
+    }
+
+    /// A published version as it was. One that cannot serve here stays published and says so.
+    async fn revive(&self, id: ModuleId, record: Arc<VersionRecord>) -> LiveVersion {
+        let parts = self.parts(&id, &record).await.map_err(|error| {
+            tracing::error!(module = %id.name, version = %id.version, error = chain(&error),
+                "a published version cannot serve");
+            match error {
+                PartsError::Load(LoadError::NeverFits(why)) => Fault::NeverFits(why),
+                _ => Fault::NotReady("its stored parts are damaged: push it again".to_owned()),
+            }
+        });
+        LiveVersion::new(id, record, parts)
+    }
+
+    async fn parts(
+        &self,
+        id: &ModuleId,
+        record: &VersionRecord,
+    ) -> Result<(Arc<Module>, Arc<Schema>), PartsError> {
+        let module = self.prepare(id, record).await?;
+        let derived = derive::revive(&self.blobs, &id.name, record).await?;
+        Ok((module, Arc::new(derive::schema(&derived))))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PartsError {
+    #[error("prepare the module")]
+    Load(#[from] LoadError),
+    #[error("read its schema")]
+    Schema(#[from] ReviveError),
+}
+
+/// Frees what only a version that answers calls needs. Calls that run on it finish.
+fn retire(before: &LiveModule, after: Option<&LiveModule>) {
+    let serving = after.map(LiveModule::serving).unwrap_or_default();
+    for live in before.versions.values() {
+        let still = serving.iter().any(|(_, serving)| Arc::ptr_eq(serving, live));
+        if !still && let Ok(module) = live.module() {
+            module.drop_idle();
+        }
+    }
+}
