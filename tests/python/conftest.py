@@ -25,7 +25,8 @@ def pytest_configure():
 def host(tmp_path_factory):
     """The host that most tests share; each has a namespace of its own there."""
     offered = tmp_path_factory.mktemp("offered")
-    started = Host(tmp_path_factory.mktemp("host") / "data", "--dir", f"data={offered}").start()
+    data = tmp_path_factory.mktemp("host") / "data"
+    started = Host(data, "--dir", f"datasets={offered}").start()
     started.offered = offered
     yield started
     assert started.process.poll() is None, f"the host died: {started.log()}"

@@ -243,3 +243,16 @@ def namespaced(namespace, *pairs):
     if namespace:
         metadata.append(("roadstead-namespace", namespace))
     return metadata
+
+
+def varints(*values):
+    """A message whose fields 1, 2, … are these unsigned numbers; proto3 leaves out zeros."""
+    message = bytearray()
+    for number, value in enumerate(values, 1):
+        if value:
+            message.append(number << 3)
+            while value > 0x7F:
+                message.append(value & 0x7F | 0x80)
+                value >>= 7
+            message.append(value)
+    return bytes(message)

@@ -1,5 +1,6 @@
 """Hostile modules: each is stopped with the right reason while another module goes on answering."""
 
+import json
 import threading
 import time
 
@@ -7,7 +8,7 @@ import grpc
 import harness
 import pytest
 from errors import failure
-from harness import Cli, module, namespaced, spec_of
+from harness import Cli, module, namespaced, spec_of, varints
 
 NAMESPACE = "hostile"
 NUMBER = "/acme.tide.tide.v0_1.Tide/Height"
@@ -18,12 +19,10 @@ def published(host, components):
     """All hostile modules of the repository, and one peaceful one among them."""
     cli = Cli(host, NAMESPACE)
     cli.push(components("tide-1"), "--name", "tide")
-    found = {}
-    for path in sorted(harness.MODULES.glob("hostile-*.wasm")):
-        pushed = cli.json("push", path, "--name", path.stem, *spec_of(path.stem))
-        (service,) = pushed["module"]["services"]
-        found[path.stem] = service["name"], [method["name"] for method in service["methods"]]
-    return found
+    names = sorted(path.stem for path in harness.MODULES.glob("hostile-*.wasm"))
+    for name in names:
+        cli.push(module(name), "--name", name, *spec_of(name))
+    return names
 
 
 class Peaceful:
@@ -55,67 +54,104 @@ class Peaceful:
         self.thread.join()
 
 
-# What each is stopped with. A log flood is no failure: what is over the rate is dropped.
-REASONS = {
-    "hostile-spin": {"FUEL_EXHAUSTED", "DEADLINE"},
-    "hostile-memory-bomb": {"MEMORY_LIMIT"},
-    "hostile-table-bomb": {"TABLE_LIMIT", "MEMORY_LIMIT"},
-    "hostile-trap": {"GUEST_TRAP"},
-    "hostile-recursion": {"GUEST_TRAP"},
-    "hostile-output-flood": {"OUTPUT_LIMIT"},
-}
+# Module, method, its first fields, and the reasons that may stop it.
+ATTACKS = [
+    ("spin", "Forever", (), {"FUEL_EXHAUSTED", "DEADLINE"}),
+    ("memory-bomb", "Explode", (), {"MEMORY_LIMIT"}),
+    ("table-bomb", "Explode", (), {"TABLE_LIMIT", "MEMORY_LIMIT"}),
+    ("trap", "Abort", (), {"GUEST_TRAP"}),
+    ("trap", "Panic", (), {"GUEST_TRAP"}),
+    ("trap", "ReadOutOfBounds", (), {"GUEST_TRAP"}),
+    ("trap", "Exit", (3,), {"GUEST_TRAP"}),
+    ("recursion", "Forever", (), {"GUEST_TRAP"}),
+    ("output-flood", "Bytes", (100 << 20,), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT"}),
+    ("output-flood", "Texts", (100_000, 100), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT"}),
+    ("output-flood", "Empties", (20_000_000,), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT"}),
+]
 
 
-def attack(host, service, method, **options):
+def method_of(name, method):
+    """The full method path of `hostile:NAME/NAME@0.1.0`."""
+    package = name.replace("-", "_")
+    service = "".join(word.capitalize() for word in name.split("-"))
+    return f"/hostile.{package}.{package}.v0_1.{service}/{method}"
+
+
+def attack(host, name, method, fields=(), **options):
     with host.channel() as channel:
-        call = channel.unary_unary(f"/{service}/{method}")
-        return call(b"", metadata=namespaced(NAMESPACE), **options)
+        call = channel.unary_unary(method_of(name, method))
+        return call(varints(*fields), metadata=namespaced(NAMESPACE), **options)
 
 
-def test_all_hostile_modules_are_known(published):
-    assert set(REASONS) | {"hostile-log-flood"} <= set(published)
+def test_every_hostile_module_is_set_loose(published):
+    used = {f"hostile-{attack[0]}" for attack in ATTACKS} | {"hostile-log-flood"}
+    assert used == set(published)
 
 
-@pytest.mark.parametrize("name", sorted(REASONS))
-def test_it_is_stopped_while_another_answers(host, published, name):
-    service, methods = published[name]
+@pytest.mark.parametrize(("name", "method", "fields", "reasons"), ATTACKS)
+def test_it_is_stopped_while_another_answers(host, published, name, method, fields, reasons):
     with Peaceful(host) as peaceful:
-        for method in methods:
-            error = failure(lambda method=method: attack(host, service, method))
-            assert error.reason in REASONS[name], error
-            assert error.info.domain == "roadstead.dev"
-            if error.reason.endswith("_LIMIT") or error.reason == "FUEL_EXHAUSTED":
-                assert error.code == grpc.StatusCode.RESOURCE_EXHAUSTED
-                assert error.info.metadata, "the limit, its value and what was used"
-        harness.until(lambda: peaceful.answered > 3, "the peaceful module answers")
+        error = failure(lambda: attack(host, name, method, fields))
+        assert error.reason in reasons, error
+        assert error.info.domain == "roadstead.dev"
+        if error.reason == "GUEST_TRAP":
+            assert error.code == grpc.StatusCode.ABORTED
+        elif error.reason != "DEADLINE":
+            assert error.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert {"limit", "value"} <= set(error.info.metadata) or error.info.metadata
+        before = peaceful.answered
+        harness.until(lambda: peaceful.answered > before + 3, "the peaceful module answers")
     assert not peaceful.failures, peaceful.failures[:3]
 
 
+def test_within_their_limits_they_are_modules_like_any_other(host, published):
+    for name, method, fields, answer in (
+        ("spin", "Rounds", (1000,), varints(1000)),
+        ("memory-bomb", "Take", (1 << 20,), varints(1)),
+        ("memory-bomb", "Take", (1 << 30,), b""),
+        ("recursion", "Depth", (100,), varints(100)),
+        ("trap", "Count", (0,), varints(1)),
+        ("output-flood", "Bytes", (1,), None),
+    ):
+        answered = attack(host, name, method, fields)
+        assert answer is None or answered == answer, (name, method, answered)
+
+
 def test_a_log_flood_is_capped_and_counted(host, published):
-    service, methods = published["hostile-log-flood"]
-    for method in methods:
-        try:
-            attack(host, service, method)
-        except grpc.RpcError as error:
-            assert error.code() in (
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
-                grpc.StatusCode.DEADLINE_EXCEEDED,
-            )
-    text = Cli(host, NAMESPACE).run("logs", "hostile-log-flood").stdout
-    assert text
-    assert len(text) < 8 << 20
+    cli = Cli(host, NAMESPACE)
+    attack(host, "log-flood", "Lines", (20_000, 100))
+    text = cli.run("logs", "hostile-log-flood").stdout
+    assert "stdout" in text and "stderr" in text
+    assert len(text) < 1 << 20, "2 MB were written, 64 KiB a second are kept"
     assert "dropped" in text
+    error = failure(lambda: attack(host, "log-flood", "Forever"))
+    assert error.reason in ("FUEL_EXHAUSTED", "DEADLINE")
+
+
+def test_what_a_module_logs_cannot_forge_lines(host, published):
+    cli = Cli(host, NAMESPACE)
+    spec = ["--name", "mischief"]
+    cli.push(module("hostile-log-flood"), *spec)
+    done = cli.run(
+        "call", method_of("log-flood", "Mischief")[1:], "--module", "mischief", "-v"
+    )
+    call = done.stderr.split("call ")[1].strip()
+    for line in cli.run("logs", "mischief").stdout.splitlines():
+        assert call in line, "each line carries the call's id"
+        assert "\x1b" not in line and "\r" not in line
+    for entry in cli.run("--json", "logs", "mischief").stdout.splitlines():
+        assert json.loads(entry)["call"] == call
+    assert "\x1b" not in host.log()
 
 
 def test_many_at_once_do_not_stop_the_others(host, published):
     """Every spinner there is room for, and the peaceful module is answered all along."""
-    service, methods = published["hostile-spin"]
     stop = time.monotonic() + 3
     reasons = set()
 
     def spin():
         while time.monotonic() < stop:
-            error = failure(lambda: attack(host, service, methods[0], timeout=1))
+            error = failure(lambda: attack(host, "spin", "Forever", timeout=1))
             reasons.add(error.reason or error.code.name)
 
     threads = [threading.Thread(target=spin) for _ in range(64)]
@@ -131,8 +167,7 @@ def test_many_at_once_do_not_stop_the_others(host, published):
 
 
 def test_the_callers_deadline_stops_a_spinner(host, published):
-    service, methods = published["hostile-spin"]
-    error = failure(lambda: attack(host, service, methods[0], timeout=0.1))
+    error = failure(lambda: attack(host, "spin", "Forever", timeout=0.1))
     assert error.code in (
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -146,7 +181,7 @@ def test_a_full_queue_is_overloaded_with_a_hint_to_retry(host, components, tmp_p
         "limits: {fuel_per_call: 1000000000000, deadline: 30s}\nquota: {concurrency: 1, queue: 1}"
     )
     cli.push(components("busy"), "--name", "busy", "--spec", spec)
-    endless = b"\x08" + b"\xff" * 9 + b"\x01"
+    endless = varints((1 << 64) - 1)
     with host.channel() as channel:
         busy = channel.unary_unary("/acme.busy.busy.v0_1.Busy/Busy")
         calls = [
@@ -183,7 +218,7 @@ def test_a_deadline_of_the_module_counts_too(host, components, tmp_path):
     spec = tmp_path / "busy.yaml"
     spec.write_text("limits: {fuel_per_call: 1000000000000, deadline: 300ms}")
     cli.push(components("busy"), "--name", "busy", "--spec", spec)
-    endless = b"\x08" + b"\xff" * 9 + b"\x01"
+    endless = varints((1 << 64) - 1)
     with host.channel() as channel:
         busy = channel.unary_unary("/acme.busy.busy.v0_1.Busy/Busy")
         error = failure(lambda: busy(endless, metadata=namespaced("ceiling")))

@@ -12,7 +12,7 @@ import grpc
 import harness
 import pytest
 from errors import failure
-from harness import BIN, Cli, Host, roadstead, roadstead_raw
+from harness import BIN, Cli, Host, roadstead, roadstead_raw, varints
 
 HEIGHT = "/acme.tide.tide.v0_1.Tide/Height"
 TIDE = "acme.tide.tide.v0_1.Tide"
@@ -70,12 +70,7 @@ def test_sigterm_drains_without_failing_a_call(new_host, components, tmp_path):
     spec = tmp_path / "busy.yaml"
     spec.write_text("limits: {fuel_per_call: 1000000000000, deadline: 60s}")
     Cli(host).push(components("busy"), "--name", "busy", "--spec", spec)
-    rounds = 300_000_000
-    varint = bytearray()
-    while rounds:
-        varint.append(rounds & 0x7F | (0x80 if rounds > 0x7F else 0))
-        rounds >>= 7
-    with Load(host, callers=4, method=BUSY, request=b"\x08" + bytes(varint)) as load:
+    with Load(host, callers=4, method=BUSY, request=varints(300_000_000)) as load:
         harness.until(lambda: load.answered() >= 4, "the load runs")
         asked = time.monotonic()
         assert host.stop() == 0
@@ -90,7 +85,7 @@ def test_a_drain_is_bounded(new_host, components, tmp_path):
     spec.write_text("limits: {fuel_per_call: 1000000000000000, deadline: 1h}")
     Cli(host).push(components("busy"), "--name", "busy", "--spec", spec)
     with host.channel() as channel:
-        call = channel.unary_unary(BUSY).future(b"\x08" + b"\xff" * 9 + b"\x01")
+        call = channel.unary_unary(BUSY).future(varints((1 << 64) - 1))
         harness.until(
             lambda: int(
                 Cli(host).json("describe", "busy").get("stats", {}).get("running", 0)

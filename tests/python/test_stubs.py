@@ -6,7 +6,7 @@ import grpc
 import pytest
 from errors import failure
 from google.protobuf import json_format
-from harness import Cli, namespaced
+from harness import Cli, namespaced, varints
 
 EVERYTHING = {
     "truth": True,
@@ -196,7 +196,7 @@ def test_the_callers_deadline_counts(host, kinds, stubs, components, tmp_path):
     cli.push(components("busy"), "--name", "busy", "--spec", spec)
     with host.channel() as channel:
         busy = channel.unary_unary("/acme.busy.busy.v0_1.Busy/Busy")
-        endless = b"\x08" + b"\xff" * 9 + b"\x01"
+        endless = varints((1 << 64) - 1)
         # The header reaches the host while this client itself waits for longer.
         error = failure(
             lambda: busy(endless, metadata=namespaced("deadline"), timeout=0.2)
