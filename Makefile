@@ -18,6 +18,7 @@ test: setup modules deny lint ## Everything CI runs
 	cargo build --workspace --all-targets --locked
 	cargo test --workspace --locked
 	scripts/test-guests.sh
+	tests/tools/install.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
 
 bench: setup modules ## What is promised about speed, beside peers, in one table

@@ -36,7 +36,7 @@ pub(crate) async fn measure(args: &Args, calls: &[Calls]) -> anyhow::Result<Vec<
         Some(python(&args.ray_python, include_str!("../ray_actor.py"), &[]).await?)
     } else {
         report::progress(format_args!(
-            "no Ray in {}: its rows are left out (bench/setup-ray.sh installs it)",
+            "no Ray in {}: its rows are left out (scripts/setup-ray.sh installs it)",
             args.ray_python.display()
         ));
         None
