@@ -172,7 +172,8 @@ async fn fresh_place(module: &Inner, loaded: Arc<Loaded>) -> Result<Place, Fault
 
 /// The guest thread's part of a call.
 async fn serve(job: Job) {
-    let Job { module, call, deadline, export, place, owner, meter, reply, _running, _admitted } = job;
+    let Job { module, call, deadline, export, place, owner, meter, reply, _running, _admitted } =
+        job;
     let started = Instant::now();
     let mut budget = CopyBudget::new(module.spec.limits.host_copy.0);
     let params = match decode_request(&call.method, &call.request, &mut budget) {
@@ -189,9 +190,7 @@ async fn serve(job: Job) {
         Place::Fresh(loaded, places) => {
             Guest::make(&module, &call, deadline, loaded, meter, places).await
         }
-        Place::Warm(mut guest) => {
-            guest.begin(&module, &call, deadline, meter).map(|()| *guest)
-        }
+        Place::Warm(mut guest) => guest.begin(&module, &call, deadline, meter).map(|()| *guest),
     };
     let mut guest = match ready {
         Ok(guest) => guest,
@@ -199,11 +198,16 @@ async fn serve(job: Job) {
     };
     let result = guest.answer(&module, &call, &export, params, &mut budget).await;
     module.admission.took(started.elapsed());
-    let reusable = result.is_ok();
-    // The caller need not wait for the instance to be put away.
-    send(reply, result);
-    if let (true, Some(owner)) = (reusable, owner) {
-        module.keep_idle(guest, owner);
+    // Whoever calls again at once finds the instance; nobody waits for one to be torn down.
+    match owner {
+        Some(owner) if result.is_ok() => {
+            module.keep_idle(guest, owner);
+            send(reply, result);
+        }
+        _ => {
+            send(reply, result);
+            drop(guest);
+        }
     }
 }
 

@@ -94,8 +94,8 @@ impl Guest {
         module.used_memory(self.store.data().limiter.bytes());
         let state = self.store.data_mut();
         state.capabilities.end_call();
-        let results = called
-            .map_err(|error| trap::fault_of(&error, self.store.data(), limits, call.id))?;
+        let results =
+            called.map_err(|error| trap::fault_of(&error, self.store.data(), limits, call.id))?;
         if let Some(reached) = self.store.data().capabilities.limit_exceeded() {
             return Err(Fault::Limit(reached));
         }

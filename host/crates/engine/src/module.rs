@@ -150,12 +150,7 @@ impl Inner {
             async move {
                 let loading = handle.spawn_blocking(move || {
                     let engine = &module.engine;
-                    Loaded::load(
-                        &engine.wasm,
-                        &engine.linker,
-                        &module.spec.limits,
-                        &*module.source,
-                    )
+                    Loaded::load(&engine.wasm, &engine.linker, &module.spec.limits, &*module.source)
                 });
                 loading.await.unwrap_or_else(|error| Err(LoadError::Interrupted(error)))
             }

@@ -59,7 +59,10 @@ struct Shared {
 }
 
 impl Scheduler {
-    pub(crate) fn new(config: &EngineConfig, engine: &wasmtime::Engine) -> Result<Self, EngineError> {
+    pub(crate) fn new(
+        config: &EngineConfig,
+        engine: &wasmtime::Engine,
+    ) -> Result<Self, EngineError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(BLOCKING_THREADS)
@@ -98,7 +101,12 @@ impl Scheduler {
 
     /// Queues a task, whose CPU time is put down to `account`. It is dropped at the first tick
     /// after `deadline`, or after the handle is dropped.
-    pub(crate) fn spawn(&self, account: &Arc<Account>, deadline: Instant, work: Work) -> TaskHandle {
+    pub(crate) fn spawn(
+        &self,
+        account: &Arc<Account>,
+        deadline: Instant,
+        work: Work,
+    ) -> TaskHandle {
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
         self.shared.push(Arc::clone(&task));
         TaskHandle::new(task)

@@ -60,7 +60,11 @@ pub(crate) fn host(error: &Error, call: CallId) -> Fault {
     Fault::Host { log_id: call.to_string() }
 }
 
-fn limit_of_a_host_call(error: &Error, guest: &GuestState, limits: &Limits) -> Option<LimitReached> {
+fn limit_of_a_host_call(
+    error: &Error,
+    guest: &GuestState,
+    limits: &Limits,
+) -> Option<LimitReached> {
     if let Some(reached) = guest.capabilities.limit_of(error) {
         return Some(reached);
     }
@@ -102,9 +106,9 @@ fn phrase(trap: Trap) -> &'static str {
 }
 
 fn backtrace(error: &Error) -> Vec<String> {
-    error.downcast_ref::<WasmBacktrace>().map_or_else(Vec::new, |trace| {
-        trace.frames().iter().take(FRAMES).map(frame).collect()
-    })
+    error
+        .downcast_ref::<WasmBacktrace>()
+        .map_or_else(Vec::new, |trace| trace.frames().iter().take(FRAMES).map(frame).collect())
 }
 
 fn frame(frame: &FrameInfo) -> String {

@@ -114,12 +114,8 @@ impl Task {
         if self.state.load(Ordering::Acquire) == RUNNING {
             self.listed.store(true, Ordering::Relaxed);
             self.shared.parked.lock().add(&self);
-            let parked = self.state.compare_exchange(
-                RUNNING,
-                PARKED,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            );
+            let parked =
+                self.state.compare_exchange(RUNNING, PARKED, Ordering::AcqRel, Ordering::Acquire);
             if parked.is_ok() {
                 // Closing may have looked through the list just before.
                 if self.shared.closing() {

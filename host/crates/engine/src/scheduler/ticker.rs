@@ -34,9 +34,8 @@ impl Ticker {
     pub(super) fn start(engine: EngineWeak) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
         let ticker = Arc::new(Self::default());
         let ticking = Arc::clone(&ticker);
-        let thread = Builder::new()
-            .name("roadstead-tick".to_owned())
-            .spawn(move || ticking.run(&engine))?;
+        let thread =
+            Builder::new().name("roadstead-tick".to_owned()).spawn(move || ticking.run(&engine))?;
         *ticker.thread.lock() = Some(thread.thread().clone());
         Ok((ticker, thread))
     }

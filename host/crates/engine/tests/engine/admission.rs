@@ -1,0 +1,103 @@
+//! Who may run, who waits, and who is sent away.
+
+use std::time::Duration;
+
+use roadstead_domain::Fault;
+use roadstead_engine::{Engine, EngineConfig};
+
+use crate::support::{Guest, component, engine, prepare, settings, wat};
+
+fn spinner(engine: &std::sync::Arc<Engine>, spec: &str) -> Guest {
+    let bytes = component(
+        r#"(func (export "spin") (loop (br 0))) (func (export "nothing"))"#,
+        &[("spin", ""), ("nothing", "")],
+    );
+    prepare(
+        engine,
+        "spinner",
+        &bytes,
+        &format!("limits: {{fuel_per_call: 1_000_000_000_000}}\n{spec}"),
+    )
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("it never came true");
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded_and_waiting_ends_with_the_deadline() {
+    let engine = engine();
+    let guest = spinner(&engine, "quota: {concurrency: 1, queue: 1}");
+    let (running, waiting) = (guest.clone(), guest.clone());
+    let running = tokio::spawn(async move { running.run("spin").await });
+    until(|| guest.module.stats().running == 1).await;
+    let timeout = Duration::from_millis(200);
+    let waiting = tokio::spawn(async move { waiting.run_for("nothing", timeout).await });
+    until(|| guest.module.stats().queued == 1).await;
+    let refused = guest.run("nothing").await.unwrap_err();
+    assert!(matches!(refused, Fault::Overloaded { what: "module's queue", .. }), "{refused:?}");
+    let waited = waiting.await.unwrap();
+    assert_eq!(waited.result, Err(Fault::Deadline(timeout)));
+    assert_eq!((waited.usage.instance, guest.module.stats().queued), (None, 0));
+    running.abort();
+    until(|| guest.module.stats().running == 0).await;
+    assert!(guest.run("nothing").await.is_ok());
+}
+
+#[tokio::test]
+async fn one_module_cannot_take_all_slots_of_the_host() {
+    let engine = Engine::new(EngineConfig { slots: 4, ..settings() }).unwrap();
+    let greedy = spinner(&engine, "quota: {concurrency: 1000}");
+    let calls: Vec<_> = (0..10)
+        .map(|_| {
+            let greedy = greedy.clone();
+            tokio::spawn(async move { greedy.run("spin").await })
+        })
+        .collect();
+    until(|| greedy.module.stats().running == 2 && greedy.module.stats().queued == 8).await;
+    assert!(spinner(&engine, "").run("nothing").await.is_ok());
+    calls.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn an_instance_with_many_memories_takes_many_slots() {
+    let engine = Engine::new(EngineConfig { slots: 4, ..settings() }).unwrap();
+    let of = |memories: usize| {
+        let text = format!(
+            r#"(component (core module $m {} (func (export "f")))
+                (core instance $i (instantiate $m))
+                (func (export "f") (canon lift (core func $i "f"))))"#,
+            "(memory 1)".repeat(memories)
+        );
+        prepare(&engine, "memories", &wat(&text), "")
+    };
+    assert!(of(4).run("f").await.is_ok());
+    let fault = of(5).run("f").await.unwrap_err();
+    assert!(matches!(fault, Fault::NeverFits(_)), "{fault:?}");
+}
+
+#[tokio::test]
+async fn calls_in_plenty_all_get_their_answer() {
+    let engine = Engine::new(EngineConfig { slots: 8, ..settings() }).unwrap();
+    for spec in ["quota: {queue: 1000}", "quota: {queue: 1000}\ninstances: {policy: pooled}"] {
+        let guest = spinner(&engine, spec);
+        let calls: Vec<_> = (0..500)
+            .map(|_| {
+                let guest = guest.clone();
+                tokio::spawn(async move { guest.run("nothing").await })
+            })
+            .collect();
+        for call in calls {
+            assert!(call.await.unwrap().is_ok());
+        }
+        let stats = guest.module.stats();
+        assert_eq!((stats.calls, stats.queued, stats.faults.len()), (500, 0, 0));
+        until(|| guest.module.stats().running == 0).await;
+    }
+}

@@ -1,0 +1,16 @@
+//! The engine through its public face, with guests written inline.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+mod admission;
+mod basics;
+mod code;
+mod instances;
+mod limits;
+mod support;
+mod traps;
