@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
     sync::{Arc, OnceLock},
 };
 
@@ -135,8 +136,14 @@ impl Schema {
     }
 }
 
+impl fmt::Debug for LiveVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiveVersion").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// A module with all its versions.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct LiveModule {
     pub name: ModuleName,
     pub pinned: Option<Version>,

@@ -1,0 +1,17 @@
+//! The registry with a real engine and real files: pushes, routes, restarts, crashes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a panic is how a test reports"
+)]
+
+mod crash;
+mod harness;
+mod model;
+mod refusal;
+mod restart;
+mod routing;
+mod versions;
