@@ -26,8 +26,11 @@ mod tests;
 
 use std::{sync::Arc, time::Instant};
 
-use roadstead_domain::{CallId, LimitKind, LimitReached};
-use wasmtime::component::{ResourceTable, ResourceTableError};
+use roadstead_domain::{CallId, LimitKind, LimitReached, Limits};
+use wasmtime::{
+    Store,
+    component::{ResourceTable, ResourceTableError},
+};
 use wasmtime_wasi::{
     WasiCtx, cli::WasiCliCtxView, filesystem::WasiFilesystemCtxView, sockets::WasiSocketsCtxView,
 };
@@ -62,6 +65,17 @@ pub(crate) struct CallContext {
     pub(crate) id: CallId,
     /// No connection is waited for longer than this.
     pub(crate) deadline: Option<Instant>,
+}
+
+/// Puts `limits.handles` in force for what wasmtime itself keeps of an instance: handles of the
+/// guest's tables, and tasks, streams and futures of 0.3. Once per store.
+pub(crate) fn limit_handles<T>(store: &mut Store<T>, limits: &Limits) {
+    let handles = usize::try_from(limits.handles).unwrap_or(usize::MAX);
+    store.set_max_component_handles(handles);
+    if let Some(table) = store.concurrent_resource_table() {
+        // A call has some entries of its own, and each stream or future has three.
+        table.set_max_capacity(handles.saturating_mul(3).saturating_add(64));
+    }
 }
 
 /// An instance's contexts, tables and counters.
@@ -113,9 +127,11 @@ impl GuestCapabilities {
             allowed: u64::try_from(self.table.max_capacity()).unwrap_or(u64::MAX),
             used: None,
         };
-        let full = trap
-            .chain()
-            .any(|cause| matches!(cause.downcast_ref(), Some(ResourceTableError::Full)));
+        let full = trap.chain().any(|cause| {
+            matches!(cause.downcast_ref(), Some(ResourceTableError::Full))
+                // wasmtime has no type for this one.
+                || cause.to_string().contains("store handle limit exceeded")
+        });
         if full { Some(handles()) } else { self.limit_reached() }
     }
 

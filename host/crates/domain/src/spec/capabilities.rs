@@ -62,7 +62,7 @@ pub enum DirectoryMode {
     Rw,
 }
 
-/// What clocks tell: the time, or always the same instant.
+/// What clocks tell: the time, or one that stands still but for what the guest itself sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Clocks {

@@ -27,6 +27,9 @@ use crate::{
 /// any other limit sees it.
 const MOST: Most = Most { handles: 1_000_000, sockets: 1_024, open_files: 4_096 };
 
+/// What the headers of one HTTP message may take; an instance may have as many as handles.
+const FIELDS: usize = 32 << 10;
+
 struct Most {
     handles: u64,
     sockets: u64,
@@ -123,9 +126,11 @@ impl Granted {
         *wasi.filesystem() = self.filesystem.clone();
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(self.limits.handles)?);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS);
         Ok(GuestCapabilities {
             wasi,
-            http: WasiHttpCtx::new(),
+            http,
             table,
             environment: self.environment.clone(),
             config: Arc::clone(&self.config),

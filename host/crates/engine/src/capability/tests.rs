@@ -1,7 +1,8 @@
 //! Real components against the real linker: what is allowed works, what is not is refused.
 
 mod files;
-mod harness;
+pub(crate) mod harness;
 mod interfaces;
 mod network;
 mod probe;
+pub(crate) mod servers;

@@ -22,7 +22,7 @@ use wasmtime_wasi::{
 use super::{
     ModuleLog,
     line::{LONGEST, Source, readable},
-    rate::Bucket,
+    rate::{Bucket, Dropped},
 };
 
 /// Where the instances of one module version write. Made once per version.
@@ -68,20 +68,22 @@ impl VersionLog {
     }
 
     fn line(&self, call: CallId, source: Source, bytes: &[u8]) {
-        let admitted = self.bucket.lock().admit(bytes.len(), Instant::now());
+        let now = Instant::now();
+        let (admitted, dropped) = {
+            let mut bucket = self.bucket.lock();
+            (bucket.admit(bytes.len(), now), bucket.remark(now))
+        };
         // The remark stands before the line that is the first to be kept again.
-        self.remark(call);
+        self.remark(call, dropped);
         if admitted {
             self.log.push(&self.version, call, source, readable(bytes));
         }
     }
 
-    fn remark(&self, call: CallId) {
-        let dropped = self.bucket.lock().remark(Instant::now());
-        if let Some(dropped) = dropped {
+    fn remark(&self, call: CallId, dropped: Option<Dropped>) {
+        if let Some(Dropped { lines, bytes }) = dropped {
             let text = format!(
-                "{} lines ({} bytes) were dropped here: more than limits.log_rate",
-                dropped.lines, dropped.bytes
+                "{lines} lines ({bytes} bytes) were dropped here: more than limits.log_rate"
             );
             self.log.push(&self.version, call, Source::Host, text);
         }
@@ -106,7 +108,8 @@ impl GuestLog {
                 self.0.to.line(self.call(), source, &rest);
             }
         }
-        self.0.to.remark(self.call());
+        let dropped = self.0.to.bucket.lock().remark(Instant::now());
+        self.0.to.remark(self.call(), dropped);
     }
 
     /// A message of `wasi:logging`; each of its lines is one line.
@@ -188,8 +191,9 @@ impl OutputStream for Output {
         Ok(())
     }
 
+    /// Little enough that no write keeps the guest's thread for long, be it all line ends.
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(64 << 10)
+        Ok(8 << 10)
     }
 }
 

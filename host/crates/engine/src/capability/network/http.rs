@@ -21,14 +21,21 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpHooks, io::TokioIo};
+use wasmtime_wasi_http::{
+    Error, RequestOptions, Result, WasiBody, WasiHttpHooks, io::TokioIo,
+    p2::bindings::http::types as p2, p3::bindings::http::types as p3,
+};
 
 use super::{
-    Network,
+    Network, Policy,
     policy::HttpTarget,
     resolve::{ResolveError, resolve},
 };
 use crate::capability::limit::{Account, Place};
+
+/// The most that one body holds of what is not sent yet: an instance may have as many bodies as
+/// handles.
+const PIECE: usize = 16 << 10;
 
 type Io = Box<dyn Future<Output = Result<()>> + Send>;
 type Sent = Box<dyn Future<Output = Result<(Response<WasiBody>, Io)>> + Send>;
@@ -47,6 +54,7 @@ static TLS: LazyLock<Option<Arc<ClientConfig>>> = LazyLock::new(|| {
 
 /// A request that may go out.
 struct Outgoing {
+    policy: Arc<Policy>,
     target: HttpTarget,
     place: Place,
     lookup_place: Place,
@@ -74,6 +82,40 @@ struct Patient {
 }
 
 impl WasiHttpHooks for Network {
+    /// What the host holds for each body that is not sent yet.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        PIECE
+    }
+
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        PIECE
+    }
+
+    // The defaults of these would let guests write warnings into the host's log.
+    fn p2_error_from_hyper(&mut self, _: &hyper::Error) -> p2::ErrorCode {
+        p2::ErrorCode::HttpProtocolError
+    }
+
+    fn p2_error_from_connect(&mut self, _: &std::io::Error) -> p2::ErrorCode {
+        p2::ErrorCode::ConnectionRefused
+    }
+
+    fn p2_error_from_tls(&mut self, _: &std::io::Error) -> p2::ErrorCode {
+        p2::ErrorCode::TlsProtocolError
+    }
+
+    fn p3_error_from_hyper(&mut self, _: &hyper::Error) -> p3::ErrorCode {
+        p3::ErrorCode::HttpProtocolError
+    }
+
+    fn p3_error_from_connect(&mut self, _: &std::io::Error) -> p3::ErrorCode {
+        p3::ErrorCode::ConnectionRefused
+    }
+
+    fn p3_error_from_tls(&mut self, _: &std::io::Error) -> p3::ErrorCode {
+        p3::ErrorCode::TlsProtocolError
+    }
+
     fn send_request(
         &mut self,
         request: Request<WasiBody>,
@@ -97,6 +139,7 @@ impl Network {
             Place::take(&[&self.descriptors]).ok_or(Error::ConnectionLimitReached)?;
         self.account.send(head_size(request)).map_err(|_| Error::HttpRequestBodySize(None))?;
         Ok(Outgoing {
+            policy: Arc::clone(&self.policy),
             target,
             place,
             lookup_place,
@@ -110,9 +153,17 @@ impl Network {
 
 impl Outgoing {
     async fn send(self, mut request: Request<WasiBody>) -> Result<(Response<WasiBody>, Io)> {
-        let Self { target, place, lookup_place, account, connect, first_byte, between_bytes } =
-            self;
-        let connecting = open(&target, lookup_place);
+        let Self {
+            policy,
+            target,
+            place,
+            lookup_place,
+            account,
+            connect,
+            first_byte,
+            between_bytes,
+        } = self;
+        let connecting = open(policy, &target, lookup_place);
         let stream = timeout(connect, connecting).await.map_err(|_| Error::ConnectionTimeout)??;
         let (mut sender, connection) = timeout(connect, http1::handshake(TokioIo::new(stream)))
             .await
@@ -148,16 +199,23 @@ impl Outgoing {
 }
 
 /// Connects to the first address that answers.
-async fn open(target: &HttpTarget, place: Place) -> Result<Box<dyn Connection>> {
+async fn open(
+    policy: Arc<Policy>,
+    target: &HttpTarget,
+    place: Place,
+) -> Result<Box<dyn Connection>> {
     let host = target.to.host();
-    let addresses = resolve(host.to_owned(), place).await.map_err(|error| match error {
+    let addresses = resolve(policy, host.to_owned(), place).await.map_err(|error| match error {
         ResolveError::Prohibited => Error::DestinationIpProhibited,
         ResolveError::Unknown => Error::DnsError { rcode: None, info_code: None },
     })?;
     let mut failed = Error::DestinationNotFound;
     for address in addresses {
         match TcpStream::connect(SocketAddr::new(address, target.to.port())).await {
-            Ok(stream) if target.tls => return encrypt(host, stream).await,
+            Ok(stream) if target.tls => {
+                let config = TLS.clone().ok_or(Error::ConfigurationError)?;
+                return encrypt(config, host, stream).await;
+            }
             Ok(stream) => return Ok(Box::new(stream)),
             Err(error) => failed = Error::Connect(error),
         }
@@ -165,8 +223,11 @@ async fn open(target: &HttpTarget, place: Place) -> Result<Box<dyn Connection>> 
     Err(failed)
 }
 
-async fn encrypt(host: &str, stream: TcpStream) -> Result<Box<dyn Connection>> {
-    let config = TLS.clone().ok_or(Error::ConfigurationError)?;
+async fn encrypt(
+    config: Arc<ClientConfig>,
+    host: &str,
+    stream: TcpStream,
+) -> Result<Box<dyn Connection>> {
     let name = match host.parse::<IpAddr>() {
         Ok(address) => ServerName::from(address),
         Err(_) => ServerName::try_from(host.to_owned())?,
@@ -256,5 +317,60 @@ impl Body for Patient {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    /// A TLS server for `localhost`, and a client that trusts it.
+    async fn tls_server() -> (SocketAddr, Arc<ClientConfig>) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let issued = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(issued.signing_key.serialize_der());
+        let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![issued.cert.der().clone()], key.unwrap())
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(issued.cert.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(server));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let _ = stream.write_all(b"hello").await;
+                    let _ = stream.shutdown().await;
+                }
+            }
+        });
+        (address, Arc::new(client))
+    }
+
+    #[tokio::test]
+    async fn tls_is_for_the_name_and_by_a_trusted_issuer() {
+        use tokio::io::AsyncReadExt as _;
+        let (address, trusting) = tls_server().await;
+        let connect = async || TcpStream::connect(address).await.unwrap();
+        let mut stream =
+            encrypt(Arc::clone(&trusting), "localhost", connect().await).await.ok().unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "hello");
+        let other_name = encrypt(trusting, "api.example.com", connect().await).await;
+        assert!(matches!(other_name.err(), Some(Error::Tls(_))));
+        let web = TLS.clone().unwrap();
+        let unknown_issuer = encrypt(web, "localhost", connect().await).await;
+        assert!(matches!(unknown_issuer.err(), Some(Error::Tls(_))));
     }
 }

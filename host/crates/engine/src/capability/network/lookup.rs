@@ -1,6 +1,6 @@
 //! `wasi:sockets/ip-name-lookup` of our own: listed names only, and only where they may lead.
 
-use std::{net::IpAddr, pin::Pin, task::Context, vec};
+use std::{net::IpAddr, pin::Pin, sync::Arc, task::Context, vec};
 
 use wasmtime::{
     StoreContextMut,
@@ -52,7 +52,9 @@ impl Network {
         let place = self.admit().ok_or(LookupError::TooMany)?;
         let (policy, yielded) = (self.policy.clone(), self.yielded.clone());
         Ok(async move {
-            let found = resolve(name.clone(), place).await.map_err(LookupError::Resolve)?;
+            let found = resolve(Arc::clone(&policy), name.clone(), place)
+                .await
+                .map_err(LookupError::Resolve)?;
             if !literal {
                 Self::learn(&policy, &yielded, &name, &found);
             }

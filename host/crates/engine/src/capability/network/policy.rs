@@ -4,13 +4,19 @@ use std::net::{IpAddr, SocketAddr};
 
 use http::{Uri, uri::Scheme};
 use roadstead_domain::{HostPort, Network as NetworkSpec};
+use tokio::sync::Semaphore;
 
 /// Where a module may connect to. Once per module.
 #[derive(Debug)]
 pub(crate) struct Policy {
     http: Vec<HostPort>,
     tcp: Vec<HostPort>,
+    /// Lookups of the module's instances at once.
+    pub(super) lookups: Semaphore,
 }
+
+/// Few, because a module's own names may be slow on purpose, and each lookup blocks a thread.
+const LOOKUPS: usize = 4;
 
 /// Where an HTTP request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +27,8 @@ pub(crate) struct HttpTarget {
 
 impl Policy {
     pub(crate) fn new(spec: &NetworkSpec) -> Self {
-        Self { http: spec.http.clone(), tcp: spec.tcp.clone() }
+        let lookups = Semaphore::new(LOOKUPS);
+        Self { http: spec.http.clone(), tcp: spec.tcp.clone(), lookups }
     }
 
     pub(crate) fn allows_tcp(&self) -> bool {

@@ -2,17 +2,17 @@
 
 use std::{
     net::{IpAddr, ToSocketAddrs as _},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 use tokio::sync::Semaphore;
 
-use super::address::may_lead_to;
+use super::{Policy, address::may_lead_to};
 use crate::capability::limit::Place;
 
-/// Lookups of all guests at once. Each blocks a thread of the runtime's, for as long as the
+/// Lookups of all modules at once. Each blocks a thread of the runtime's, for as long as the
 /// resolver likes.
-static LOOKUPS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(16));
+static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
 
 /// The most addresses of one name that are tried.
 const MOST: usize = 16;
@@ -27,14 +27,21 @@ pub(crate) enum ResolveError {
 
 /// Looks a name up; an address is its own answer. The place is held until the lookup has really
 /// ended, which may be after the caller has lost patience.
-pub(crate) async fn resolve(host: String, place: Place) -> Result<Vec<IpAddr>, ResolveError> {
+pub(crate) async fn resolve(
+    policy: Arc<Policy>,
+    host: String,
+    place: Place,
+) -> Result<Vec<IpAddr>, ResolveError> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }
-    let permit = LOOKUPS.acquire().await.map_err(|_| ResolveError::Unknown)?;
-    let name = host.clone();
+    let turn = policy.lookups.acquire().await.map_err(|_| ResolveError::Unknown)?;
+    let thread = Arc::clone(&LOOKUPS).acquire_owned().await.map_err(|_| ResolveError::Unknown)?;
+    // The blocked thread counts until it is free, not until the caller has lost patience.
+    turn.forget();
+    let (name, module) = (host.clone(), Arc::clone(&policy));
     let lookup = tokio::task::spawn_blocking(move || {
-        let _held = (permit, place);
+        let _held = (thread, place, Turn(module));
         (name.as_str(), 0).to_socket_addrs().map(|found| found.take(MOST).collect::<Vec<_>>())
     });
     let found = match lookup.await {
@@ -42,6 +49,15 @@ pub(crate) async fn resolve(host: String, place: Place) -> Result<Vec<IpAddr>, R
         Ok(Err(_)) | Err(_) => return Err(ResolveError::Unknown),
     };
     admit(&host, found.into_iter().map(|address| address.ip().to_canonical()))
+}
+
+/// A module's turn to look up, given back on drop.
+struct Turn(Arc<Policy>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.lookups.add_permits(1);
+    }
 }
 
 fn admit(host: &str, found: impl Iterator<Item = IpAddr>) -> Result<Vec<IpAddr>, ResolveError> {
@@ -65,8 +81,12 @@ mod tests {
     use super::*;
     use crate::capability::limit::Places;
 
-    fn place() -> Place {
-        Place::take(&[&Places::new(1)]).unwrap()
+    async fn look_up(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let policy = Arc::new(Policy::new(&roadstead_domain::Network::default()));
+        let place = Place::take(&[&Places::new(1)]).unwrap();
+        let found = resolve(Arc::clone(&policy), name.to_owned(), place).await;
+        assert_eq!(policy.lookups.available_permits(), 4);
+        found
     }
 
     #[test]
@@ -83,13 +103,13 @@ mod tests {
 
     #[tokio::test]
     async fn addresses_are_their_own_answer_and_localhost_leads_home() {
-        let literal = resolve("10.1.2.3".to_owned(), place()).await.unwrap();
+        let literal = look_up("10.1.2.3").await.unwrap();
         assert_eq!(literal, ["10.1.2.3".parse::<IpAddr>().unwrap()]);
-        let home = resolve("localhost".to_owned(), place()).await.unwrap();
+        let home = look_up("localhost").await.unwrap();
         assert!(home.iter().all(IpAddr::is_loopback) && !home.is_empty());
         // `0` and `127.1` are addresses to the resolver, though not to us.
         for disguised in ["0", "127.1", "2130706433", "0x7f000001"] {
-            assert!(resolve(disguised.to_owned(), place()).await.is_err(), "{disguised}");
+            assert!(look_up(disguised).await.is_err(), "{disguised}");
         }
     }
 }

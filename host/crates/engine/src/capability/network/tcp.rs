@@ -201,3 +201,6 @@ impl OutputStream for Nowhere {
         Err(StreamError::Closed)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,20 +8,22 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_domain::{ByteSize, CallId, LimitReached, ModuleId, ModuleSpec, Namespace, Version};
+use roadstead_domain::{
+    ByteSize, CallId, LimitReached, Limits, ModuleId, ModuleSpec, Namespace, Version,
+};
 use wasmtime::{
     Config, Engine, Store,
-    component::{Component, Linker},
+    component::{Component, Linker, TypedFunc},
 };
 use wasmtime_wasi::p2::bindings::Command as CommandWorld;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::{
     LogStore, OfferedDirectory,
-    capability::{CallContext, Granted, GuestCapabilities, HasCapabilities, link},
+    capability::{CallContext, Granted, GuestCapabilities, HasCapabilities, limit_handles, link},
 };
 
-pub(super) struct State(pub(super) GuestCapabilities);
+pub(crate) struct State(pub(crate) GuestCapabilities);
 
 impl HasCapabilities for State {
     fn capabilities(&mut self) -> &mut GuestCapabilities {
@@ -68,30 +70,31 @@ fn build_probe() -> PathBuf {
 }
 
 /// How a guest's run ended.
-pub(super) struct Ran {
+pub(crate) struct Ran {
     /// What it wrote, line by line.
-    pub(super) lines: Vec<String>,
-    pub(super) trap: Option<String>,
-    pub(super) limit: Option<LimitReached>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) trap: Option<String>,
+    pub(crate) limit: Option<LimitReached>,
     /// The limit that ends the call whatever the guest says.
-    pub(super) exceeded: Option<LimitReached>,
+    pub(crate) exceeded: Option<LimitReached>,
     /// What `run` answered, where it answers something.
-    pub(super) answer: u32,
+    pub(crate) answer: u32,
 }
 
 /// One module version on a host of its own.
-pub(super) struct Guest {
+pub(crate) struct Guest {
     granted: Granted,
+    limits: Limits,
     logs: Arc<LogStore>,
     id: ModuleId,
 }
 
 impl Guest {
-    pub(super) fn new(spec: &ModuleSpec) -> Self {
+    pub(crate) fn new(spec: &ModuleSpec) -> Self {
         Self::with_directories(spec, &BTreeMap::new()).unwrap()
     }
 
-    pub(super) fn with_directories(
+    pub(crate) fn with_directories(
         spec: &ModuleSpec,
         offered: &BTreeMap<String, OfferedDirectory>,
     ) -> Result<Self, String> {
@@ -102,15 +105,17 @@ impl Guest {
             version: Version::first(),
         };
         let granted = Granted::new(&id, spec, offered, &logs).map_err(|error| error.to_string())?;
-        Ok(Self { granted, logs, id })
+        Ok(Self { granted, limits: spec.limits.clone(), logs, id })
     }
 
-    pub(super) fn store(&self) -> Store<State> {
+    pub(crate) fn store(&self) -> Store<State> {
         let guest = self.granted.guest(&CallContext { id: CallId(1), deadline: None }).unwrap();
-        Store::new(&HOST.engine, State(guest))
+        let mut store = Store::new(&HOST.engine, State(guest));
+        limit_handles(&mut store, &self.limits);
+        store
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let lines = self.logs.tail(&self.id.namespace, &self.id.name, usize::MAX);
         lines.iter().map(|line| line.text.clone()).collect()
     }
@@ -123,7 +128,7 @@ impl Guest {
         drop(store);
         Ran {
             lines: self.lines(),
-            trap: result.as_ref().err().map(|error| format!("{error:?}")),
+            trap: result.as_ref().err().map(|error| format!("{error:#}")),
             limit,
             exceeded,
             answer: result.unwrap_or_default(),
@@ -131,10 +136,21 @@ impl Guest {
     }
 
     /// Runs a component that exports `run: func() -> u32` (or one that is `async`).
-    pub(super) async fn run(&self, component: &Component) -> Ran {
+    pub(crate) async fn run(&self, component: &Component) -> Ran {
         let mut store = self.store();
-        let result = run(&mut store, component).await;
+        let result = async {
+            let run = instantiate(&mut store, component).await?;
+            Ok(run.call_async(&mut store, ()).await?.0)
+        }
+        .await;
         self.ran(store, result)
+    }
+
+    /// An instance of such a component, to be called several times.
+    pub(crate) async fn instance(&self, component: &Component) -> Instance {
+        let mut store = self.store();
+        let run = instantiate(&mut store, component).await.unwrap();
+        Instance { store, run }
     }
 
     /// Runs the probe.
@@ -150,19 +166,31 @@ impl Guest {
     }
 }
 
-pub(super) async fn run(store: &mut Store<State>, component: &Component) -> wasmtime::Result<u32> {
+type Run = TypedFunc<(), (u32,)>;
+
+/// One instance and its store.
+pub(crate) struct Instance {
+    pub(crate) store: Store<State>,
+    run: Run,
+}
+
+impl Instance {
+    pub(crate) async fn call(&mut self) -> wasmtime::Result<u32> {
+        Ok(self.run.call_async(&mut self.store, ()).await?.0)
+    }
+}
+
+async fn instantiate(store: &mut Store<State>, component: &Component) -> wasmtime::Result<Run> {
     let instance = HOST.linker.instantiate_async(&mut *store, component).await?;
-    let run = instance.get_typed_func::<(), (u32,)>(&mut *store, "run")?;
-    let (answer,) = run.call_async(&mut *store, ()).await?;
-    Ok(answer)
+    instance.get_typed_func(&mut *store, "run")
 }
 
 /// Has the probe follow a script under a spec; gives what each command printed.
-pub(super) async fn probe(spec: ModuleSpec, script: &[&str]) -> Ran {
+pub(crate) async fn probe(spec: ModuleSpec, script: &[&str]) -> Ran {
     probe_with(spec, &BTreeMap::new(), script).await
 }
 
-pub(super) async fn probe_with(
+pub(crate) async fn probe_with(
     mut spec: ModuleSpec,
     offered: &BTreeMap<String, OfferedDirectory>,
     script: &[&str],
@@ -172,36 +200,38 @@ pub(super) async fn probe_with(
 }
 
 /// A spec from its YAML.
-pub(super) fn spec(yaml: &str) -> ModuleSpec {
+pub(crate) fn spec(yaml: &str) -> ModuleSpec {
     ModuleSpec::parse(yaml, roadstead_domain::SpecFormat::Yaml).unwrap()
+}
+
+/// A spec that may connect to one target.
+pub(crate) fn tcp_spec(target: &str, limits: &str) -> ModuleSpec {
+    spec(&format!("limits: {{{limits}}}\ncapabilities: {{network: {{tcp: ['{target}']}}}}"))
 }
 
 /// A component from a core module in WAT and the WIT of its world `guest`; preview1 imports are
 /// adapted.
-pub(super) fn component(wit: &str, wat: &str) -> Component {
+pub(crate) fn component(wit: &str, wat: &str) -> Component {
     Component::new(&HOST.engine, encode(wit, wat)).unwrap()
 }
 
-pub(super) fn encode(wit: &str, wat: &str) -> Vec<u8> {
+pub(crate) fn encode(wit: &str, wat: &str) -> Vec<u8> {
     let mut resolve = wit_parser::Resolve { all_features: true, ..Default::default() };
     let package = resolve.push_str("guest.wit", wit).unwrap();
     let world = resolve.select_world(&[package], Some("guest")).unwrap();
     let mut module = wat::parse_str(wat).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default()
-        .module(&module)
-        .unwrap()
-        .adapter(
-            "wasi_snapshot_preview1",
-            wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-        )
-        .unwrap()
-        .encode()
-        .unwrap()
+    let mut encoder = ComponentEncoder::default().module(&module).unwrap();
+    if wat.contains("wasi_snapshot_preview1") {
+        let adapter =
+            wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER;
+        encoder = encoder.adapter("wasi_snapshot_preview1", adapter).unwrap();
+    }
+    encoder.encode().unwrap()
 }
 
 /// Compiled components by name, so that tests share them.
-pub(super) fn cached(name: &'static str, wit: &str, wat: &str) -> Component {
+pub(crate) fn cached(name: &'static str, wit: &str, wat: &str) -> Component {
     static CACHE: LazyLock<Mutex<BTreeMap<&'static str, Component>>> =
         LazyLock::new(Mutex::default);
     CACHE.lock().entry(name).or_insert_with(|| component(wit, wat)).clone()

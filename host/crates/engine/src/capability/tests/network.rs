@@ -1,93 +1,17 @@
 //! TCP and HTTP against real servers on loopback.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use roadstead_domain::{CallId, LimitKind, ModuleSpec};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpListener,
-};
+use roadstead_domain::{CallId, LimitKind};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
-use super::harness::{Guest, probe, spec};
+use super::{
+    harness::{Guest, component, probe, spec, tcp_spec},
+    servers::{Echo, web},
+};
 use crate::capability::{CallContext, HasCapabilities as _};
-
-/// Sends back what comes in; counts what came.
-struct Echo {
-    address: SocketAddr,
-    connections: Arc<AtomicU64>,
-    bytes: Arc<AtomicU64>,
-}
-
-impl Echo {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (connections, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (opened, came) = (Arc::clone(&connections), Arc::clone(&bytes));
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                opened.fetch_add(1, Ordering::SeqCst);
-                let came = Arc::clone(&came);
-                tokio::spawn(async move {
-                    let mut buffer = [0; 4096];
-                    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-                        came.fetch_add(count as u64, Ordering::SeqCst);
-                        if stream.write_all(&buffer[..count]).await.is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, connections, bytes }
-    }
-
-    fn connections(&self) -> u64 {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
-
-/// An HTTP/1.1 server that answers every request with one text, `pause` late.
-async fn web(pause: Duration) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let mut head = Vec::new();
-                let mut byte = [0];
-                while !head.ends_with(b"\r\n\r\n") {
-                    if stream.read_exact(&mut byte).await.is_err() {
-                        return;
-                    }
-                    head.extend(byte);
-                }
-                tokio::time::sleep(pause).await;
-                let text = String::from_utf8_lossy(&head).lines().next().unwrap().to_owned();
-                let answer = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
-                    text.len()
-                );
-                let _ = stream.write_all(answer.as_bytes()).await;
-            });
-        }
-    });
-    address
-}
-
-fn tcp_spec(target: &str, limits: &str) -> ModuleSpec {
-    spec(&format!("limits: {{{limits}}}\ncapabilities: {{network: {{tcp: ['{target}']}}}}"))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listed_address_is_connected_to_and_no_other() {
@@ -176,7 +100,7 @@ async fn bytes_sent_are_limited() {
     let ran = probe(allowed, &[&send(6000), &send(4001)]).await;
     assert_eq!(ran.limit.unwrap().limit, LimitKind::Egress);
     assert_eq!(ran.lines, ["send done"]);
-    assert!(echo.bytes.load(Ordering::SeqCst) <= 20_000);
+    assert!(echo.bytes() <= 20_000);
 }
 
 /// Sends a request as a guest of this spec would.
@@ -283,4 +207,116 @@ async fn silent_peers_are_given_up() {
     let options = RequestOptions { first_byte_timeout: long, ..Default::default() };
     let answer = request(&guest, short, &uri, b"", options).await;
     assert!(matches!(answer, Err(Error::ConnectionReadTimeout)));
+}
+
+/// Sends a request by 0.2's functions; answers with the status, or 1000 and the error's number.
+fn http_p2(authority: &str) -> String {
+    let (types, length) = ("wasi:http/types@0.2.0", authority.len());
+    format!(
+        r#"(module
+            (import "{types}" "[constructor]fields" (func $fields (result i32)))
+            (import "{types}" "[constructor]outgoing-request" (func $new (param i32) (result i32)))
+            (import "{types}" "[method]outgoing-request.set-scheme"
+                (func $scheme (param i32 i32 i32 i32 i32) (result i32)))
+            (import "{types}" "[method]outgoing-request.set-authority"
+                (func $authority (param i32 i32 i32 i32) (result i32)))
+            (import "{types}" "[method]outgoing-request.set-path-with-query"
+                (func $path (param i32 i32 i32 i32) (result i32)))
+            (import "wasi:http/outgoing-handler@0.2.0" "handle"
+                (func $handle (param i32 i32 i32 i32)))
+            (import "{types}" "[method]future-incoming-response.subscribe"
+                (func $subscribe (param i32) (result i32)))
+            (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
+            (import "{types}" "[method]future-incoming-response.get" (func $get (param i32 i32)))
+            (import "{types}" "[method]incoming-response.status" (func $status (param i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))
+            (data (i32.const 8) "/")
+            (data (i32.const 16) "{authority}")
+            (func (export "run") (result i32)
+                (local $request i32) (local $answer i32)
+                (local.set $request (call $new (call $fields)))
+                (drop (call $scheme (local.get $request)
+                    (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
+                (drop (call $authority (local.get $request)
+                    (i32.const 1) (i32.const 16) (i32.const {length})))
+                (drop (call $path (local.get $request)
+                    (i32.const 1) (i32.const 8) (i32.const 1)))
+                (call $handle (local.get $request) (i32.const 0) (i32.const 0) (i32.const 1024))
+                (if (i32.load8_u (i32.const 1024)) (then
+                    (return (i32.add (i32.const 2000) (i32.load8_u (i32.const 1032))))))
+                (local.set $answer (i32.load (i32.const 1032)))
+                (call $block (call $subscribe (local.get $answer)))
+                (call $get (local.get $answer) (i32.const 2048))
+                (if (i32.load8_u (i32.const 2064)) (then
+                    (return (i32.add (i32.const 1000) (i32.load8_u (i32.const 2072))))))
+                (call $status (i32.load (i32.const 2072)))))"#
+    )
+}
+
+/// The same by 0.3's functions.
+fn http_p3(authority: &str) -> String {
+    let (types, length) = ("wasi:http/types@0.3.0", authority.len());
+    format!(
+        r#"(module
+            (import "{types}" "[constructor]fields" (func $fields (result i32)))
+            (import "{types}" "[future-new-1][static]request.new" (func $trailers (result i64)))
+            (import "{types}" "[static]request.new"
+                (func $new (param i32 i32 i32 i32 i32 i32 i32)))
+            (import "{types}" "[method]request.set-scheme"
+                (func $scheme (param i32 i32 i32 i32 i32) (result i32)))
+            (import "{types}" "[method]request.set-authority"
+                (func $authority (param i32 i32 i32 i32) (result i32)))
+            (import "{types}" "[method]request.set-path-with-query"
+                (func $path (param i32 i32 i32 i32) (result i32)))
+            (import "wasi:http/client@0.3.0" "send" (func $send (param i32 i32)))
+            (import "{types}" "[method]response.get-status-code"
+                (func $status (param i32) (result i32)))
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))
+            (data (i32.const 8) "/")
+            (data (i32.const 16) "{authority}")
+            (func (export "run") (result i32)
+                (local $request i32)
+                (call $new (call $fields) (i32.const 0) (i32.const 0)
+                    (i32.wrap_i64 (call $trailers)) (i32.const 0) (i32.const 0) (i32.const 1024))
+                (local.set $request (i32.load (i32.const 1024)))
+                (drop (call $scheme (local.get $request)
+                    (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)))
+                (drop (call $authority (local.get $request)
+                    (i32.const 1) (i32.const 16) (i32.const {length})))
+                (drop (call $path (local.get $request)
+                    (i32.const 1) (i32.const 8) (i32.const 1)))
+                (call $send (local.get $request) (i32.const 2048))
+                (if (i32.load8_u (i32.const 2048)) (then
+                    (return (i32.add (i32.const 1000) (i32.load8_u (i32.const 2056))))))
+                (call $status (i32.load (i32.const 2056)))))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_of_both_versions_send_http() {
+    let address = web(Duration::ZERO).await.to_string();
+    let packages = include_str!("interfaces/wasi-http.wit");
+    let world = |imports: &str, run: &str| {
+        format!("package test:guest; world guest {{ {imports} export run: {run}; }}\n{packages}")
+    };
+    let p2 = component(
+        &world("import wasi:http/outgoing-handler@0.2.0;", "func() -> u32"),
+        &http_p2(&address),
+    );
+    let p3 = component(
+        &world("import wasi:http/client@0.3.0;", "async func() -> u32"),
+        &http_p3(&address),
+    );
+    for component in [&p2, &p3] {
+        let ran = http_guest(&address, "").run(component).await;
+        assert_eq!((ran.answer, ran.trap), (200, None));
+        let ran = http_guest("api.example.com:443", "").run(component).await;
+        assert_eq!((ran.answer, ran.trap), (1015, None), "HTTP-request-denied");
+        let ran = http_guest(&address, "sockets: 0").run(component).await;
+        assert_eq!((ran.answer, ran.trap), (1011, None), "connection-limit-reached");
+        let ran = http_guest(&address, "egress: 10").run(component).await;
+        assert_eq!(ran.exceeded.unwrap().limit, LimitKind::Egress);
+    }
 }
