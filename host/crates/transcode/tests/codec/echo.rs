@@ -7,7 +7,11 @@
 use std::sync::{Arc, LazyLock};
 
 use proptest::{collection::vec, prelude::*};
-use roadstead_transcode::{CopyBudget, MethodPlan, Scalar, decode_request, encode_response};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use roadstead_transcode::{
+    CopyBudget, Locks, MethodPlan, ResponsePlan, Scalar, World, decode_request, derive,
+    encode_response,
+};
 use wasmtime::{
     Config, Engine, Store,
     component::{Component, Linker, Val},
@@ -16,7 +20,8 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 use crate::{
-    types::{Planner, Type, WitText, any_type, list, option},
+    reference::read_fields,
+    types::{Type, WitText, any_type, list, member, option},
     values::value,
 };
 
@@ -59,31 +64,70 @@ fn wrapped(value: Val) -> Val {
     Val::Tuple(members)
 }
 
-/// A component that exports `echo` for one type.
-fn component(ty: &Type) -> Component {
-    let mut text = WitText::default();
-    let tuple = text.write(&wrapped_type(ty));
-    let wit = format!(
-        "package test:echo;\n\nworld guest {{\n{}  export echo: func(value: {tuple}) -> {tuple};\n}}\n",
-        text.declarations
-    );
-    let mut resolve = Resolve::default();
-    let package = resolve.push_str("echo.wit", &wit).unwrap();
-    let world = resolve.select_world(&[package], Some("guest")).unwrap();
-    let mut module = wat::parse_str(GUEST).unwrap();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    let bytes = ComponentEncoder::default().module(&module).unwrap().encode().unwrap();
-    Component::new(&ENGINE, bytes).unwrap()
+/// Where a guest exports `echo`, and where its types are declared.
+#[derive(Debug, Clone, Copy)]
+enum Home {
+    World,
+    Interface,
+}
+
+impl Home {
+    fn wit(self, ty: &Type) -> String {
+        let mut text = WitText::default();
+        let tuple = text.write(&wrapped_type(ty));
+        let types = text.declarations;
+        let echo = format!("echo: func(value: {tuple}) -> {tuple};");
+        match self {
+            Self::World => {
+                format!("package test:echo;\nworld guest {{\n{types}  export {echo}\n}}\n")
+            }
+            Self::Interface => format!(
+                "package test:echo@1.2.0;\ninterface api {{\n{types}  {echo}\n}}\n\
+                 world guest {{ export api; }}\n"
+            ),
+        }
+    }
+
+    fn core_name(self) -> &'static str {
+        match self {
+            Self::World => "echo",
+            Self::Interface => "test:echo/api@1.2.0#echo",
+        }
+    }
+
+    /// A component that exports `echo` for one type.
+    fn component(self, ty: &Type) -> Vec<u8> {
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("echo.wit", &self.wit(ty)).unwrap();
+        let world = resolve.select_world(&[package], Some("guest")).unwrap();
+        let guest =
+            GUEST.replace("(export \"echo\")", &format!("(export \"{}\")", self.core_name()));
+        let mut module = wat::parse_str(guest).unwrap();
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+        ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+    }
 }
 
 struct Guest {
     component: Component,
     plan: Arc<MethodPlan>,
+    response: MessageDescriptor,
 }
 
 impl Guest {
-    fn new(ty: &Type) -> Self {
-        Self { component: component(ty), plan: Arc::new(Planner::method(&wrapped_type(ty))) }
+    /// A guest for a type, its plan derived from the component's binary alone.
+    fn new(ty: &Type, home: Home) -> Self {
+        let bytes = home.component(ty);
+        let world = World::decode(&bytes).unwrap();
+        let (module, version) = ("echo".parse().unwrap(), "1.2.3".parse().unwrap());
+        let derived = derive(&world, &module, &version, &Locks::default()).unwrap();
+        assert!(derived.unmapped.is_empty(), "{:?}", derived.unmapped);
+        let plan = Arc::clone(&derived.services[0].methods[0]);
+        let mut pool = DescriptorPool::global();
+        pool.add_file_descriptor_protos(derived.files).unwrap();
+        let service = pool.get_service_by_name(&plan.service).unwrap();
+        let response = service.methods().next().unwrap().output();
+        Self { component: Component::new(&ENGINE, bytes).unwrap(), plan, response }
     }
 
     /// From bytes to bytes, through a fresh instance.
@@ -92,7 +136,16 @@ impl Guest {
             decode_request(&self.plan, request, &mut CopyBudget::new(1 << 30)).unwrap();
         let mut store = Store::new(&ENGINE, ());
         let instance = Linker::new(&ENGINE).instantiate(&mut store, &self.component).unwrap();
-        let echo = instance.get_func(&mut store, "echo").unwrap();
+        let interface = self
+            .plan
+            .export
+            .interface
+            .as_ref()
+            .map(|name| instance.get_export_index(&mut store, None, name).unwrap());
+        let echo = instance
+            .get_export_index(&mut store, interface.as_ref(), &self.plan.export.function)
+            .unwrap();
+        let echo = instance.get_func(&mut store, echo).unwrap();
         let mut results = vec![Val::Bool(false)];
         echo.call(&mut store, &parameters, &mut results).unwrap();
         self.encode(&results)
@@ -102,9 +155,16 @@ impl Guest {
         encode_response(&self.plan, values, 1 << 30, &mut CopyBudget::new(1 << 30)).unwrap().into()
     }
 
+    /// The request is the response: both have one field, of the same type and number.
     fn check(&self, value: Val) {
-        let sent = self.encode(&[wrapped(value)]);
-        assert_eq!(self.call(&sent), sent);
+        let value = wrapped(value);
+        let sent = self.encode(std::slice::from_ref(&value));
+        let received = self.call(&sent);
+        assert_eq!(received, sent);
+        let ResponsePlan::Value(field) = &self.plan.response else { panic!("no value") };
+        let message = DynamicMessage::decode(self.response.clone(), &*received).unwrap();
+        let seen = read_fields(&message, std::slice::from_ref(field));
+        assert_eq!(seen, Some(vec![value]));
     }
 }
 
@@ -117,8 +177,11 @@ fn typed_values() -> impl Strategy<Value = (Type, Vec<Val>)> {
 
 proptest! {
     #[test]
-    fn any_value_of_any_type_comes_back((ty, values) in typed_values()) {
-        let guest = Guest::new(&ty);
+    fn any_value_of_any_type_comes_back(
+        (ty, values) in typed_values(),
+        home in prop_oneof![Just(Home::World), Just(Home::Interface)],
+    ) {
+        let guest = Guest::new(&ty, home);
         for value in values {
             guest.check(value);
         }
@@ -130,7 +193,7 @@ fn the_corners_of_the_type_system_come_back() {
     let boxed = |value| Some(Box::new(value));
     let some = |value| Val::Option(boxed(value));
     let number = Type::Scalar(Scalar::S32);
-    let flag_names: Vec<_> = (0..32).map(crate::types::member).collect();
+    let flag_names: Vec<_> = (0..32).map(member).collect();
     let cases = [
         (
             option(option(option(number.clone()))),
@@ -149,7 +212,7 @@ fn the_corners_of_the_type_system_come_back() {
             ],
         ),
         (Type::Flags(32), vec![Val::Flags(vec![]), Val::Flags(flag_names)]),
-        (Type::Enum(300), vec![Val::Enum(crate::types::member(299))]),
+        (Type::Enum(300), vec![Val::Enum(member(299))]),
         (Type::Result(None, None), vec![Val::Result(Ok(None)), Val::Result(Err(None))]),
         (
             Type::Map(Scalar::Char, Box::new(option(number))),
@@ -164,7 +227,7 @@ fn the_corners_of_the_type_system_come_back() {
         (Type::Scalar(Scalar::Char), vec![Val::Char('\0'), Val::Char('\u{10ffff}')]),
     ];
     for (ty, values) in cases {
-        let guest = Guest::new(&ty);
+        let guest = Guest::new(&ty, Home::Interface);
         for value in values {
             guest.check(value);
         }
