@@ -7,7 +7,6 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use prost_reflect::MethodDescriptor;
-use roadstead_domain::ModuleName;
 use roadstead_proto::v1 as api;
 use tokio::time::Instant;
 
@@ -80,8 +79,14 @@ async fn publish(host: &ThrowAwayHost, dir: &Path, name: &str) -> anyhow::Result
     let component = std::fs::read(&path).with_context(|| {
         format!("read {}: build the modules with `make modules`", path.display())
     })?;
-    let _: ModuleName = name.parse().context("read the module's name")?;
-    let header = api::PushHeader { name: name.to_owned(), ..api::PushHeader::default() };
+    // A module that needs other limits than the default ones has its spec beside it.
+    let spec = std::fs::read_to_string(dir.join(format!("{name}.yaml"))).unwrap_or_default();
+    let header = api::PushHeader {
+        name: name.to_owned(),
+        spec,
+        spec_format: api::SpecFormat::Yaml.into(),
+        ..api::PushHeader::default()
+    };
     let size = component.len();
     let started = Instant::now();
     let progress = output::Progress::new(false);

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::RedbCatalog;
 use roadstead_engine::{Engine, EngineConfig, OfferedDirectory};
-use roadstead_gateway::{Gateway, GatewayConfig, Tls};
+use roadstead_gateway::{AllowedOrigins, Drained, Gateway, GatewayConfig, Tls};
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -25,7 +25,7 @@ pub(crate) struct Running {
     address: SocketAddr,
     engine: Arc<Engine>,
     stop: oneshot::Sender<()>,
-    gateway: JoinHandle<()>,
+    gateway: JoinHandle<Drained>,
 }
 
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -62,22 +62,20 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
             .with_context(|| format!("open what is stored in {}", data.display()))?;
     let tls = match &settings.tls {
         Some(files) => Some(Tls {
-            cert_chain: fs::read(&files.cert)
+            certificates: fs::read(&files.cert)
                 .with_context(|| format!("read {}", files.cert.display()))?,
-            private_key: fs::read(&files.key)
+            key: fs::read(&files.key)
                 .with_context(|| format!("read {}", files.key.display()))?,
         }),
         None => None,
     };
     let config = GatewayConfig {
         tls,
-        cors_origins: settings.cors_origins,
+        cors: AllowedOrigins::parse(settings.cors_origins),
         drain_timeout: settings.drain_timeout,
         ..GatewayConfig::default()
     };
-    let gateway = Gateway::bind(settings.listen, registry, config)
-        .await
-        .with_context(|| format!("listen on {}", settings.listen))?;
+    let gateway = Gateway::bind(settings.listen, config, registry).await?;
     let address = gateway.local_addr();
     let (stop, stopped) = oneshot::channel();
     let gateway = tokio::spawn(gateway.serve(async {
@@ -116,7 +114,9 @@ impl Running {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         // The gateway may have ended on its own: then nobody is left to tell.
         let _ = self.stop.send(());
-        self.gateway.await.context("drain the gateway")?;
+        if self.gateway.await.context("drain the gateway")? == Drained::TimedOut {
+            tracing::warn!("the drain timeout passed: what still ran was ended");
+        }
         self.engine.shutdown().await;
         Ok(())
     }

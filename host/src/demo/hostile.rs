@@ -11,10 +11,10 @@ use crate::{
     descriptors, output,
 };
 
-/// A hostile module's name and its service.
-const HOSTILE: [(&str, &str); 2] = [
-    ("spin", "hostile.spin.attack.v0_1.Attack"),
-    ("memory-bomb", "hostile.memory_bomb.attack.v0_1.Attack"),
+/// A hostile module's name, its service and the method that does harm.
+const HOSTILE: [(&str, &str, &str); 2] = [
+    ("hostile-spin", "hostile.spin.spin.v0_1.Spin", "Forever"),
+    ("hostile-memory-bomb", "hostile.memory_bomb.memory_bomb.v0_1.MemoryBomb", "Explode"),
 ];
 
 /// Calls of each hostile module at the same time.
@@ -25,13 +25,13 @@ pub(super) async fn attack(
     modules: &Path,
     probes: &[Probe],
 ) -> anyhow::Result<()> {
-    for (name, _) in HOSTILE {
+    for (name, ..) in HOSTILE {
         publish(host, modules, name).await?;
     }
     let mut attacks = tokio::task::JoinSet::new();
-    for (name, service) in HOSTILE {
+    for (name, service, method) in HOSTILE {
         let channel = client::connect(&host.to).await?;
-        let method = descriptors::reflect(channel.clone(), service, "Run").await?;
+        let method = descriptors::reflect(channel.clone(), service, method).await?;
         for _ in 0..AT_ONCE {
             let (channel, method) = (channel.clone(), method.clone());
             attacks.spawn(async move {
