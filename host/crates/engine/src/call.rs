@@ -148,7 +148,7 @@ async fn answer(
     match answered.await {
         Ok(result) => result,
         Err(_) => Err(match task.ended() {
-            Ended::Dropped => Fault::Deadline(allowed),
+            Ended::Expired => Fault::Deadline(allowed),
             Ended::Closed => Fault::Draining,
             Ended::Panicked => {
                 tracing::error!(module = %module.id, call = %id, "a call panicked in the host");

@@ -13,6 +13,7 @@ use wasmtime::{
 
 use crate::{
     Call,
+    budget::Reservation,
     capability::CallContext,
     code::{Export, Loaded},
     limiter::Limiter,
@@ -45,7 +46,7 @@ impl Guest {
         meter.begin(InstanceOrigin::Fresh);
         let limits = &module.spec.limits;
         let usual = module.usual_memory().min(limits.memory.0);
-        let reservation = module.engine.memory.reserve(usual).ok_or_else(overload::memory)?;
+        let reservation = reserve(module, usual).ok_or_else(overload::memory)?;
         let context = CallContext { id: call.id, deadline: Some(deadline) };
         let capabilities =
             module.granted.guest(&context).map_err(|error| trap::host(&error, call.id))?;
@@ -114,6 +115,16 @@ impl Guest {
 
     pub(crate) fn uses(&self) -> u64 {
         self.uses
+    }
+}
+
+/// A share of the host's memory; idle instances give theirs up for it.
+fn reserve(module: &Inner, bytes: u64) -> Option<Reservation> {
+    loop {
+        let reserved = module.engine.memory.reserve(bytes);
+        if reserved.is_some() || !module.engine.idle.drop_oldest() {
+            return reserved;
+        }
     }
 }
 

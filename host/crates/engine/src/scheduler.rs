@@ -15,6 +15,8 @@
 mod clock;
 mod queue;
 mod task;
+#[cfg(test)]
+mod tests;
 mod ticker;
 mod worker;
 
@@ -23,7 +25,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use parking_lot::{Condvar, Mutex};
@@ -40,10 +42,13 @@ pub(crate) use task::{Ended, TaskHandle, Work};
 /// Threads that may wait for files and loading at once.
 const BLOCKING_THREADS: usize = 32;
 
+/// How long the end waits for a file operation or a load that is under way.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The guests' threads. Dropping it ends them.
 pub(crate) struct Scheduler {
     shared: Arc<Shared>,
-    runtime: Option<Runtime>,
+    runtime: Mutex<Option<Runtime>>,
     handle: Handle,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
@@ -80,7 +85,7 @@ impl Scheduler {
         });
         let handle = runtime.handle().clone();
         let threads = Mutex::new(vec![ticking]);
-        let scheduler = Self { shared, runtime: Some(runtime), handle, threads };
+        let scheduler = Self { shared, runtime: Mutex::new(Some(runtime)), handle, threads };
         for index in 0..config.guest_threads {
             let thread = worker::start(
                 index,
@@ -134,13 +139,16 @@ impl Scheduler {
                 tracing::error!("a guest thread had panicked");
             }
         }
+        if let Some(runtime) = self.runtime.lock().take() {
+            runtime.shutdown_timeout(PATIENCE);
+        }
     }
 }
 
 impl Drop for Scheduler {
     fn drop(&mut self) {
         self.close();
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.runtime.lock().take() {
             runtime.shutdown_background();
         }
     }

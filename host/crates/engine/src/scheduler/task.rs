@@ -29,15 +29,15 @@ const RUNNING: u8 = 2;
 const NOTIFIED: u8 = 3;
 const DONE: u8 = 4;
 
-/// Why a task ended without finishing.
+/// Why a task ended without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The deadline passed, or nobody waits for it any more.
-    Dropped,
-    /// It panicked; what it said is in the log.
-    Panicked,
     /// The engine shuts down.
     Closed,
+    /// The deadline passed.
+    Expired,
+    /// Nothing else ends a task that somebody waits for. What it said is in the log.
+    Panicked,
 }
 
 pub(super) struct Task {
@@ -46,7 +46,6 @@ pub(super) struct Task {
     deadline: Instant,
     state: AtomicU8,
     abandoned: AtomicBool,
-    panicked: AtomicBool,
     /// Whether it stands in the list of parked tasks.
     listed: AtomicBool,
     work: Mutex<Option<Work>>,
@@ -72,7 +71,6 @@ impl Task {
             deadline,
             state: AtomicU8::new(QUEUED),
             abandoned: AtomicBool::new(false),
-            panicked: AtomicBool::new(false),
             listed: AtomicBool::new(false),
             work: Mutex::new(Some(work)),
         })
@@ -103,7 +101,6 @@ impl Task {
             Ok(Poll::Ready(())) => self.end(work.take()),
             Err(panic) => {
                 report(panic.as_ref());
-                self.panicked.store(true, Ordering::Release);
                 self.end(work.take());
             }
         }
@@ -149,8 +146,8 @@ impl Task {
     }
 
     fn end(&self, work: Option<Work>) {
-        if catch_unwind(AssertUnwindSafe(|| drop(work))).is_err() {
-            self.panicked.store(true, Ordering::Release);
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(work))) {
+            report(panic.as_ref());
         }
         self.state.store(DONE, Ordering::Release);
     }
@@ -173,12 +170,12 @@ impl TaskHandle {
 
     /// Why the task went away without its answer.
     pub(crate) fn ended(&self) -> Ended {
-        if self.0.panicked.load(Ordering::Acquire) {
-            Ended::Panicked
-        } else if self.0.shared.closing() {
+        if self.0.shared.closing() {
             Ended::Closed
+        } else if self.0.deadline <= Instant::now() {
+            Ended::Expired
         } else {
-            Ended::Dropped
+            Ended::Panicked
         }
     }
 }

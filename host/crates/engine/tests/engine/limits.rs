@@ -235,6 +235,37 @@ async fn copying_is_bounded_on_the_way_in_and_out() {
 }
 
 #[tokio::test]
+async fn copying_is_bounded_in_each_host_call() {
+    let engine = engine();
+    let bytes = crate::support::wat(
+        r#"(component
+            (import "wasi:logging/logging@0.1.0-draft" (instance $log
+                (type $l (enum "trace" "debug" "info" "warn" "error" "critical"))
+                (export "level" (type $level (eq $l)))
+                (export "log" (func
+                    (param "level" $level) (param "context" string) (param "message" string)))))
+            (core module $memory (memory (export "memory") 16))
+            (core instance $memory (instantiate $memory))
+            (core func $log (canon lower (func $log "log") (memory (core memory $memory "memory"))))
+            (core module $m
+                (import "" "log" (func $log (param i32 i32 i32 i32 i32)))
+                (func (export "log") (param i32)
+                    (call $log (i32.const 2) (i32.const 0) (i32.const 0)
+                        (i32.const 0) (local.get 0))))
+            (core instance $i (instantiate $m
+                (with "" (instance (export "log" (func $log))))))
+            (func (export "log") (param "bytes" u32) (canon lift (core func $i "log"))))"#,
+    );
+    for policy in POLICIES {
+        let spec = format!("limits: {{host_copy: 64Ki, output: 1Ki}}\n{policy}");
+        let guest = prepare(&engine, "log", &bytes, &spec);
+        assert_eq!(limit(guest.call("log", number(1, 60_000)).await.result), None);
+        let over = guest.call("log", number(1, 70_000)).await.result;
+        assert_eq!(limit(over), Some(LimitKind::HostCopy), "{policy}");
+    }
+}
+
+#[tokio::test]
 async fn handles_are_bounded() {
     let engine = engine();
     let bytes = crate::support::wat(

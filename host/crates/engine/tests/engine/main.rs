@@ -14,3 +14,4 @@ mod instances;
 mod limits;
 mod support;
 mod traps;
+mod waiting;
