@@ -17,6 +17,8 @@
 mod reach;
 mod slots;
 
+use std::collections::{HashMap, HashSet};
+
 use reach::{Directions, Reach};
 
 use crate::{
@@ -40,6 +42,7 @@ pub struct Break {
 pub fn compare(locks: &Locks, previous: &Locks, new: &Derived) -> Vec<Break> {
     let baseline = overlaid(locks, previous);
     let reach = Reach::of(&baseline, &new.surface);
+    let flags = flags(&new.surface);
     let mut found = Vec::new();
     for (package, now) in &new.surface.0 {
         if let Some(before) = previous.get(package) {
@@ -50,7 +53,7 @@ pub fn compare(locks: &Locks, previous: &Locks, new: &Derived) -> Vec<Break> {
         for (key, now) in &now.types {
             let Some(before) = before.types.get(key) else { continue };
             let check = Check {
-                new,
+                flags: &flags,
                 message: name_of(package, &new.surface, key),
                 directions: reach.directions(package, key),
             };
@@ -78,6 +81,14 @@ fn overlaid(locks: &Locks, previous: &Locks) -> Locks {
     baseline
 }
 
+fn flags(locks: &Locks) -> HashSet<String> {
+    let is_flags = |(package, key): &(&str, &str)| {
+        let one = locks.get(package).and_then(|lock| lock.types.get(*key));
+        one.is_some_and(|one| one.kind == TypeKind::Flags)
+    };
+    reach::by_name(locks).into_iter().filter(|(_, at)| is_flags(at)).map(|(name, _)| name).collect()
+}
+
 fn removed_methods(package: &str, before: &Lock, now: &Lock, found: &mut Vec<Break>) {
     let (Some(service), Some(_)) = (&before.service, &now.service) else { return };
     for (_, rpc) in before.methods.iter().filter(|(name, _)| !now.methods.contains_key(*name)) {
@@ -90,7 +101,8 @@ fn removed_methods(package: &str, before: &Lock, now: &Lock, found: &mut Vec<Bre
 
 /// One message or enum that was there before.
 struct Check<'a> {
-    new: &'a Derived,
+    /// Full names of all flags.
+    flags: &'a HashSet<String>,
     message: String,
     directions: Directions,
 }
@@ -143,7 +155,7 @@ impl Check<'_> {
     /// Fields whose absence is an error: messages, but for flags, and enums.
     fn is_required(&self, slot: &Slot) -> bool {
         let Slot::One(Item::Type(name)) = slot else { return false };
-        reach::find(&self.new.surface, name).is_none_or(|one| one.kind != TypeKind::Flags)
+        !self.flags.contains(name)
     }
 
     /// The values of an enum stand beside it, fields in their message.
@@ -173,7 +185,7 @@ fn reused_numbers(before: &Locks, after_locks: &Locks) -> Vec<Break> {
         let Some(before_lock) = before.get(package) else { continue };
         for (key, after) in &after_lock.types {
             let Some(before) = before_lock.types.get(key) else { continue };
-            let was: std::collections::HashMap<u32, &str> =
+            let was: HashMap<u32, &str> =
                 before.members.iter().map(|(name, one)| (one.number, name.as_str())).collect();
             for (name, member) in &after.members {
                 if let Some(other) = was.get(&member.number).filter(|other| *other != name) {

@@ -1,6 +1,6 @@
 //! How WIT names are written in protobuf, and which of them protobuf takes for one another.
 
-use std::{borrow::Cow, collections::HashSet};
+use std::collections::HashMap;
 
 /// `text-stats` → `TextStats`.
 pub(crate) fn camel(kebab: &str) -> String {
@@ -38,27 +38,43 @@ pub(crate) fn value_identity(value: &str) -> String {
     value.split('_').map(capital).collect()
 }
 
-/// `wanted`, else the first of `wanted` with 2, 3, … that is free.
-pub(crate) fn numbered(
-    wanted: &str,
-    separator: &str,
-    mut is_free: impl FnMut(&str) -> bool,
-) -> String {
-    let mut name = Cow::Borrowed(wanted);
-    let mut number = 2_u32;
-    while !is_free(&name) {
-        name = Cow::Owned(format!("{wanted}{separator}{number}"));
-        number = number.saturating_add(1);
-    }
-    name.into_owned()
-}
+/// Finds free names by numbering those that are taken.
+///
+/// It remembers how far each name got: thousands of WIT names can be one name to protobuf.
+#[derive(Debug, Default)]
+pub(crate) struct Numbering(HashMap<String, u32>);
 
-/// The name of a type: `wanted`, else with `Type` behind it, else numbered.
-pub(crate) fn type_name(wanted: &str, taken: &HashSet<String>) -> String {
-    if !taken.contains(wanted) {
-        return wanted.to_owned();
+impl Numbering {
+    /// `wanted`, else the first of `wanted` with 2, 3, … that is free. Names of one `identity` get
+    /// in each other's way.
+    pub(crate) fn name(
+        &mut self,
+        wanted: &str,
+        separator: &str,
+        identity: String,
+        is_free: impl Fn(&str) -> bool,
+    ) -> String {
+        if is_free(wanted) {
+            return wanted.to_owned();
+        }
+        let number = self.0.entry(identity).or_insert(1);
+        loop {
+            *number = number.saturating_add(1);
+            let name = format!("{wanted}{separator}{number}");
+            if is_free(&name) {
+                return name;
+            }
+        }
     }
-    numbered(&format!("{wanted}Type"), "", |name| !taken.contains(name))
+
+    /// The name of a type: `wanted`, else with `Type` behind it, else numbered.
+    pub(crate) fn type_name(&mut self, wanted: &str, is_free: impl Fn(&str) -> bool) -> String {
+        if is_free(wanted) {
+            return wanted.to_owned();
+        }
+        let wanted = format!("{wanted}Type");
+        self.name(&wanted, "", wanted.clone(), is_free)
+    }
 }
 
 fn capital(word: &str) -> String {
@@ -104,11 +120,15 @@ mod tests {
 
     #[test]
     fn taken_names_get_type_or_a_number() {
-        let mut taken = HashSet::from(["Item".to_owned()]);
-        assert_eq!(type_name("Point", &taken), "Point");
-        assert_eq!(type_name("Item", &taken), "ItemType");
-        taken.insert("ItemType".to_owned());
-        assert_eq!(type_name("Item", &taken), "ItemType2");
-        assert_eq!(numbered("x", "_", |name| name != "x" && name != "x_2"), "x_3");
+        let mut numbering = Numbering::default();
+        let mut type_name =
+            |taken: &[&str]| numbering.type_name("Item", |name| !taken.contains(&name));
+        assert_eq!(type_name(&[]), "Item");
+        assert_eq!(type_name(&["Item"]), "ItemType");
+        assert_eq!(type_name(&["Item", "ItemType"]), "ItemType2");
+        assert_eq!(type_name(&["Item", "ItemType", "ItemType2"]), "ItemType3");
+        let taken = ["x", "x_2"];
+        let name = numbering.name("x", "_", "x".to_owned(), |name| !taken.contains(&name));
+        assert_eq!(name, "x_3");
     }
 }

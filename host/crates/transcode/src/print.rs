@@ -47,9 +47,11 @@ pub(crate) fn comment(docs: &str) -> Option<String> {
         .collect();
     let first = lines.iter().position(|line| !line.is_empty())?;
     let last = lines.iter().rposition(|line| !line.is_empty())?;
-    let text = lines.iter().take(last.saturating_add(1)).skip(first).map(|line| {
-        if line.is_empty() { "\n".to_owned() } else { format!(" {line}\n") }
-    });
+    let text = lines
+        .iter()
+        .take(last.saturating_add(1))
+        .skip(first)
+        .map(|line| if line.is_empty() { "\n".to_owned() } else { format!(" {line}\n") });
     Some(text.collect())
 }
 
@@ -100,9 +102,8 @@ impl<'a> Printer<'a> {
         let messages = (0..).zip(&file.message_type).map(|(at, one)| ([MESSAGE, at], Ok(one)));
         let enums = (0..).zip(&file.enum_type).map(|(at, one)| ([ENUM, at], Err(one)));
         let mut types: Vec<_> = messages.chain(enums).collect();
-        types.sort_by_key(|(path, _)| {
-            self.places.get(path.as_slice()).copied().unwrap_or(i32::MAX)
-        });
+        types
+            .sort_by_key(|(path, _)| self.places.get(path.as_slice()).copied().unwrap_or(i32::MAX));
         for (path, one) in types {
             self.blank();
             match one {
@@ -135,8 +136,7 @@ impl<'a> Printer<'a> {
             message.reserved_range.iter().map(|one| (one.start(), one.end().saturating_sub(1))),
             &message.reserved_name,
         );
-        let is_empty =
-            message.field.is_empty() && reserved.is_empty() && nested().next().is_none();
+        let is_empty = message.field.is_empty() && reserved.is_empty() && nested().next().is_none();
         let full_name = join(scope, message.name());
         self.block(depth, &format!("message {}", message.name()), path, is_empty);
         for line in &reserved {
@@ -157,6 +157,12 @@ impl<'a> Printer<'a> {
     }
 
     fn fields(&mut self, message: &DescriptorProto, scope: &str, path: &[i32], depth: usize) {
+        let entries: BTreeMap<String, &DescriptorProto> = message
+            .nested_type
+            .iter()
+            .filter(|one| is_map_entry(one))
+            .map(|one| (format!(".{}", join(scope, one.name())), one))
+            .collect();
         let mut open = None;
         for (at, field) in (0..).zip(&message.field) {
             let oneof = field.oneof_index.filter(|_| !field.proto3_optional());
@@ -170,7 +176,8 @@ impl<'a> Printer<'a> {
                 }
                 open = oneof;
             }
-            let text = self.field(message, field, scope);
+            let entry = entries.get(field.type_name()).copied();
+            let text = self.field(field, entry, scope);
             self.element(depth + usize::from(open.is_some()), &text, &below(path, &[FIELD, at]));
         }
         if open.is_some() {
@@ -178,10 +185,12 @@ impl<'a> Printer<'a> {
         }
     }
 
-    fn field(&self, message: &DescriptorProto, field: &FieldDescriptorProto, scope: &str) -> String {
-        let entry = message.nested_type.iter().find(|one| {
-            is_map_entry(one) && field.type_name() == format!(".{}", join(scope, one.name()))
-        });
+    fn field(
+        &self,
+        field: &FieldDescriptorProto,
+        entry: Option<&DescriptorProto>,
+        scope: &str,
+    ) -> String {
         let ty = match entry.map(|entry| entry.field.as_slice()) {
             Some([key, value]) => {
                 format!("map<{}, {}>", self.type_of(key, scope), self.type_of(value, scope))
@@ -311,9 +320,11 @@ impl<'a> Printer<'a> {
 
 fn reserved(ranges: impl Iterator<Item = (i32, i32)>, names: &[String]) -> Vec<String> {
     let ranges: Vec<String> = ranges
-        .map(|(first, last)| {
-            if first == last { first.to_string() } else { format!("{first} to {last}") }
-        })
+        .map(
+            |(first, last)| {
+                if first == last { first.to_string() } else { format!("{first} to {last}") }
+            },
+        )
         .collect();
     let names: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
     [ranges, names]

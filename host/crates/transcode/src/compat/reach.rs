@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::lock::{Item, Locks, TypeLock};
+use crate::lock::{Item, Locks};
 
 /// Whether values of a type go to the module, come from it, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +61,8 @@ fn roots<'a>(baseline: &'a Locks, now: &Locks, message: &str) -> Vec<(&'a str, &
     roots
 }
 
-fn by_name(locks: &Locks) -> HashMap<String, (&str, &str)> {
+/// Package and key of every message and enum, by full protobuf name.
+pub(super) fn by_name(locks: &Locks) -> HashMap<String, (&str, &str)> {
     let mut types = HashMap::new();
     for (package, lock) in &locks.0 {
         for key in lock.types.keys() {
@@ -71,17 +72,4 @@ fn by_name(locks: &Locks) -> HashMap<String, (&str, &str)> {
         }
     }
     types
-}
-
-/// The message or enum with a full protobuf name.
-pub(super) fn find<'a>(locks: &'a Locks, full_name: &str) -> Option<&'a TypeLock> {
-    let mut package = full_name;
-    while let Some((outer, _)) = package.rsplit_once('.') {
-        package = outer;
-        let Some(lock) = locks.get(package) else { continue };
-        let path = full_name.get(package.len().checked_add(1)?..)?;
-        let key = lock.types.keys().find(|key| lock.path_of(key).as_deref() == Some(path));
-        return lock.types.get(key?);
-    }
-    None
 }

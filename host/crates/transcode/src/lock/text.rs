@@ -1,10 +1,18 @@
 //! The lock as text: `roadstead.lock`, JSON with one line a member, the same bytes for the same
 //! lock.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    marker::PhantomData,
+    str::FromStr,
+};
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, MapAccess, Visitor},
+};
 
 use super::{Lock, Locks, Member, Slot, TypeKind, TypeLock, slot::is_identifier};
 
@@ -32,9 +40,10 @@ struct Header {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File<L> {
+struct File {
     format: u32,
-    packages: BTreeMap<String, L>,
+    #[serde(deserialize_with = "unique")]
+    packages: BTreeMap<String, LockText>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,9 +51,9 @@ struct File<L> {
 struct LockText {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
     methods: BTreeMap<String, String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
     types: BTreeMap<String, TypeText>,
 }
 
@@ -53,7 +62,7 @@ struct LockText {
 struct TypeText {
     name: String,
     kind: TypeKind,
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty", deserialize_with = "unique")]
     members: IndexMap<String, Member>,
 }
 
@@ -61,7 +70,7 @@ impl fmt::Display for Locks {
     /// The text of `roadstead.lock`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packages = self.0.iter().map(|(name, lock)| (name.clone(), lock.into())).collect();
-        let file: File<LockText> = File { format: FORMAT, packages };
+        let file: File = File { format: FORMAT, packages };
         let text = serde_json::to_string_pretty(&file).map_err(|_| fmt::Error)?;
         writeln!(f, "{text}")
     }
@@ -76,7 +85,7 @@ impl FromStr for Locks {
         if format != FORMAT {
             return Err(LockError::Format(format));
         }
-        let file: File<LockText> = serde_json::from_str(text).map_err(syntax)?;
+        let file: File = serde_json::from_str(text).map_err(syntax)?;
         let locks: BTreeMap<String, Lock> =
             file.packages.into_iter().map(|(name, lock)| (name, lock.into())).collect();
         for (package, lock) in &locks {
@@ -172,6 +181,39 @@ impl Unique {
             None => Ok(()),
         }
     }
+}
+
+/// A map whose keys stand once: a merge of two locks can leave a name twice, and the last one
+/// silently winning would lose a number.
+fn unique<'de, D, M, V>(from: D) -> Result<M, D::Error>
+where
+    D: Deserializer<'de>,
+    M: FromIterator<(String, V)>,
+    V: Deserialize<'de>,
+{
+    struct Entries<V>(PhantomData<V>);
+
+    impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
+        type Value = Vec<(String, V)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            let mut keys = HashSet::new();
+            while let Some((key, value)) = map.next_entry::<String, V>()? {
+                if !keys.insert(key.clone()) {
+                    return Err(de::Error::custom(format!("`{key}` stands twice")));
+                }
+                entries.push((key, value));
+            }
+            Ok(entries)
+        }
+    }
+
+    Ok(from.deserialize_map(Entries(PhantomData))?.into_iter().collect())
 }
 
 impl Serialize for Member {

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use crate::{
     DeriveError,
     lock::{KEPT_NUMBERS, LAST_NUMBER, Lock, Member, Slot, TypeKind, TypeLock, UNSPECIFIED},
-    names,
+    names::{self, Numbering},
 };
 
 /// One package while its schema is derived.
@@ -19,6 +19,8 @@ pub(super) struct Ledger {
     pub(super) surface: Lock,
     /// Names at file level: services, messages, enums and enum values.
     taken: HashSet<String>,
+    rpcs: HashSet<String>,
+    numbering: Numbering,
 }
 
 /// A member's place in its message or enum.
@@ -34,6 +36,7 @@ pub(super) struct Members {
     identities: HashSet<String>,
     /// Nested messages and entries of maps.
     nested: HashSet<String>,
+    numbering: Numbering,
 }
 
 impl Ledger {
@@ -47,12 +50,15 @@ impl Ledger {
             .cloned()
             .chain(union.methods.values().flat_map(|rpc| rpc_messages(rpc)))
             .collect();
-        Self { union, surface: Lock::default(), taken }
+        let rpcs = union.methods.values().cloned().collect();
+        let numbering = Numbering::default();
+        Self { union, surface: Lock::default(), taken, rpcs, numbering }
     }
 
     pub(super) fn service(&mut self, wit_name: &str) -> String {
         let name = self.union.service.clone().unwrap_or_else(|| {
-            names::numbered(&names::camel(wit_name), "", |name| !self.taken.contains(name))
+            let wanted = names::camel(wit_name);
+            self.numbering.name(&wanted, "", wanted.clone(), |name| !self.taken.contains(name))
         });
         self.taken.insert(name.clone());
         self.union.service = Some(name.clone());
@@ -63,12 +69,13 @@ impl Ledger {
     /// Names an rpc and its messages, all three as one.
     pub(super) fn method(&mut self, function: &str) -> String {
         let name = self.union.methods.get(function).cloned().unwrap_or_else(|| {
-            let rpcs: HashSet<_> = self.union.methods.values().collect();
-            names::numbered(&names::camel(function), "", |rpc| {
-                !rpcs.contains(&rpc.to_owned())
+            let wanted = names::camel(function);
+            self.numbering.name(&wanted, "", format!("rpc {wanted}"), |rpc| {
+                !self.rpcs.contains(rpc)
                     && !rpc_messages(rpc).iter().any(|name| self.taken.contains(name))
             })
         });
+        self.rpcs.insert(name.clone());
         self.taken.extend(rpc_messages(&name));
         self.union.methods.insert(function.to_owned(), name.clone());
         self.surface.methods.insert(function.to_owned(), name.clone());
@@ -89,8 +96,10 @@ impl Ledger {
 
     /// Names a type at file level, under its WIT name as key.
     pub(super) fn named_type(&mut self, wit_name: &str, kind: TypeKind) -> String {
-        let name =
-            self.open(wit_name, kind, |taken| names::type_name(&names::camel(wit_name), taken));
+        let name = self.open(wit_name, kind, |ledger| {
+            let wanted = names::camel(wit_name);
+            ledger.numbering.type_name(&wanted, |name| !ledger.taken.contains(name))
+        });
         self.taken.insert(name.clone());
         name
     }
@@ -107,9 +116,9 @@ impl Ledger {
         let key = format!("{parent}.{field}");
         let name = self.open(&key, kind, |_| {
             // Java and C++ refuse a class with the name of one that it stands in.
-            let mut taken = members.nested.clone();
-            taken.extend(enclosing.iter().cloned());
-            names::type_name(&names::camel(field), &taken)
+            members.numbering.type_name(&names::camel(field), |name| {
+                !members.nested.contains(name) && !enclosing.iter().any(|one| one == name)
+            })
         });
         members.nested.insert(name.clone());
         (key, name)
@@ -119,7 +128,7 @@ impl Ledger {
         &mut self,
         key: &str,
         kind: TypeKind,
-        fresh: impl FnOnce(&HashSet<String>) -> String,
+        fresh: impl FnOnce(&mut Self) -> String,
     ) -> String {
         let name = match self.union.types.get_mut(key) {
             Some(known) => {
@@ -130,7 +139,7 @@ impl Ledger {
                 known.name.clone()
             }
             None => {
-                let name = fresh(&self.taken);
+                let name = fresh(self);
                 self.union.types.insert(key.to_owned(), TypeLock::new(name.clone(), kind));
                 name
             }
@@ -156,6 +165,7 @@ impl Ledger {
             numbers: all().map(|member| member.number).max().unwrap_or(0),
             identities: all().map(identity).collect(),
             nested: nested.chain(entries).collect(),
+            numbering: Numbering::default(),
         }
     }
 
@@ -173,9 +183,11 @@ impl Ledger {
             }
             return Ok(known);
         }
-        let name = names::numbered(&names::snake(wit_name), "_", |name| {
-            !members.identities.contains(&names::json_name(name))
-                && !(is_map && members.nested.contains(&names::map_entry(name)))
+        let wanted = names::snake(wit_name);
+        let Members { identities, nested, numbering, .. } = &mut *members;
+        let name = numbering.name(&wanted, "_", names::json_name(&wanted), |name| {
+            !identities.contains(&names::json_name(name))
+                && !(is_map && nested.contains(&names::map_entry(name)))
         });
         members.identities.insert(names::json_name(&name));
         if is_map {
@@ -214,8 +226,11 @@ impl Ledger {
         } else {
             (members.next_number(key)?, names::upper(wit_name))
         };
-        let name = names::numbered(&format!("{prefix}_{word}"), "_", |name| {
-            !self.taken.contains(name) && !members.identities.contains(&names::value_identity(name))
+        let wanted = format!("{prefix}_{word}");
+        let identity = names::value_identity(&wanted);
+        let Members { identities, numbering, .. } = &mut *members;
+        let name = numbering.name(&wanted, "_", identity, |name| {
+            !self.taken.contains(name) && !identities.contains(&names::value_identity(name))
         });
         self.taken.insert(name.clone());
         members.identities.insert(names::value_identity(&name));

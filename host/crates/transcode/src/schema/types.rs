@@ -295,19 +295,17 @@ fn settle(resolve: &Resolve, homes: &Homes) -> (HashMap<TypeId, Home>, Vec<TypeI
     let mut found = Vec::new();
     for (id, def) in resolve.types.iter().filter(|(_, def)| is_named(def)) {
         let Some(wit_name) = def.name.clone() else { continue };
-        let (package, version, position) = match def.owner {
-            TypeOwner::World(_) => (homes.module.clone(), None, id.index()),
+        let (package, version) = match def.owner {
+            TypeOwner::World(_) => (homes.module.clone(), None),
             TypeOwner::Interface(owner) => match homes.interfaces.get(&owner) {
-                Some(Ok((package, version))) => {
-                    let types = resolve.interfaces.get(owner).map(|interface| &interface.types);
-                    let position = types.and_then(|types| types.get_index_of(&wit_name));
-                    (package.clone(), version.clone(), position.unwrap_or(usize::MAX))
-                }
+                Some(Ok(home)) => home.clone(),
                 _ => continue,
             },
             TypeOwner::None => continue,
         };
-        found.push((package, std::cmp::Reverse(version), position, id, wit_name));
+        // Where the text is not known, the order of the binary has to do.
+        let place = if def.span.is_known() { def.span.start() } else { u32::MAX };
+        found.push((package, std::cmp::Reverse(version), place, id, wit_name));
     }
     found.sort();
     let mut canonical: HashMap<(String, String), TypeId> = HashMap::new();

@@ -122,8 +122,9 @@ fn graft_interface(resolve: &mut Resolve, id: InterfaceId, text: &Resolve, sourc
         return;
     };
     target.docs = source.docs.clone();
-    reorder(&mut target.types, &source.types);
-    reorder(&mut target.functions, &source.functions);
+    target
+        .functions
+        .sort_by_cached_key(|name, _| source.functions.get_index_of(name).unwrap_or(usize::MAX));
     graft_functions(target.functions.values_mut(), |name| source.functions.get(name));
     let types: Vec<(TypeId, TypeId)> = target
         .types
@@ -133,10 +134,6 @@ fn graft_interface(resolve: &mut Resolve, id: InterfaceId, text: &Resolve, sourc
     for (target, source) in types {
         graft_type(resolve, target, text, source);
     }
-}
-
-fn reorder<T, S>(items: &mut IndexMap<String, T>, like: &IndexMap<String, S>) {
-    items.sort_by_cached_key(|name, _| like.get_index_of(name).unwrap_or(usize::MAX));
 }
 
 fn graft_functions<'a>(
@@ -156,6 +153,7 @@ fn graft_type(resolve: &mut Resolve, target: TypeId, text: &Resolve, source: Typ
         return;
     };
     target.docs = source.docs.clone();
+    target.span = source.span;
     let docs: HashMap<&str, &Docs> = members(source).into_iter().collect();
     for (name, target) in members_mut(target) {
         if let Some(docs) = docs.get(name) {

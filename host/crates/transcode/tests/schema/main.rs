@@ -2,5 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod binary;
+mod compat;
 mod golden;
+mod hostile;
+mod locks;
+mod names;
+mod random;
 mod support;
+mod types;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use prost_types::{FileDescriptorProto, FileDescriptorSet};
-use roadstead_transcode::{Derived, Locks, World, derive, print_proto};
+use roadstead_transcode::{Derived, Locks, MethodPlan, World, derive, print_proto};
 
 pub(crate) fn world(wit: &str) -> World {
     World::from_wit(&[("world.wit".to_owned(), wit.to_owned())], None).unwrap()
@@ -28,6 +28,23 @@ pub(crate) fn text(derived: &Derived, path: &str) -> String {
 
 pub(crate) fn paths(derived: &Derived) -> Vec<String> {
     derived.files.iter().map(|file| file.name().to_owned()).collect()
+}
+
+pub(crate) fn unmapped(derived: &Derived) -> Vec<String> {
+    derived.unmapped.iter().map(|one| format!("{}: {}", one.export, one.reason)).collect()
+}
+
+/// The method with a name, of the only service that has it.
+pub(crate) fn method<'a>(derived: &'a Derived, name: &str) -> &'a MethodPlan {
+    let methods = derived.services.iter().flat_map(|service| &service.methods);
+    methods.into_iter().find(|method| method.method == name).unwrap()
+}
+
+/// Asserts that the text holds these lines, one behind the other, whatever their indentation.
+pub(crate) fn assert_lines(text: &str, expected: &str) {
+    let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let expected = trimmed(expected.trim());
+    assert!(trimmed(text).contains(&expected), "not there:\n{expected}\nin:\n{text}");
 }
 
 /// The one file of a module that has one.
@@ -85,4 +102,25 @@ fn comments(file: &FileDescriptorProto) -> BTreeMap<Vec<i32>, String> {
 fn spans(file: &FileDescriptorProto) -> BTreeMap<Vec<i32>, Vec<i32>> {
     let locations = file.source_code_info.iter().flat_map(|info| &info.location);
     locations.map(|one| (one.path.clone(), one.span.clone())).collect()
+}
+
+/// A component of the world that traps whenever it is called.
+pub(crate) fn component(wit: &str) -> Vec<u8> {
+    let mut resolve = wit_parser::Resolve::default();
+    let package = resolve.push_str("world.wit", wit).unwrap();
+    let world = resolve.select_world(&[package], None).unwrap();
+    wit_component::ComponentEncoder::default()
+        .module(&core_module(&resolve, world))
+        .unwrap()
+        .validate(true)
+        .encode()
+        .unwrap()
+}
+
+pub(crate) fn core_module(resolve: &wit_parser::Resolve, world: wit_parser::WorldId) -> Vec<u8> {
+    let mangling = wit_parser::ManglingAndAbi::Standard32;
+    let mut module = wit_component::dummy_module(resolve, world, mangling);
+    let encoding = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut module, resolve, world, encoding).unwrap();
+    module
 }
