@@ -148,10 +148,8 @@ impl Places {
     }
 
     fn leave(&self) {
-        // Cannot fail: every `leave` follows an `enter`.
-        let _ = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            Some(taken.saturating_sub(1))
-        });
+        // Never below nothing: every `leave` follows an `enter`.
+        self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -349,8 +349,8 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(mut stream) = acceptor.accept(stream).await {
-                    let _ = stream.write_all(b"hello").await;
-                    let _ = stream.shutdown().await;
+                    stream.write_all(b"hello").await.ok();
+                    stream.shutdown().await.ok();
                 }
             }
         });

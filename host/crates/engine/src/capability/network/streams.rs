@@ -140,7 +140,7 @@ impl<T> FutureConsumer<T> for Hold {
         self.place = None;
         if let (Some(to), Some(outcome)) = (self.to.take(), outcome) {
             // The guest may have lost interest.
-            let _ = to.send(outcome);
+            to.send(outcome).ok();
         }
         Poll::Ready(Ok(()))
     }

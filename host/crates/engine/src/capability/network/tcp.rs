@@ -91,7 +91,10 @@ pub(crate) fn limit_sockets<T: HasCapabilities>(linker: &mut Linker<T>) -> wasmt
     linker
         .instance("wasi:sockets/tcp@0.2.12")?
         .func_wrap("[method]tcp-socket.finish-connect", finish_connect)?;
-    linker.instance("wasi:sockets/types@0.3.0")?.func_wrap("[static]tcp-socket.create", create_p3)
+    let mut p3 = linker.instance("wasi:sockets/types@0.3.0")?;
+    p3.func_wrap("[static]tcp-socket.create", create_p3)?;
+    p3.func_wrap("[method]tcp-socket.send", send)?;
+    p3.func_wrap("[method]tcp-socket.receive", receive)
 }
 
 fn create_p2<T: HasCapabilities>(

@@ -179,10 +179,7 @@ async fn config_and_logging_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sleep_of_0_3_moves_a_fixed_clock() {
-    let packages = "package wasi:clocks@0.3.0 {
-        interface types { type duration = u64; }
-        interface monotonic-clock { use types.{duration}; type mark = u64;
-            now: func() -> mark; wait-for: async func(how-long: duration); } }";
+    let packages = include_str!("interfaces/wasi-0.3.wit");
     let component = cached(
         "clock-p3",
         &world("import wasi:clocks/monotonic-clock@0.3.0;", true, packages),

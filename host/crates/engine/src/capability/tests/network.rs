@@ -320,3 +320,58 @@ async fn guests_of_both_versions_send_http() {
         assert_eq!(ran.exceeded.unwrap().limit, LimitKind::Egress);
     }
 }
+
+/// Connects by 0.3's functions, sends `count` bytes, and gives them time to go out.
+fn tcp_p3(port: u16, count: usize) -> String {
+    let types = "wasi:sockets/types@0.3.0";
+    let zeros = "(i32.const 0) ".repeat(6);
+    format!(
+        r#"(module
+            (import "{types}" "[static]tcp-socket.create" (func $create (param i32 i32)))
+            (import "{types}" "[method]tcp-socket.connect" (func $connect
+                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+            (import "{types}" "[stream-new-0][method]tcp-socket.send" (func $stream (result i64)))
+            (import "{types}" "[async-lower][stream-write-0][method]tcp-socket.send"
+                (func $write (param i32 i32 i32) (result i32)))
+            (import "{types}" "[method]tcp-socket.send"
+                (func $send (param i32 i32) (result i32)))
+            (import "wasi:clocks/monotonic-clock@0.3.0" "wait-for" (func $wait (param i64)))
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))
+            (func (export "run") (result i32)
+                (local $socket i32) (local $ends i64)
+                (call $create (i32.const 0) (i32.const 32))
+                (local.set $socket (i32.load (i32.const 36)))
+                (call $connect (local.get $socket)
+                    (i32.const 0) (i32.const {port})
+                    (i32.const 127) (i32.const 0) (i32.const 0) (i32.const 1)
+                    {zeros} (i32.const 64))
+                (if (i32.load8_u (i32.const 64)) (then (return (i32.const 1000))))
+                (local.set $ends (call $stream))
+                (drop (call $send (local.get $socket) (i32.wrap_i64 (local.get $ends))))
+                (drop (call $write
+                    (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32)))
+                    (i32.const 1024) (i32.const {count})))
+                (call $wait (i64.const 50000000))
+                (i32.const 200)))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_of_0_3_pay_for_what_they_send() {
+    let echo = Echo::start().await;
+    let packages = include_str!("interfaces/wasi-0.3.wit");
+    let imports = "import wasi:sockets/types@0.3.0; import wasi:clocks/monotonic-clock@0.3.0;";
+    let world = format!(
+        "package test:guest; world guest {{ {imports} export run: async func() -> u32; }}\n{packages}"
+    );
+    let guest = Guest::new(&tcp_spec(&echo.address.to_string(), "egress: 100"));
+    let ran = guest.run(&component(&world, &tcp_p3(echo.address.port(), 100))).await;
+    assert_eq!((ran.answer, ran.trap, ran.exceeded), (200, None, None));
+    while echo.bytes() < 100 {
+        tokio::task::yield_now().await;
+    }
+    let ran = guest.run(&component(&world, &tcp_p3(echo.address.port(), 101))).await;
+    assert_eq!(ran.limit.unwrap().limit, LimitKind::Egress);
+    assert_eq!(echo.bytes(), 100);
+}

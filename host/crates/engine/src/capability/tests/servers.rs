@@ -75,7 +75,7 @@ pub(crate) async fn web(pause: Duration) -> SocketAddr {
                     "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{text}",
                     text.len()
                 );
-                let _ = stream.write_all(answer.as_bytes()).await;
+                stream.write_all(answer.as_bytes()).await.ok();
             });
         }
     });
