@@ -90,7 +90,13 @@ def _componentize(
     for directory in python_path:
         command += ["--python-path", str(directory)]
     # An environment without packages, so that only the named directories count.
-    environment = {**os.environ, "VIRTUAL_ENV": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {
+        **os.environ,
+        "VIRTUAL_ENV": str(scratch),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        # Backtraces of componentize-py's own code would bury what it says.
+        "RUST_BACKTRACE": "0",
+    }
     try:
         run = subprocess.run(
             command, env=environment, capture_output=True, text=True, errors="replace", check=False
@@ -98,36 +104,51 @@ def _componentize(
     except OSError as error:
         raise BuildError(f"componentize-py could not be started: {error}") from error
     if run.returncode != 0 or not output.is_file():
-        raise BuildError(_explain(f"{run.stdout}\n{run.stderr}"))
+        raise BuildError(explain(f"{run.stdout}\n{run.stderr}"))
 
 
+# What componentize-py says, and what to do about it.
 _HINTS = (
     (
         r"No module named ['\"]componentize_py['\"]",
         "componentize-py is not installed here: pip install componentize-py==0.25.1",
     ),
     (
-        r"ModuleNotFoundError: No module named ['\"](?P<what>[\w.]+)['\"]",
-        "the module imports `{what}`, which was not found: put it beside the module or name its "
-        "directory with --python-path (pip install --target DIR PACKAGE makes one). Packages with "
-        "native code do not work in a component",
+        r"No module named ['\"](?P<what>[\w.]+)['\"]",
+        "`{what}` was not found. If the module imports it: put it beside the module, or name its "
+        "directory with --python-path (pip install --target DIR PACKAGE makes one); packages with "
+        "native code do not work in a component. If it is an interface with resources: define "
+        "their classes in a file {what}.py beside the module",
     ),
     (
-        r"(?:world [`'\"]?(?P<what>[\w-]+)[`'\"]? not found|no world named [`'\"]?(?P<other>[\w-]+))",
-        "the WIT has no such world: see --world",
+        r"module ['\"](?P<what>\w+)['\"] has no attribute ['\"](?P<other>\w+)['\"]",
+        "{what}.py defines no class `{other}`: every exported interface needs one of its name",
     ),
     (
-        r"(?:multiple worlds|there are (?:no|multiple) .*world|no default world)",
-        "the WIT does not have exactly one world: choose one with --world",
+        r"cannot import name 'exports' from 'wit_world'",
+        "the world exports no named interface: functions of the world itself belong to a class "
+        "`WitWorld(wit_world.WitWorld)`, and inline interfaces do not work for Python",
     ),
+    (
+        r"not yet implemented: (?P<what>[\w-]+)",
+        "the WIT uses `{what}`, which Python guests cannot use yet: for a map write "
+        "list<tuple<K, V>>, for a list of fixed length list<T>",
+    ),
+    (r"(?i)\bworld `(?P<what>[^`]+)` not found", "there is no world `{what}`: see --world"),
+    (r"multiple worlds|[Nn]o world", "the WIT has not exactly one world: choose with --world"),
+    (r"\bSyntaxError\b", "the module is not valid Python"),
 )
 
 
-def _explain(output: str) -> str:
-    """The hint that fits, and the end of what componentize-py said."""
-    lines = [line.rstrip() for line in output.splitlines() if line.strip()]
+def explain(output: str) -> str:
+    """The hint that fits, and what componentize-py said, without its own stack."""
+    said = re.sub(r".*^(?:\w+\.)?(?:AssertionError|PanicException): ", "", output, flags=re.M | re.S)
+    effect, _, cause = said.partition("\nCaused by:")
+    # The cause of what Python raised is the same again.
+    said = effect if cause.strip() in effect else f"{effect}\n{cause}"
+    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
     lines = [line for line in lines if "site-packages directory not found" not in line]
-    tail = "\n".join(f"  {line}" for line in lines[-15:]) or "  (it said nothing)"
+    tail = "\n".join(f"  {line}" for line in lines[-20:]) or "  (nothing)"
     for pattern, hint in _HINTS:
         if (match := re.search(pattern, output)) is not None:
             return f"{hint.format(**match.groupdict())}\ncomponentize-py said:\n{tail}"

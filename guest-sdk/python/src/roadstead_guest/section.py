@@ -1,8 +1,9 @@
 """The custom section that carries a module's WIT text.
 
 A component binary holds types and names but no comments. The section `roadstead:wit` holds the WIT
-files themselves: a JSON array of `[path, text]` pairs in UTF-8. It may stand in the component
-itself or in a core module inside it, where Rust guests have it.
+files themselves: a JSON array of `[path, text]` pairs in UTF-8, or several such arrays one after
+another, because linkers join sections of one name. It may stand in the component itself or in a
+core module inside it, where Rust guests have it.
 """
 
 from __future__ import annotations
@@ -36,8 +37,17 @@ def with_wit(component: bytes, files: list[tuple[str, str]]) -> bytes:
 def read_wit(binary: bytes) -> list[tuple[str, str]] | None:
     """The WIT files of a component, if it carries them; the component's own section counts first."""
     for content in _contents(binary, 0, len(binary)):
-        return [(path, text) for path, text in json.loads(content)]
+        return list(_pairs(content.decode()))
     return None
+
+
+def _pairs(content: str) -> Iterator[tuple[str, str]]:
+    decoder = json.JSONDecoder()
+    position = 0
+    while position < len(content):
+        files, position = decoder.raw_decode(content, position)
+        for path, text in files:
+            yield (path, text)
 
 
 def _contents(binary: bytes, start: int, end: int) -> Iterator[bytes]:
