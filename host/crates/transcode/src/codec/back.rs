@@ -53,7 +53,9 @@ impl<'b> BackWriter<'b> {
             let (limit, allowed) = (LimitKind::Output, self.limit);
             return Err(LimitReached { limit, allowed, used: Some(sum) });
         }
-        self.budget.take(count)
+        self.budget.take(count)?;
+        self.reversed.reserve(count);
+        Ok(())
     }
 
     /// One byte of those admitted.

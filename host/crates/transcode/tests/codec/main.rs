@@ -1,6 +1,11 @@
 //! The codec against the reference, through real components, and under attack.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test reports")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
 
 mod differential;
 mod echo;
