@@ -1,8 +1,8 @@
 //! The way of an upload, one type per step: uploaded → [`Validated`] → [`Planned`] → [`Stored`] →
 //! published.
 //!
-//! Everything up to the catalog's transaction only adds bytes that nobody names. A refusal sweeps
-//! them up; a crash leaves them for the sweep at the next start.
+//! Everything up to the catalog's transaction only adds bytes that nobody names. They are swept up
+//! after a refusal, and at the next start after a crash.
 
 mod plan;
 mod publish;
@@ -13,7 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use roadstead_blobs::{Hold, Kind, Staged};
 use roadstead_domain::Namespace;
-use roadstead_engine::{InspectError, LoadError};
+use roadstead_engine::{InspectError, LoadError, Module};
+use tokio::{sync::Notify, task::JoinHandle};
 
 pub(crate) use self::plan::{LockBook, Plan, Planned};
 pub(crate) use self::validate::Validated;
@@ -25,6 +26,8 @@ use crate::{
 /// Bytes that are stored, and stay so for as long as this lives.
 pub(crate) struct Stored {
     holds: Vec<Hold>,
+    /// Told if they are garbage in the end; none once they are published.
+    collect: Option<Arc<Notify>>,
 }
 
 impl Registry {
@@ -41,13 +44,32 @@ impl Registry {
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Pushed, PushError> {
         let _place = self.place()?;
-        let mut collect = CollectOnDrop { registry: Arc::clone(self), armed: true };
-        let pushed = self.publish_upload(namespace, request, staged, progress).await;
-        collect.armed = false;
-        if pushed.is_err() {
-            self.sweep().await;
-        }
-        pushed
+        let turn = self.compilation().await?;
+        let bytes = staged.size();
+        let at = |phase| progress(Progress { phase, bytes });
+        at(Phase::Validating);
+        let validated = Arc::new(self.validate(namespace, request, staged).await?);
+        let planned = match self.plan(&validated).await? {
+            Plan::Exists(record) => {
+                let name = validated.name.clone();
+                return Ok(Pushed { name, record, created: false });
+            }
+            Plan::New(planned) => planned.accepted(&validated)?,
+        };
+        let module = self.prepare(&validated.id(&planned), &planned.record).await?;
+        at(Phase::Compiling);
+        let code = self.compile(&validated).await?;
+        at(Phase::Storing);
+        // What is being written is written to its end, so that it is known what to sweep.
+        let storing = Arc::clone(self).store(Arc::clone(&validated), code);
+        let stored = joined(tokio::spawn(storing)).await?;
+        drop(turn);
+        try_to_load(&module).await?;
+        at(Phase::Publishing);
+        // The catalog's transaction cannot be taken back, so what follows it must happen too, even
+        // if whoever pushed is gone.
+        let publishing = Arc::clone(self).publish(validated, planned, module, stored);
+        joined(tokio::spawn(publishing)).await
     }
 
     /// Says what [`Registry::push`] would come to, short of compiling and storing.
@@ -63,13 +85,18 @@ impl Registry {
         let _place = self.place()?;
         let turn = self.compilation().await?;
         let validated = self.validate(namespace, request, staged).await?;
-        let name = validated.name.clone();
-        let plan = self.plan(&Arc::new(validated)).await;
+        let validated = Arc::new(validated);
+        let plan = self.plan(&validated).await;
         drop(turn);
-        Ok(match plan? {
-            Plan::Exists(record) => Checked { name, record: (*record).clone(), breaks: Vec::new() },
-            Plan::New(planned) => Checked { name, breaks: planned.breaks, record: planned.record },
-        })
+        let name = validated.name.clone();
+        let planned = match plan? {
+            Plan::Exists(record) => {
+                return Ok(Checked { name, record: (*record).clone(), breaks: Vec::new() });
+            }
+            Plan::New(planned) => planned,
+        };
+        self.prepare(&validated.id(&planned), &planned.record).await?;
+        Ok(Checked { name, breaks: planned.breaks, record: planned.record })
     }
 
     fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, PushError> {
@@ -82,46 +109,8 @@ impl Registry {
         Arc::clone(&self.compilations).acquire_owned().await.map_err(PushError::host)
     }
 
-    async fn publish_upload(
-        self: &Arc<Self>,
-        namespace: &Namespace,
-        request: PushRequest,
-        staged: Staged,
-        progress: &(dyn Fn(Progress) + Send + Sync),
-    ) -> Result<Pushed, PushError> {
-        let turn = self.compilation().await?;
-        let bytes = staged.size();
-        let at = |phase| progress(Progress { phase, bytes });
-        at(Phase::Validating);
-        let validated = Arc::new(self.validate(namespace, request, staged).await?);
-        let planned = match self.plan(&validated).await? {
-            Plan::Exists(record) => {
-                let name = validated.name.clone();
-                return Ok(Pushed { name, record, created: false });
-            }
-            Plan::New(planned) => planned.accepted(&validated)?,
-        };
-        at(Phase::Compiling);
-        let (code, hold) = self.compile(&validated).await?;
-        at(Phase::Storing);
-        let stored = self.store(&validated, code, hold).await?;
-        drop(turn);
-        let stored = self.try_to_load(&validated, &planned, stored).await?;
-        at(Phase::Publishing);
-        // The catalog's transaction cannot be taken back, so what follows it must happen too, even
-        // if whoever pushed is gone.
-        let registry = Arc::clone(self);
-        let publishing =
-            tokio::spawn(async move { registry.publish(validated, planned, stored).await });
-        publishing.await.unwrap_or_else(|error| Err(PushError::host(error)))
-    }
-
     /// Compiles what is not compiled yet.
-    async fn compile(
-        &self,
-        validated: &Arc<Validated>,
-    ) -> Result<(Option<Vec<u8>>, Hold), PushError> {
-        let hold = self.blobs.hold(validated.record.component).await;
+    async fn compile(&self, validated: &Arc<Validated>) -> Result<Option<Vec<u8>>, PushError> {
         let (engine, code) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
         let validated = Arc::clone(validated);
         let compiled = blocking(move || {
@@ -130,44 +119,40 @@ impl Registry {
             }
             engine.compile(&validated.component).map(Some)
         });
-        let compiled = compiled.await?.map_err(|error| PushError::Invalid(error.to_string()))?;
-        Ok((compiled, hold))
+        compiled.await?.map_err(|error| PushError::Invalid(error.to_string()))
     }
 
     async fn store(
-        &self,
-        validated: &Arc<Validated>,
+        self: Arc<Self>,
+        validated: Arc<Validated>,
         code: Option<Vec<u8>>,
-        hold: Hold,
     ) -> Result<Stored, PushError> {
-        let mut holds = vec![hold];
-        holds.push(self.blobs.put(Kind::Component, validated.component.clone()).await?);
+        let mut stored = Stored { holds: Vec::new(), collect: Some(Arc::clone(&self.collect)) };
+        stored.add(&self, Kind::Component, validated.component.clone()).await?;
         if let Some(wit) = &validated.wit {
-            holds.push(self.blobs.put(Kind::Wit, wit.clone()).await?);
+            stored.add(&self, Kind::Wit, wit.clone()).await?;
         }
         if let Some(code) = code {
             let (engine, store) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
             let component = validated.record.component;
             blocking(move || store.put(engine.fingerprint(), component, &code)).await??;
         }
-        Ok(Stored { holds })
-    }
-
-    /// Maps and links the code, so that nothing is published that could never be called.
-    async fn try_to_load(
-        &self,
-        validated: &Arc<Validated>,
-        planned: &Planned,
-        stored: Stored,
-    ) -> Result<Stored, PushError> {
-        let module = self.prepare(&validated.id(planned), &planned.record).await?;
-        blocking(move || module.load()).await?.map_err(|error| match &*error {
-            LoadError::Link(_) => PushError::Invalid(chain(&*error)),
-            LoadError::NeverFits(why) => PushError::NeverFits(why.clone()),
-            _ => PushError::host(error),
-        })?;
         Ok(stored)
     }
+}
+
+/// Maps and links the code, so that nothing is published that could never be called.
+async fn try_to_load(module: &Arc<Module>) -> Result<(), PushError> {
+    let module = Arc::clone(module);
+    blocking(move || module.load()).await?.map_err(|error| match &*error {
+        LoadError::Link(_) => PushError::Invalid(chain(&*error)),
+        LoadError::NeverFits(why) => PushError::NeverFits(why.clone()),
+        _ => PushError::host(error),
+    })
+}
+
+async fn joined<T>(task: JoinHandle<Result<T, PushError>>) -> Result<T, PushError> {
+    task.await.unwrap_or_else(|error| Err(PushError::host(error)))
 }
 
 impl Stored {
@@ -182,16 +167,12 @@ impl Stored {
     }
 }
 
-/// Has garbage collected after a push that was given up.
-struct CollectOnDrop {
-    registry: Arc<Registry>,
-    armed: bool,
-}
-
-impl Drop for CollectOnDrop {
+impl Drop for Stored {
     fn drop(&mut self) {
-        if self.armed {
-            self.registry.collect.notify_one();
+        // The holds first: who is told must find them gone.
+        self.holds.clear();
+        if let Some(collect) = &self.collect {
+            collect.notify_one();
         }
     }
 }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use roadstead_catalog::{
     BreakRecord, LockChange, Publication, VersionChoice, VersionRecord, rules,
 };
-use roadstead_domain::Version;
-use roadstead_transcode::{DeriveError, Derived, Locks};
+use roadstead_domain::{Digest, Version};
+use roadstead_transcode::{DeriveError, Derived, Lock, Locks};
 
 use super::Validated;
 use crate::{LiveModule, LiveVersion, PushError, Registry, RouteTable, derive, registry::blocking};
@@ -70,10 +70,14 @@ fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
         Choice::New(choice, version) => (choice, version),
     };
     let book = routes.locks(namespace);
+    let derive = |locks: &Locks| {
+        roadstead_transcode::derive(world, name, &version, locks).map_err(derive_error)
+    };
     let mut locks = validated.supplied.clone();
-    locks.extend(book.locks().clone());
-    let derived =
-        roadstead_transcode::derive(world, name, &version, &locks).map_err(derive_error)?;
+    // Which packages are needed does not depend on their locks.
+    let needed = derive(&locks)?;
+    locks.extend(book.locks(derive::packages(&needed)));
+    let derived = derive(&locks)?;
     let previous = module.map(|module| previous(module, &version, &derived)).unwrap_or_default();
     let breaks = roadstead_transcode::compare(&locks, &previous, &derived)
         .into_iter()
@@ -83,7 +87,7 @@ fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
     let interface = derive::interface_text(world, &derived, name, &version);
     let mut record = validated.record.clone();
     if let Some(interface) = &interface {
-        record.interface = roadstead_domain::Digest::of(interface);
+        record.interface = Digest::of(interface);
     }
     record.version = version;
     record.services = derive::services(&derived);
@@ -169,32 +173,29 @@ fn now() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The newest locks of one namespace, and the digests of their texts.
+/// The newest locks of one namespace, with the digests of their texts.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct LockBook {
-    locks: Locks,
-    digests: BTreeMap<String, roadstead_domain::Digest>,
-}
+pub(crate) struct LockBook(BTreeMap<String, (Digest, Arc<Lock>)>);
 
 impl LockBook {
-    pub(crate) fn locks(&self) -> &Locks {
-        &self.locks
+    pub(crate) fn locks<'a>(&self, packages: impl Iterator<Item = &'a str>) -> Locks {
+        let lock = |package| Some((String::from(package), (*self.0.get(package)?.1).clone()));
+        packages.filter_map(lock).collect()
     }
 
-    pub(crate) fn digest(&self, package: &str) -> Option<roadstead_domain::Digest> {
-        self.digests.get(package).copied()
+    fn digest(&self, package: &str) -> Option<Digest> {
+        self.0.get(package).map(|(digest, _)| *digest)
     }
 
-    /// Adds the locks of `of`, which hold at least the packages of `digests`.
+    /// Adds the locks of the packages that `digests` names.
     pub(crate) fn extend(
         &mut self,
         of: &Locks,
-        digests: impl IntoIterator<Item = (String, roadstead_domain::Digest)>,
+        digests: impl IntoIterator<Item = (String, Digest)>,
     ) {
         for (package, digest) in digests {
             if let Some(lock) = of.get(&package) {
-                self.locks.insert(package.clone(), lock.clone());
-                self.digests.insert(package, digest);
+                self.0.insert(package, (digest, Arc::new(lock.clone())));
             }
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use roadstead_blobs::Kind;
 use roadstead_catalog::{CatalogError, Change, Published};
+use roadstead_engine::Module;
 
 use super::{Plan, Planned, Stored, Validated};
 use crate::{LiveVersion, PushError, Pushed, Registry, derive};
@@ -16,6 +17,7 @@ impl Registry {
         self: Arc<Self>,
         validated: Arc<Validated>,
         mut planned: Planned,
+        module: Arc<Module>,
         mut stored: Stored,
     ) -> Result<Pushed, PushError> {
         let _turn = self.changing.lock().await;
@@ -28,10 +30,11 @@ impl Registry {
                     Plan::New(planned) => planned.accepted(&validated)?,
                 };
             }
-            let live = self.store_plan(&validated, &planned, &mut stored).await?;
+            let live = self.store_plan(&validated, &planned, &module, &mut stored).await?;
             match self.catalog.publish(planned.publication(&validated)).await {
                 Ok(Published::Created(change)) => {
                     let record = Arc::clone(&change.outcome);
+                    stored.collect = None;
                     self.install(&validated, &planned, change, live).await;
                     return Ok(Pushed { name, record, created: true });
                 }
@@ -52,6 +55,7 @@ impl Registry {
         &self,
         validated: &Validated,
         planned: &Planned,
+        module: &Arc<Module>,
         stored: &mut Stored,
     ) -> Result<Arc<LiveVersion>, PushError> {
         for text in &planned.lock_texts {
@@ -61,7 +65,11 @@ impl Registry {
             stored.add(self, Kind::Interface, interface.clone()).await?;
         }
         let id = validated.id(planned);
-        let module = self.prepare(&id, &planned.record).await?;
+        let module = if *module.id() == id {
+            Arc::clone(module)
+        } else {
+            self.prepare(&id, &planned.record).await?
+        };
         let schema = Arc::new(derive::schema(&planned.derived));
         let record = Arc::new(planned.record.clone());
         Ok(Arc::new(LiveVersion::new(id, record, Ok((module, schema)))))

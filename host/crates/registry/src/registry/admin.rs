@@ -98,10 +98,7 @@ impl Registry {
         let schema = live.schema().map_err(|fault| ChangeError::Host(fault.into()))?;
         let files = schema.files();
         let routes = self.routes.load();
-        let lock = routes
-            .locks(namespace)
-            .locks()
-            .restricted(|package| files.iter().any(|file| file.package() == package));
+        let lock = routes.locks(namespace).locks(files.iter().map(|file| file.package()));
         Ok(Protos {
             files: files.iter().map(|file| (file.name().to_owned(), print_proto(file))).collect(),
             lock: lock.to_string(),

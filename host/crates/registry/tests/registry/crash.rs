@@ -164,7 +164,7 @@ async fn a_full_disk_refuses_the_push_and_the_old_version_serves_on() {
     let host = Host::open(directory.path()).await;
     host.push("m", &calc(0)).await.unwrap();
     let files = host.files();
-    close(host).await;
+    host.closed().await;
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 6144; exec \"$0\" \"$@\""])
         .arg(std::env::current_exe().unwrap())
@@ -180,14 +180,6 @@ async fn a_full_disk_refuses_the_push_and_the_old_version_serves_on() {
     assert_eq!(host.call().await, 6);
     let more: Vec<PathBuf> = host.files().difference(&files).cloned().collect();
     assert_eq!(more.len(), 3, "component, code and signature of 0.1.1: {more:?}");
-}
-
-async fn close(host: Host) {
-    let registry = std::sync::Arc::downgrade(&host.registry);
-    drop(host);
-    while registry.strong_count() > 0 {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -58,24 +59,22 @@ impl Host {
 
     /// The same host after a restart: nothing of the old one lives on.
     pub(crate) async fn restarted(self) -> Self {
+        let (data, _directory) = self.closed().await;
+        Self { _directory, ..Self::open(&data).await }
+    }
+
+    /// Ends the host; another process may open its files then.
+    pub(crate) async fn closed(self) -> (PathBuf, Option<tempfile::TempDir>) {
         let Self { data, registry, _directory } = self;
-        let routes = Arc::downgrade(&registry.routes());
-        let weak = Arc::downgrade(&registry);
         drop(registry);
-        while weak.strong_count() > 0 || routes.strong_count() > 0 {
-            tokio::task::yield_now().await;
-        }
-        let host = loop {
-            // The last sweep may still hold the files.
-            match BlobStore::open(&data) {
-                Ok(blobs) => {
-                    drop(blobs);
-                    break Self::open(&data).await;
-                }
-                Err(_) => tokio::task::yield_now().await,
+        // Work in the background may hold the files for another moment.
+        for _ in 0..1000 {
+            if BlobStore::open(&data).is_ok() {
+                return (data, _directory);
             }
-        };
-        Self { _directory, ..host }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("something of the old host lives on");
     }
 
     pub(crate) async fn stage(&self, bytes: &[u8]) -> Result<Staged, PushError> {
@@ -121,7 +120,8 @@ impl Host {
 
     pub(crate) fn versions(&self, name: &str) -> Vec<String> {
         let module = self.registry.get(&Namespace::default(), &name.parse().unwrap());
-        let versions = module.map(|module| module.versions.keys().map(Version::to_string).collect());
+        let versions =
+            module.map(|module| module.versions.keys().map(Version::to_string).collect());
         versions.unwrap_or_default()
     }
 
@@ -137,7 +137,7 @@ impl Host {
             if self.files() == *expected {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert_eq!(self.files(), *expected);
     }
@@ -217,10 +217,9 @@ pub(crate) async fn add(live: &LiveVersion, a: u8, b: u8) -> u64 {
     let answer = outcome.result.unwrap();
     match answer.split_first() {
         None => 0,
-        Some((0x08, rest)) => rest
-            .iter()
-            .rev()
-            .fold(0, |value, byte| (value << 7) | u64::from(byte & 0x7f)),
+        Some((0x08, rest)) => {
+            rest.iter().rev().fold(0, |value, byte| (value << 7) | u64::from(byte & 0x7f))
+        }
         Some(_) => panic!("{answer:?}"),
     }
 }

@@ -75,7 +75,8 @@ async fn apply(host: Host, model: &mut BTreeMap<usize, Module>, step: &Step) -> 
                     assert!(matches!(pushed.unwrap_err(), PushError::VersionExists { .. }));
                 }
                 None => {
-                    let next = known.highest.as_ref().map_or_else(Version::first, Version::next_patch);
+                    let next =
+                        known.highest.as_ref().map_or_else(Version::first, Version::next_patch);
                     let version = wanted.unwrap_or(next);
                     let pushed = pushed.unwrap();
                     assert!(pushed.created && pushed.record.version == version);

@@ -30,7 +30,8 @@ fn invalid(error: &PushError) -> &str {
 
 #[tokio::test]
 async fn garbage_is_refused() {
-    let garbage: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let garbage: Vec<u8> =
+        (0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     for bytes in [&b""[..], b"not wasm at all", &garbage] {
         let error = refused(bytes, named("m")).await;
         assert!(invalid(&error).contains("not WebAssembly"), "{error}");

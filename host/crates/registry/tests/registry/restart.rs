@@ -55,8 +55,7 @@ async fn bad_code_is_compiled_again_and_never_run() {
     for more in 0..4_u32 {
         host.push_as(versioned("m", &format!("0.1.{more}")), &calc(more)).await.unwrap();
     }
-    let component =
-        |more: u32| format!("{}.code", roadstead_domain::Digest::of(&calc(more)).hex());
+    let component = |more: u32| format!("{}.code", roadstead_domain::Digest::of(&calc(more)).hex());
     let path = |more| {
         let found = compiled(&host).into_keys().find(|path| path.ends_with(component(more)));
         found.unwrap()

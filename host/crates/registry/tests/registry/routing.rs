@@ -28,8 +28,7 @@ async fn the_only_module_answers_else_one_must_be_named() {
     assert_eq!(host.resolve(OTHER, Some("one")).err(), Some(none.clone()));
     assert_eq!(host.resolve(OTHER, Some("one@0.1.0")).err(), Some(none));
     let live = host.resolve(OPS, Some("one")).unwrap();
-    let no_method =
-        Fault::NoSuchMethod { service: OPS.to_owned(), method: "Subtract".to_owned() };
+    let no_method = Fault::NoSuchMethod { service: OPS.to_owned(), method: "Subtract".to_owned() };
     assert_eq!(live.method(OPS, "Subtract").err(), Some(no_method));
 
     host.registry.delete(&Namespace::default(), &module("one"), None).await.unwrap();
@@ -109,7 +108,9 @@ async fn protos_carry_the_lock_of_the_whole_package() {
     assert!(protos.lock.contains("\"sub\": \"Sub\""), "{}", protos.lock);
     let named = host.registry.protos(&default, &module("two"), Some(&"0.1.0".parse().unwrap()));
     assert_eq!(named.unwrap(), protos);
-    assert!(host.registry.protos(&default, &module("two"), Some(&"1.0.0".parse().unwrap())).is_err());
+    assert!(
+        host.registry.protos(&default, &module("two"), Some(&"1.0.0".parse().unwrap())).is_err()
+    );
 
     // The lock begins a package elsewhere; one that does not read is the pusher's error.
     let elsewhere = Host::new().await;

@@ -18,11 +18,8 @@ async fn a_push_is_callable_and_says_what_it_did() {
     let digest = staged.digest();
     let phases = parking_lot::Mutex::new(Vec::new());
     let note = |progress: roadstead_registry::Progress| phases.lock().push(progress.phase);
-    let pushed = host
-        .registry
-        .push(&Namespace::default(), named("calc"), staged, &note)
-        .await
-        .unwrap();
+    let pushed =
+        host.registry.push(&Namespace::default(), named("calc"), staged, &note).await.unwrap();
     assert!(pushed.created);
     assert_eq!(pushed.record.version.to_string(), "0.1.0");
     assert_eq!(pushed.record.digest, digest);
@@ -45,7 +42,10 @@ async fn the_header_goes_before_the_spec() {
     let spec = spec("{name: from-spec, version: 2.0.0}");
     let request = PushRequest { spec: spec.clone(), ..PushRequest::default() };
     let pushed = host.push_as(request.clone(), &calc(0)).await.unwrap();
-    assert_eq!((pushed.name.as_str(), pushed.record.version.to_string()), ("from-spec", "2.0.0".into()));
+    assert_eq!(
+        (pushed.name.as_str(), pushed.record.version.to_string()),
+        ("from-spec", "2.0.0".into())
+    );
     let request = PushRequest { spec, ..versioned("from-header", "3.0.0") };
     let pushed = host.push_as(request, &calc(0)).await.unwrap();
     assert_eq!(
@@ -81,7 +81,10 @@ async fn without_a_version_a_push_gets_the_next_patch() {
         [(0, "0.1.0", true), (1, "0.1.1", true), (1, "0.1.1", false), (0, "0.1.2", true)]
     {
         let pushed = host.push("m", &calc(more)).await.unwrap();
-        assert_eq!((pushed.record.version.to_string().as_str(), pushed.created), (version, created));
+        assert_eq!(
+            (pushed.record.version.to_string().as_str(), pushed.created),
+            (version, created)
+        );
         assert_eq!(host.call().await, 5 + u64::from(more));
     }
     // The same bytes with another spec are new.
@@ -109,6 +112,7 @@ async fn pins_roll_back_and_guard_their_version() {
 
     let pinned = host.registry.pin(&default, &m, Some(&version("0.1.0"))).await.unwrap();
     assert_eq!(pinned.pinned, Some(version("0.1.0")));
+    drop(pinned);
     assert_eq!(host.answers(None).unwrap(), "m@0.1.0");
     assert_eq!(host.call().await, 5);
     assert_eq!(host.answers(Some("m@0.1.1")).unwrap(), "m@0.1.1");
@@ -228,8 +232,7 @@ async fn breaking_pushes_are_refused_unless_forced() {
     assert_eq!(host.versions("m"), ["0.1.0"]);
 
     let staged = host.stage(&without_sub).await.unwrap();
-    let checked =
-        host.registry.check(&Namespace::default(), named("m"), staged).await.unwrap();
+    let checked = host.registry.check(&Namespace::default(), named("m"), staged).await.unwrap();
     assert_eq!(checked.breaks, breaks);
     assert_eq!(checked.record.version.to_string(), "0.1.1");
     host.settles_to(&files).await;
