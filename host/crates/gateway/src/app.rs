@@ -1,0 +1,55 @@
+//! What every request may use.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use roadstead_domain::CallId;
+use roadstead_registry::Registry;
+use tokio_util::sync::CancellationToken;
+
+use crate::{AllowedOrigins, Counters, GatewayConfig, budget::Budget, builtin::Builtin};
+
+/// The gateway's state, one for all connections.
+pub(crate) struct App {
+    pub registry: Arc<Registry>,
+    pub builtin: Builtin,
+    pub cors: AllowedOrigins,
+    pub receive_timeout: Duration,
+    pub budget: Budget,
+    pub counters: Arc<Counters>,
+    next_call: AtomicU64,
+}
+
+impl App {
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        config: &GatewayConfig,
+        drain: CancellationToken,
+        counters: Arc<Counters>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            builtin: Builtin::new(&registry, drain),
+            registry,
+            cors: config.cors.clone(),
+            receive_timeout: config.receive_timeout,
+            budget: Budget::new(config.request_budget),
+            counters,
+            next_call: AtomicU64::new(first_call()),
+        })
+    }
+
+    /// An identity for the next call: counted up, so that logs sort.
+    pub(crate) fn next_call(&self) -> CallId {
+        CallId(self.next_call.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// Somewhere at random, so that calls of two lives of a host are not taken for one another.
+fn first_call() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}

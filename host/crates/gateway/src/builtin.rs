@@ -1,0 +1,213 @@
+//! The host's own services: modules, reflection and health, served by generated code.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
+use prost_reflect::DescriptorPool;
+use roadstead_domain::{Fault, LimitKind};
+use roadstead_proto::v1::module_service_server::{ModuleServiceServer, SERVICE_NAME as MODULES};
+use roadstead_registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, codegen::Service as _};
+use tonic_health::pb::health_server::{HealthServer, SERVICE_NAME as HEALTH};
+use tonic_reflection::pb::{
+    v1::server_reflection_server::{
+        SERVICE_NAME as REFLECTION_V1, ServerReflectionServer as ReflectionV1,
+    },
+    v1alpha::server_reflection_server::{
+        SERVICE_NAME as REFLECTION_V1ALPHA, ServerReflectionServer as ReflectionV1Alpha,
+    },
+};
+
+use crate::{
+    body::{RequestBody, ResponseBody},
+    grpc,
+    health::Health,
+    modules::Modules,
+    reflection::Reflection,
+    status::from_fault,
+    steps::Caller,
+    timeout::Patience,
+};
+
+/// The host's services, which every namespace sees.
+pub(crate) const SERVICES: [&str; 4] = [MODULES, REFLECTION_V1, REFLECTION_V1ALPHA, HEALTH];
+
+/// Bytes of one request message: a chunk of an upload, or its header with the WIT texts.
+const MESSAGE: usize = 4 << 20;
+/// Bytes of one response message: all modules of a namespace with their specs.
+const ANSWER: usize = 64 << 20;
+
+/// One of the host's services.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostService {
+    Modules,
+    ReflectionV1,
+    ReflectionV1Alpha,
+    Health,
+}
+
+/// The servers behind them.
+pub(crate) struct Builtin {
+    modules: ModuleServiceServer<Modules>,
+    reflection_v1: ReflectionV1<Reflection>,
+    reflection_v1alpha: ReflectionV1Alpha<Reflection>,
+    health: HealthServer<Health>,
+    /// The messages of all of them, for JSON.
+    pub pool: DescriptorPool,
+}
+
+impl Builtin {
+    pub(crate) fn new(registry: &Arc<Registry>, drain: CancellationToken) -> Self {
+        let modules = Modules::new(Arc::clone(registry), drain.clone());
+        let reflection = Arc::new(Reflection::new(Arc::clone(registry), drain.clone()));
+        Self {
+            modules: ModuleServiceServer::new(modules)
+                .max_decoding_message_size(MESSAGE)
+                .max_encoding_message_size(ANSWER),
+            reflection_v1: ReflectionV1::from_arc(Arc::clone(&reflection)),
+            reflection_v1alpha: ReflectionV1Alpha::from_arc(reflection),
+            health: HealthServer::new(Health::new(Arc::clone(registry), drain)),
+            pool: pool(),
+        }
+    }
+
+    pub(crate) fn find(&self, service: &str) -> Option<HostService> {
+        Some(match service {
+            MODULES => HostService::Modules,
+            REFLECTION_V1 => HostService::ReflectionV1,
+            REFLECTION_V1ALPHA => HostService::ReflectionV1Alpha,
+            HEALTH => HostService::Health,
+            _ => return None,
+        })
+    }
+
+    /// Answers one gRPC request, within the time that its caller gives.
+    pub(crate) async fn grpc<B: RequestBody>(
+        &self,
+        service: HostService,
+        caller: Caller,
+        parts: &Parts,
+        body: B,
+    ) -> Response<ResponseBody> {
+        let patience = match Patience::of_grpc(&parts.headers) {
+            Ok(patience) => patience,
+            Err(fault) => return grpc::refused(&fault),
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = parts.uri.clone();
+        *request.headers_mut() = parts.headers.clone();
+        self.in_time(service, caller, request, &patience).await
+    }
+
+    /// The same for a request made here.
+    pub(crate) async fn in_time<B: RequestBody>(
+        &self,
+        service: HostService,
+        caller: Caller,
+        request: Request<B>,
+        patience: &Patience,
+    ) -> Response<ResponseBody> {
+        let left = match patience.left() {
+            Ok(left) => left,
+            Err(fault) => return grpc::refused(&fault),
+        };
+        let answering = self.call(service, caller, request);
+        let answered = match left {
+            None => Ok(answering.await),
+            Some(left) => tokio::time::timeout(left, answering).await,
+        };
+        match answered {
+            Ok(response) => amended(response).map(ResponseBody::Tonic),
+            Err(_) => grpc::refused(&patience.passed(left.unwrap_or_default())),
+        }
+    }
+
+    async fn call<B: RequestBody>(
+        &self,
+        service: HostService,
+        caller: Caller,
+        mut request: Request<B>,
+    ) -> Response<tonic::body::Body> {
+        request.extensions_mut().insert(caller);
+        let answered = match service {
+            HostService::Modules => self.modules.clone().call(request).await,
+            HostService::ReflectionV1 => self.reflection_v1.clone().call(request).await,
+            HostService::ReflectionV1Alpha => self.reflection_v1alpha.clone().call(request).await,
+            HostService::Health => self.health.clone().call(request).await,
+        };
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// The caller that [`Builtin`] put beside the request.
+pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
+    let found = request.extensions().get::<Caller>().cloned();
+    found.ok_or_else(|| Status::internal("a request without a caller"))
+}
+
+/// tonic's own refusals, in the contract's words: it calls an oversized message OUT_OF_RANGE and
+/// one that does not decode INTERNAL. Refusals of ours carry details, by which they are told apart.
+pub(crate) fn amended_status(status: Status) -> Status {
+    if !status.details().is_empty() {
+        return status;
+    }
+    match status.code() {
+        Code::OutOfRange => from_fault(&Fault::limit(LimitKind::Input, MESSAGE as u64, None), true),
+        Code::Internal => from_fault(&Fault::bad_input("", status.message()), true),
+        _ => status,
+    }
+}
+
+fn amended(mut response: Response<tonic::body::Body>) -> Response<tonic::body::Body> {
+    let refused = Status::from_header_map(response.headers())
+        .filter(|status| matches!(status.code(), Code::OutOfRange | Code::Internal));
+    if let Some(status) = refused {
+        let mut headers = HeaderMap::new();
+        let kind = HeaderValue::from_static("application/grpc");
+        headers.insert(http::header::CONTENT_TYPE, kind);
+        if amended_status(status).add_header(&mut headers).is_ok() {
+            *response.headers_mut() = headers;
+        }
+    }
+    response
+}
+
+/// The encoded descriptor sets of everything that the host itself serves or answers with.
+pub(crate) const DESCRIPTORS: [&[u8]; 5] = [
+    roadstead_proto::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+];
+
+fn pool() -> DescriptorPool {
+    let mut pool = DescriptorPool::global();
+    for set in DESCRIPTORS {
+        if let Err(error) = pool.decode_file_descriptor_set(set) {
+            tracing::error!(%error, "read the host's own descriptors");
+        }
+    }
+    pool
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hosts_descriptors_link() {
+        let pool = pool();
+        for service in SERVICES {
+            assert!(pool.get_service_by_name(service).is_some(), "{service}");
+        }
+        for message in ["google.rpc.ErrorInfo", "google.protobuf.Empty"] {
+            assert!(pool.get_message_by_name(message).is_some(), "{message}");
+        }
+    }
+}

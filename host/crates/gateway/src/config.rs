@@ -1,0 +1,83 @@
+//! The gateway's settings.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use roadstead_domain::ByteSize;
+
+/// Everything about the gateway but the address. Each bound says what it keeps away.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Serves TLS instead of plain text.
+    pub tls: Option<Tls>,
+    /// Whose pages may call from a browser.
+    pub cors: AllowedOrigins,
+    /// How long running calls may take to finish once the host is told to stop.
+    pub drain_timeout: Duration,
+    /// How long a request may take to arrive, and a connection to say its first bytes: slow
+    /// senders must not hold places.
+    pub receive_timeout: Duration,
+    /// Bytes of requests that may be held at once, of all connections together.
+    pub request_budget: ByteSize,
+    /// Connections that may be open; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Calls that one connection may have open.
+    pub streams: u32,
+}
+
+/// A certificate chain and its private key, as PEM.
+#[derive(Clone)]
+pub struct Tls {
+    pub certificates: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+/// Origins of web pages, like `https://example.com`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AllowedOrigins {
+    #[default]
+    None,
+    Any,
+    These(BTreeSet<String>),
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            tls: None,
+            cors: AllowedOrigins::None,
+            drain_timeout: Duration::from_secs(30),
+            receive_timeout: Duration::from_secs(30),
+            request_budget: ByteSize::mib(256),
+            connections: 10_000,
+            streams: 1024,
+        }
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls")
+    }
+}
+
+impl AllowedOrigins {
+    /// `*` allows all.
+    pub fn parse(origins: impl IntoIterator<Item = String>) -> Self {
+        let origins: BTreeSet<String> = origins.into_iter().collect();
+        if origins.contains("*") {
+            Self::Any
+        } else if origins.is_empty() {
+            Self::None
+        } else {
+            Self::These(origins)
+        }
+    }
+
+    pub(crate) fn allow(&self, origin: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Any => true,
+            Self::These(origins) => origins.contains(origin),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! One connection: TLS, the protocol it speaks, its requests, its end.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{GatewayConfig, app::App, hurry::Hurried, route};
+
+/// Bytes of a stream, and of all streams of a connection, that may be on their way unread.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 4 << 20;
+/// Bytes of one HTTP/2 frame: large messages come in fewer pieces than with the default of 16 KiB.
+const FRAME: u32 = 64 << 10;
+/// Bytes of a request's headers.
+const HEADERS: u32 = 16 << 10;
+/// Bytes that HTTP/1.1 may buffer.
+const BUFFER: usize = 64 << 10;
+/// A silent HTTP/2 peer is asked this often whether it is there, and given this long to answer.
+const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The two ends of service: no new calls, and no calls at all.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ends {
+    pub drain: CancellationToken,
+    pub abort: CancellationToken,
+}
+
+/// What all connections share.
+pub(crate) struct Connections {
+    app: Arc<App>,
+    tls: Option<TlsAcceptor>,
+    http: auto::Builder<Tracked>,
+    patience: Duration,
+}
+
+/// Spawns HTTP/2's tasks where they are counted.
+#[derive(Debug, Clone)]
+struct Tracked(TaskTracker);
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        self.0.spawn(task);
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(
+        app: Arc<App>,
+        tls: Option<TlsAcceptor>,
+        config: &GatewayConfig,
+        tasks: TaskTracker,
+    ) -> Self {
+        let mut http = auto::Builder::new(Tracked(tasks));
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(config.receive_timeout)
+            .max_buf_size(BUFFER);
+        http.http2()
+            .timer(TokioTimer::new())
+            .auto_date_header(false)
+            .max_concurrent_streams(config.streams)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME)
+            .max_header_list_size(HEADERS)
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_PATIENCE);
+        Self { app, tls, http, patience: config.receive_timeout }
+    }
+
+    /// Serves one connection until it or the host ends.
+    pub(crate) async fn serve(self: Arc<Self>, tcp: TcpStream, ends: Ends) {
+        self.app.counters.connection();
+        if let Err(error) = tcp.set_nodelay(true) {
+            tracing::debug!(%error, "set TCP_NODELAY");
+        }
+        let Some(acceptor) = &self.tls else { return self.speak(tcp, ends).await };
+        let shaken = tokio::select! {
+            shaken = timeout(self.patience, acceptor.accept(tcp)) => shaken,
+            () = ends.drain.cancelled() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.speak(stream, ends).await,
+            Ok(Err(error)) => tracing::debug!(%error, "shake hands over TLS"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+    }
+
+    async fn speak<S>(&self, stream: S, ends: Ends)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let app = &self.app;
+        let service = service_fn(move |request| {
+            let app = Arc::clone(app);
+            async move { Ok::<_, Infallible>(route::answer(app, request).await) }
+        });
+        let io = TokioIo::new(Hurried::new(stream, self.patience));
+        let connection = self.http.serve_connection(io, service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = ends.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = ends.abort.cancelled() => Ok(()),
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = &*error, "serve a connection");
+        }
+    }
+}

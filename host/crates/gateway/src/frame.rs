@@ -1,0 +1,161 @@
+//! The frame of a unary gRPC request, read from the body as it arrives.
+//!
+//! The parser performs no IO. It looks at the length before it keeps a byte of the message, keeps
+//! no more than arrived, and hands out the very bytes it was given where they came in one piece.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use roadstead_domain::{Fault, LimitKind};
+
+use crate::budget::Charge;
+
+/// Length of the header: a flag and a length.
+const HEADER: usize = 5;
+
+/// Room that is made for a message before it arrives.
+const RESERVE: usize = 64 << 10;
+
+/// Slack for packed messages: gzip of noise is a little longer than the noise.
+const PACKED_SLACK: u64 = 1 << 10;
+
+/// A message as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Payload {
+    pub packed: bool,
+    pub bytes: Bytes,
+}
+
+/// Takes chunks of a body, gives exactly one message.
+#[derive(Debug)]
+pub(crate) struct UnaryFrame {
+    /// The most bytes that a message may have.
+    limit: u64,
+    charge: Charge,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Header { seen: [u8; HEADER], len: usize },
+    Message { packed: bool, length: usize, parts: Parts },
+}
+
+#[derive(Debug)]
+enum Parts {
+    None,
+    One(Bytes),
+    Joined(BytesMut),
+}
+
+impl UnaryFrame {
+    /// Messages longer than `limit` are refused; what is kept is taken from `charge`.
+    pub(crate) fn new(limit: u64, charge: Charge) -> Self {
+        Self { limit, charge, state: State::Header { seen: [0; HEADER], len: 0 } }
+    }
+
+    /// Takes the next chunk of the body.
+    ///
+    /// # Errors
+    /// The fault of the request; nothing more may be pushed then.
+    pub(crate) fn push(&mut self, mut chunk: Bytes) -> Result<(), Fault> {
+        if let State::Header { seen, len } = &mut self.state {
+            let take = chunk.len().min(HEADER - *len);
+            for (place, byte) in seen.iter_mut().skip(*len).zip(chunk.split_to(take)) {
+                *place = byte;
+            }
+            *len += take;
+            if *len < HEADER {
+                return Ok(());
+            }
+            let [flag, length @ ..] = *seen;
+            self.begin(flag, u32::from_be_bytes(length))?;
+        }
+        let State::Message { length, parts, .. } = &mut self.state else { return Ok(()) };
+        let missing = length.saturating_sub(parts.len());
+        if chunk.len() > missing {
+            return Err(wrong_count("more than one"));
+        }
+        parts.push(chunk, *length);
+        Ok(())
+    }
+
+    /// The body ended.
+    ///
+    /// # Errors
+    /// [`Fault::BadInput`] if it held no whole message.
+    pub(crate) fn finish(self) -> Result<(Payload, Charge), Fault> {
+        match self.state {
+            State::Header { len: 0, .. } => Err(wrong_count("none")),
+            State::Message { packed, length, parts } if parts.len() == length => {
+                Ok((Payload { packed, bytes: parts.join() }, self.charge))
+            }
+            _ => Err(Fault::bad_input("", "the request ended within a message")),
+        }
+    }
+
+    fn begin(&mut self, flag: u8, length: u32) -> Result<(), Fault> {
+        let packed = match flag {
+            0 => false,
+            1 => true,
+            _ => return Err(Fault::bad_input("", "the frame's flag is neither 0 nor 1")),
+        };
+        let slack = if packed { PACKED_SLACK } else { 0 };
+        if u64::from(length) > self.limit.saturating_add(slack) {
+            let used = (!packed).then_some(u64::from(length));
+            return Err(Fault::limit(LimitKind::Input, self.limit, used));
+        }
+        self.charge.grow(u64::from(length))?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        self.state = State::Message { packed, length, parts: Parts::None };
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Joined(bytes) => bytes.len(),
+        }
+    }
+
+    fn push(&mut self, chunk: Bytes, length: usize) {
+        if chunk.is_empty() {
+            return;
+        }
+        *self = match std::mem::replace(self, Self::None) {
+            Self::None => Self::One(chunk),
+            Self::One(first) => {
+                let mut joined = BytesMut::with_capacity(length.min(RESERVE));
+                joined.put(first);
+                joined.put(chunk);
+                Self::Joined(joined)
+            }
+            Self::Joined(mut joined) => {
+                joined.put(chunk);
+                Self::Joined(joined)
+            }
+        };
+    }
+
+    fn join(self) -> Bytes {
+        match self {
+            Self::None => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Joined(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+fn wrong_count(got: &str) -> Fault {
+    Fault::bad_input("", format!("a unary call takes exactly one request message, got {got}"))
+}
+
+/// The header of a response message.
+pub(crate) fn header(packed: bool, length: u32) -> [u8; HEADER] {
+    let [a, b, c, d] = length.to_be_bytes();
+    [u8::from(packed), a, b, c, d]
+}
+
+#[cfg(test)]
+mod tests;

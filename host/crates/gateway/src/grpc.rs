@@ -1,0 +1,173 @@
+//! A module's method over gRPC: frames in, frames out, and the trailers of the contract.
+//!
+//! No generated code and no codec: the message travels as the bytes that came.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Response,
+    header::{CONTENT_TYPE, HeaderName},
+};
+use roadstead_domain::{Fault, InstanceOrigin};
+use tonic::{Code, Status};
+
+use crate::{
+    app::App,
+    body::{RequestBody, ResponseBody},
+    gzip,
+    offload::convert,
+    receive::{Packing, UnknownPacking, grpc_message, in_time},
+    status::{from_fault, host_fault, refusal},
+    steps::{Answer, Caller, Path, Receipt},
+    timeout::Patience,
+};
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const OK: HeaderValue = HeaderValue::from_static("0");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+const PACKINGS: HeaderValue = HeaderValue::from_static("identity,gzip");
+
+/// The trailers of the contract, on every answer of a module.
+pub(crate) const RECEIPT: [HeaderName; 5] = [
+    HeaderName::from_static("roadstead-module"),
+    HeaderName::from_static("roadstead-call"),
+    HeaderName::from_static("roadstead-fuel-consumed"),
+    HeaderName::from_static("roadstead-peak-memory-bytes"),
+    HeaderName::from_static("roadstead-instance"),
+];
+
+/// Answers one unary call.
+pub(crate) async fn unary<B: RequestBody>(
+    app: &App,
+    caller: Caller,
+    path: Path<'_>,
+    headers: &HeaderMap,
+    body: B,
+) -> Response<ResponseBody> {
+    let Ok(packing) = Packing::of(headers, "grpc-encoding") else {
+        return unknown_packing(UnknownPacking);
+    };
+    let answer = call(app, caller, path, headers, body, packing).await;
+    let trailers = answer.receipt.map(|receipt| receipt.headers()).unwrap_or_default();
+    match answer.result {
+        Ok(message) => success(message, packing, trailers).await,
+        Err(fault) => failure(from_fault(&fault, true), trailers),
+    }
+}
+
+async fn call<B: RequestBody>(
+    app: &App,
+    caller: Caller,
+    path: Path<'_>,
+    headers: &HeaderMap,
+    body: B,
+    packing: Packing,
+) -> Answer {
+    let prepared = Patience::of_grpc(headers).and_then(|patience| {
+        let target = caller.resolve(&app.registry, path, headers)?;
+        Ok((patience, target.authorize(app.next_call())?))
+    });
+    let (patience, permit) = match prepared {
+        Ok(prepared) => prepared,
+        Err(fault) => return fault.into(),
+    };
+    app.counters.call();
+    let receiving = grpc_message(body, permit.input_limit(), packing, &app.budget);
+    let received = in_time(receiving, &patience, app.receive_timeout).await;
+    match received.and_then(|message| Ok((message, patience.left()?))) {
+        Ok((message, timeout)) => {
+            let answer = permit.call(message.bytes, timeout).await;
+            drop(message.charge);
+            answer
+        }
+        Err(fault) => permit.refuse(fault),
+    }
+}
+
+/// Packs the message if the request was packed: a client that wants to spend time to save bytes
+/// says so with its own messages, while most merely list what they could read.
+async fn success(
+    message: Bytes,
+    packing: Packing,
+    mut trailers: HeaderMap,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC);
+    headers.insert(ACCEPT_ENCODING, PACKINGS);
+    let mut message = message;
+    let mut packed = false;
+    if packing == Packing::Gzip {
+        headers.insert(ENCODING, GZIP);
+        if message.len() >= gzip::WORTH_COMPRESSING {
+            let plain = message.clone();
+            let work = move || Ok(gzip::pack(&plain));
+            if let Ok(Some(smaller)) = convert(message.len(), work).await {
+                message = smaller;
+                packed = true;
+            }
+        }
+    }
+    let Ok(length) = u32::try_from(message.len()) else {
+        let fault = host_fault("frame a response", &"it is longer than 4 GiB");
+        return failure(from_fault(&fault, true), trailers);
+    };
+    trailers.insert(STATUS, OK);
+    *response.body_mut() = ResponseBody::unary(packed, message, length, trailers);
+    response
+}
+
+/// An answer of headers alone.
+pub(crate) fn failure(status: Status, trailers: HeaderMap) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
+    *response.headers_mut() = trailers;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC);
+    if status.add_header(headers).is_err() {
+        headers.insert(STATUS, HeaderValue::from(Code::Unknown as i32));
+    }
+    response
+}
+
+/// A fault before any module was found.
+pub(crate) fn refused(fault: &Fault) -> Response<ResponseBody> {
+    failure(from_fault(fault, true), HeaderMap::new())
+}
+
+pub(crate) fn unknown_packing(_: UnknownPacking) -> Response<ResponseBody> {
+    let status = refusal(
+        Code::Unimplemented,
+        "UNKNOWN_ENCODING",
+        "`grpc-encoding` names a packing that this host does not know: send identity or gzip",
+    );
+    let mut response = failure(status, HeaderMap::new());
+    response.headers_mut().insert(ACCEPT_ENCODING, PACKINGS);
+    response
+}
+
+impl Receipt {
+    /// The trailers of the contract.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let [module, call, fuel, memory, instance] = RECEIPT;
+        // Room for the status too: a map that grows hashes everything again.
+        let mut headers = HeaderMap::with_capacity(8);
+        if let Ok(label) = HeaderValue::from_str(&self.module) {
+            headers.insert(module, label);
+        }
+        if let Ok(id) = HeaderValue::from_str(&self.call.to_string()) {
+            headers.insert(call, id);
+        }
+        headers.insert(fuel, self.usage.fuel.into());
+        headers.insert(memory, self.usage.peak_memory.into());
+        if let Some(origin) = self.usage.instance {
+            headers.insert(instance, origin_value(origin));
+        }
+        headers
+    }
+}
+
+fn origin_value(origin: InstanceOrigin) -> HeaderValue {
+    HeaderValue::from_static(origin.as_str())
+}

@@ -1,0 +1,138 @@
+//! A connection that must say something soon.
+//!
+//! Until the first bytes tell HTTP/1.1 from HTTP/2, no timeout of hyper runs. This wrapper ends
+//! connections that stay silent, or stop within HTTP/2's preface.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+/// Length of HTTP/2's preface, by which the version is known.
+const PREFACE: usize = 24;
+
+/// A stream whose first bytes must come in time.
+pub(crate) struct Hurried<S> {
+    stream: S,
+    /// Bytes that came, and until when the rest of the preface must; none once it did.
+    waiting: Option<(usize, Pin<Box<Sleep>>)>,
+}
+
+impl<S> Hurried<S> {
+    pub(crate) fn new(stream: S, patience: Duration) -> Self {
+        Self { stream, waiting: Some((0, Box::pin(sleep(patience)))) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let Some((seen, until)) = &mut this.waiting else {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
+        };
+        match Pin::new(&mut this.stream).poll_read(cx, buffer) {
+            Poll::Pending => {
+                ready!(until.as_mut().poll(cx));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            done => {
+                let first = buffer.filled().get(before).copied();
+                let decided = *seen == 0 && first != Some(b'P');
+                *seen += buffer.filled().len() - before;
+                if decided || *seen >= PREFACE {
+                    this.waiting = None;
+                }
+                done
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        time::advance,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn read_after(first: &[u8], wait: Duration) -> io::Result<usize> {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut stream = Hurried::new(server, PATIENCE);
+        let mut buffer = [0; 64];
+        if !first.is_empty() {
+            client.write_all(first).await.unwrap();
+            assert_eq!(stream.read(&mut buffer).await.unwrap(), first.len());
+        }
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = client.write_all(b"more").await;
+            std::future::pending::<()>().await;
+        });
+        stream.read(&mut buffer).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_and_half_a_preface_end_the_connection() {
+        advance(Duration::from_secs(1)).await;
+        let late = PATIENCE + Duration::from_secs(1);
+        for first in [&b""[..], b"P", b"PRI * HTTP/2.0"] {
+            let error = read_after(first, late).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_spoke_in_time_may_be_slow() {
+        let late = PATIENCE * 10;
+        for first in [&b"GET / HTTP/1.1\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03"]
+        {
+            assert_eq!(read_after(first, late).await.unwrap(), 4);
+        }
+    }
+}

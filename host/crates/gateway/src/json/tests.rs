@@ -1,0 +1,139 @@
+//! JSON against a message with a field of every kind.
+
+use proptest::prelude::*;
+use prost_reflect::DescriptorPool;
+
+use super::*;
+
+const PROTO: &str = r#"
+syntax = "proto3";
+package t;
+import "google/protobuf/empty.proto";
+message All {
+  uint32 small = 1;
+  sint64 large = 2;
+  double real = 3;
+  bytes blob = 4;
+  string text = 5;
+  optional bool maybe = 6;
+  repeated Point points = 7;
+  map<string, sint32> counts = 8;
+  Colour colour = 9;
+  oneof kind { google.protobuf.Empty empty = 10; Point point = 11; }
+  repeated uint32 numbers = 12;
+  All inner = 13;
+  uint32 two_words = 14;
+}
+message Point { double x = 1; double y = 2; }
+enum Colour { COLOUR_UNSPECIFIED = 0; COLOUR_RED = 1; }
+"#;
+
+fn all() -> MessageDescriptor {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("t.proto"), PROTO).unwrap();
+    let files = protox::compile(["t.proto"], [directory.path()]).unwrap();
+    let pool = DescriptorPool::from_file_descriptor_set(files).unwrap();
+    pool.get_message_by_name("t.All").unwrap()
+}
+
+fn fault(text: &str) -> (String, String) {
+    match read(&all(), text.as_bytes()).unwrap_err() {
+        Fault::BadInput(mut violations) => {
+            let first = violations.remove(0);
+            (first.field, first.description)
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn defaults_are_printed() {
+    let text = String::from_utf8(print(&all(), Bytes::new()).unwrap()).unwrap();
+    for part in [r#""small":0"#, r#""large":"0""#, r#""points":[]"#, r#""twoWords":0"#] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(!text.contains("maybe"), "{text}");
+}
+
+#[test]
+fn what_is_read_is_printed_again() {
+    let text = r#"{"small":1,"large":"-9007199254740993","real":"NaN","blob":"AAE=","text":"ä",
+        "maybe":false,"points":[{"x":1,"y":0}],"counts":{"a":-1},"colour":"COLOUR_RED",
+        "point":{"x":0,"y":2.5},"numbers":[1,2],"two_words":3}"#;
+    let message = read(&all(), text.as_bytes()).unwrap();
+    let printed: Value = serde_json::from_slice(&print(&all(), message).unwrap()).unwrap();
+    let mut expected: Value = serde_json::from_str(text).unwrap();
+    let fields = expected.as_object_mut().unwrap();
+    let words = fields.remove("two_words").unwrap();
+    fields.insert("twoWords".into(), words);
+    fields.insert("inner".into(), Value::Null);
+    let mut printed = printed;
+    printed.as_object_mut().unwrap().entry("inner").or_insert(Value::Null);
+    let numeric = |value: &mut Value| {
+        value["points"][0] = serde_json::json!({"x": 1.0, "y": 0.0});
+        value["point"] = serde_json::json!({"x": 0.0, "y": 2.5});
+    };
+    numeric(&mut expected);
+    numeric(&mut printed);
+    assert_eq!(printed, expected);
+}
+
+#[test]
+fn the_field_that_does_not_fit_is_named() {
+    for (text, field, part) in [
+        (r#"{"smal":1}"#, "smal", "no such field"),
+        (r#"{"small":-1}"#, "small", "invalid"),
+        (r#"{"small":4294967296}"#, "small", ""),
+        (r#"{"small":"x"}"#, "small", "invalid"),
+        (r#"{"text":5}"#, "text", "string"),
+        (r#"{"blob":"?"}"#, "blob", "base64"),
+        (r#"{"points":[{"x":1},{"x":"y"}]}"#, "points[1].x", ""),
+        (r#"{"points":[{"z":1}]}"#, "points[0].z", "t.Point"),
+        (r#"{"points":{"x":1}}"#, "points", ""),
+        (r#"{"point":[1]}"#, "point", ""),
+        (r#"{"point":1}"#, "point", "object"),
+        (r#"{"counts":{"a":1,"b":"x"}}"#, "counts[\"b\"]", ""),
+        (r#"{"colour":"COLOUR_BLUE"}"#, "colour", "COLOUR_BLUE"),
+        (r#"{"numbers":[1,2,"x"]}"#, "numbers[2]", ""),
+        (r#"{"inner":{"inner":{"twoWords":true}}}"#, "inner.inner.twoWords", ""),
+        (r#"{"empty":{"a":1}}"#, "empty", "a"),
+        (r#"[1]"#, "", "object"),
+        (r#"{"empty":{},"point":{}}"#, "", "kind"),
+        ("", "", "EOF"),
+        ("{", "", "EOF"),
+        ("{} {}", "", "trailing"),
+        ("\u{feff}{}", "", ""),
+    ] {
+        let (found, description) = fault(text);
+        assert_eq!(found, field, "{text}: {description}");
+        assert!(description.contains(part), "{text}: {description}");
+    }
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let deep = r#"{"inner":"#.repeat(100_000);
+    assert!(fault(&deep).1.contains("recursion"));
+    let unknown = format!("{{\"x\":{}", "[".repeat(100_000));
+    fault(&unknown);
+}
+
+#[test]
+fn many_values_are_not_searched_for_ever() {
+    let text = format!("{{\"numbers\":[{}\"x\"]}}", "1,".repeat(200_000));
+    let (field, _) = fault(&text);
+    assert_eq!(field, "");
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in ".*") {
+        let _ = read(&all(), text.as_bytes());
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes: Vec<u8>) {
+        let _ = read(&all(), &bytes);
+        let _ = print(&all(), bytes.into());
+    }
+}

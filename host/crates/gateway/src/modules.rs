@@ -1,0 +1,208 @@
+//! `roadstead.v1.ModuleService` over the registry.
+
+mod logs;
+mod push;
+mod to_proto;
+
+use std::{pin::Pin, str::FromStr, sync::Arc};
+
+use futures::Stream;
+use roadstead_domain::{Fault, ModuleName, Namespace, Version};
+use roadstead_proto::v1::{
+    CheckModuleResponse, DeleteModuleRequest, DeleteModuleResponse, GetModuleProtosRequest,
+    GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListModulesRequest,
+    ListModulesResponse, PinModuleRequest, PinModuleResponse, PushModuleRequest,
+    PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest,
+    UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
+    module_service_server::ModuleService,
+};
+use roadstead_registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    builtin::caller,
+    status::{from_change, from_fault},
+};
+
+/// The service's state.
+pub(crate) struct Modules {
+    registry: Arc<Registry>,
+    drain: CancellationToken,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Modules {
+    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken) -> Self {
+        Self { registry, drain }
+    }
+}
+
+#[tonic::async_trait]
+impl ModuleService for Modules {
+    type PushModuleStream = Answers<PushModuleResponse>;
+
+    async fn push_module(
+        &self,
+        request: Request<Streaming<PushModuleRequest>>,
+    ) -> Result<Response<Self::PushModuleStream>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let registry = Arc::clone(&self.registry);
+        Ok(Response::new(Box::pin(push::push(registry, namespace, request.into_inner()))))
+    }
+
+    async fn check_module(
+        &self,
+        request: Request<Streaming<PushModuleRequest>>,
+    ) -> Result<Response<CheckModuleResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let checked = push::check(&self.registry, &namespace, request.into_inner()).await?;
+        Ok(Response::new(checked))
+    }
+
+    async fn get_module(
+        &self,
+        request: Request<GetModuleRequest>,
+    ) -> Result<Response<GetModuleResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let name = module_name(&request.into_inner().name)?;
+        let module = self.registry.get(&namespace, &name).map_err(from_change)?;
+        let module = Some(to_proto::module(&namespace, &module));
+        Ok(Response::new(GetModuleResponse { module }))
+    }
+
+    async fn list_modules(
+        &self,
+        request: Request<ListModulesRequest>,
+    ) -> Result<Response<ListModulesResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let modules = to_proto::modules(&namespace, &self.registry.list(&namespace));
+        Ok(Response::new(ListModulesResponse { modules }))
+    }
+
+    async fn delete_module(
+        &self,
+        request: Request<DeleteModuleRequest>,
+    ) -> Result<Response<DeleteModuleResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let DeleteModuleRequest { name, version } = request.into_inner();
+        let (name, version) = (module_name(&name)?, optional_version(&version)?);
+        let deleted = self.registry.delete(&namespace, &name, version.as_ref()).await;
+        let deleted = deleted.map_err(from_change)?;
+        let deleted_versions = deleted.iter().map(ToString::to_string).collect();
+        Ok(Response::new(DeleteModuleResponse { deleted_versions }))
+    }
+
+    async fn pin_module(
+        &self,
+        request: Request<PinModuleRequest>,
+    ) -> Result<Response<PinModuleResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let PinModuleRequest { name, version } = request.into_inner();
+        let (name, version) = (module_name(&name)?, parsed::<Version>("version", &version)?);
+        let pinned = self.registry.pin(&namespace, &name, Some(&version)).await;
+        let pinned = pinned.map_err(from_change)?;
+        let module = Some(to_proto::module(&namespace, &pinned));
+        Ok(Response::new(PinModuleResponse { module }))
+    }
+
+    async fn unpin_module(
+        &self,
+        request: Request<UnpinModuleRequest>,
+    ) -> Result<Response<UnpinModuleResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let name = module_name(&request.into_inner().name)?;
+        let unpinned = self.registry.pin(&namespace, &name, None).await;
+        let unpinned = unpinned.map_err(from_change)?;
+        let module = Some(to_proto::module(&namespace, &unpinned));
+        Ok(Response::new(UnpinModuleResponse { module }))
+    }
+
+    async fn get_module_protos(
+        &self,
+        request: Request<GetModuleProtosRequest>,
+    ) -> Result<Response<GetModuleProtosResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let GetModuleProtosRequest { name, version } = request.into_inner();
+        let (name, version) = (module_name(&name)?, optional_version(&version)?);
+        let protos = self.registry.protos(&namespace, &name, version.as_ref());
+        let protos = protos.map_err(from_change)?;
+        let files = protos.files.into_iter().map(|(path, text)| TextFile { path, text }).collect();
+        Ok(Response::new(GetModuleProtosResponse { files, lock: protos.lock }))
+    }
+
+    type WatchModulesStream = Answers<WatchModulesResponse>;
+
+    async fn watch_modules(
+        &self,
+        request: Request<WatchModulesRequest>,
+    ) -> Result<Response<Self::WatchModulesStream>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let (registry, drain) = (Arc::clone(&self.registry), self.drain.clone());
+        Ok(Response::new(Box::pin(watch(registry, drain, namespace))))
+    }
+
+    type StreamLogsStream = Answers<StreamLogsResponse>;
+
+    async fn stream_logs(
+        &self,
+        request: Request<StreamLogsRequest>,
+    ) -> Result<Response<Self::StreamLogsStream>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let asked = request.into_inner();
+        let name = module_name(&asked.name)?;
+        self.registry.get(&namespace, &name).map_err(from_change)?;
+        let logs = logs::stream(&self.registry, self.drain.clone(), &namespace, &name, &asked);
+        Ok(Response::new(Box::pin(logs)))
+    }
+}
+
+/// The namespace's modules now and after every change of them; changes that come faster than the
+/// client reads are told as one.
+fn watch(
+    registry: Arc<Registry>,
+    drain: CancellationToken,
+    namespace: Namespace,
+) -> impl Stream<Item = Result<WatchModulesResponse, Status>> + Send {
+    async_stream::try_stream! {
+        let mut changes = registry.watch();
+        let mut told = None;
+        loop {
+            changes.mark_unchanged();
+            let routes = registry.routes();
+            let revision = routes.namespace_revision(&namespace);
+            if told != Some(revision) {
+                told = Some(revision);
+                let listed: Vec<_> = routes.modules(&namespace).cloned().collect();
+                let modules = to_proto::modules(&namespace, &listed);
+                yield WatchModulesResponse { revision: routes.revision(), modules };
+            }
+            drop(routes);
+            let changed = tokio::select! {
+                changed = changes.changed() => changed.is_ok(),
+                () = drain.cancelled() => false,
+            };
+            if drain.is_cancelled() {
+                Err(from_fault(&Fault::Draining, true))?;
+            }
+            if !changed {
+                return;
+            }
+        }
+    }
+}
+
+fn module_name(text: &str) -> Result<ModuleName, Status> {
+    parsed("name", text)
+}
+
+fn optional_version(text: &str) -> Result<Option<Version>, Status> {
+    if text.is_empty() { Ok(None) } else { parsed("version", text).map(Some) }
+}
+
+/// A field of a request, as the domain has it.
+fn parsed<T: FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Status> {
+    text.parse()
+        .map_err(|error: T::Err| from_fault(&Fault::bad_input(field, error.to_string()), true))
+}

@@ -1,0 +1,46 @@
+//! Conversions of large messages, kept off the threads that serve connections.
+
+use roadstead_domain::Fault;
+use tokio::sync::Semaphore;
+
+use crate::status::host_fault;
+
+/// Bytes from which a conversion leaves the gateway's threads: handing it over costs about as much
+/// as converting this much.
+const LARGE: usize = 8 << 10;
+
+/// Large conversions that may run at once; the others wait.
+static PLACES: Semaphore = Semaphore::const_new(4);
+
+/// Runs a conversion of `size` bytes.
+///
+/// # Errors
+/// The conversion's own, and [`Fault::Host`] if it panicked.
+pub(crate) async fn convert<T: Send + 'static>(
+    size: usize,
+    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    if size < LARGE {
+        return work();
+    }
+    let _place = PLACES.acquire().await.map_err(|error| host_fault("wait to convert", &error))?;
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(host_fault("convert a message", &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn large_work_leaves_the_thread_and_panics_stay_there() {
+        let here = std::thread::current().id();
+        let thread = |size| convert(size, || Ok(std::thread::current().id()));
+        assert_eq!(thread(LARGE - 1).await, Ok(here));
+        assert_ne!(thread(LARGE).await, Ok(here));
+        let panicked = convert::<()>(LARGE, || panic!("on purpose")).await;
+        assert!(matches!(panicked, Err(Fault::Host { .. })));
+    }
+}

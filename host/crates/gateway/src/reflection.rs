@@ -1,0 +1,180 @@
+//! `grpc.reflection.v1` and `v1alpha`, live: a stream asks the route table of its namespace anew
+//! for every message, so a module is seen the moment it is published.
+
+mod index;
+
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+
+use futures::Stream;
+use parking_lot::Mutex;
+use roadstead_domain::Namespace;
+use roadstead_registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::builtin::caller;
+use index::Index;
+
+/// How long a client may leave a stream idle.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// Answers both versions of the protocol.
+pub(crate) struct Reflection(Arc<State>);
+
+struct State {
+    registry: Arc<Registry>,
+    drain: CancellationToken,
+    /// By namespace, with the revision it shows. Namespaces without modules share one.
+    indexes: Mutex<HashMap<Option<Namespace>, (u64, Arc<Index>)>>,
+}
+
+impl Reflection {
+    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken) -> Self {
+        Self(Arc::new(State { registry, drain, indexes: Mutex::default() }))
+    }
+}
+
+impl State {
+    fn index(&self, namespace: &Namespace) -> Arc<Index> {
+        let routes = self.registry.routes();
+        let revision = routes.namespace_revision(namespace);
+        let key = (revision != 0).then(|| namespace.clone());
+        if let Some((at, index)) = self.indexes.lock().get(&key)
+            && *at == revision
+        {
+            return Arc::clone(index);
+        }
+        let index = Arc::new(Index::new(&routes.services(namespace), &routes.files(namespace)));
+        self.indexes.lock().insert(key, (revision, Arc::clone(&index)));
+        index
+    }
+}
+
+/// What a client may ask, in either version.
+enum Question {
+    File(String),
+    Symbol(String),
+    Extension(String),
+    Extensions(String),
+    Services,
+}
+
+/// What it is told.
+enum Reply {
+    Files(Vec<Vec<u8>>),
+    Extensions(String),
+    Services(Vec<String>),
+    NotFound(String),
+}
+
+fn reply(index: &Index, question: Question) -> Reply {
+    match question {
+        Question::File(name) => match index.file(&name) {
+            Some(files) => Reply::Files(files),
+            None => Reply::NotFound(format!("no file `{name}` here")),
+        },
+        Question::Symbol(symbol) => match index.symbol(&symbol) {
+            Some(files) => Reply::Files(files),
+            None => Reply::NotFound(format!("no symbol `{symbol}` here")),
+        },
+        Question::Extension(name) => Reply::NotFound(format!("`{name}` has no extensions")),
+        Question::Extensions(name) if index.knows(&name) => Reply::Extensions(name),
+        Question::Extensions(name) => Reply::NotFound(format!("no message `{name}` here")),
+        Question::Services => Reply::Services(index.services().to_vec()),
+    }
+}
+
+macro_rules! version {
+    ($version:ident) => {
+        const _: () = {
+            use tonic_reflection::pb::$version::{
+                ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse,
+                ListServiceResponse, ServerReflectionRequest, ServerReflectionResponse,
+                ServiceResponse, server_reflection_request::MessageRequest,
+                server_reflection_response::MessageResponse,
+                server_reflection_server::ServerReflection,
+            };
+
+            fn question(request: &ServerReflectionRequest) -> Result<Question, Status> {
+                let Some(asked) = request.message_request.clone() else {
+                    return Err(Status::invalid_argument("the request asks nothing"));
+                };
+                Ok(match asked {
+                    MessageRequest::FileByFilename(name) => Question::File(name),
+                    MessageRequest::FileContainingSymbol(symbol) => Question::Symbol(symbol),
+                    MessageRequest::FileContainingExtension(extension) => {
+                        Question::Extension(extension.containing_type)
+                    }
+                    MessageRequest::AllExtensionNumbersOfType(name) => Question::Extensions(name),
+                    MessageRequest::ListServices(_) => Question::Services,
+                })
+            }
+
+            fn response(
+                request: ServerReflectionRequest,
+                reply: Reply,
+            ) -> ServerReflectionResponse {
+                let message = match reply {
+                    Reply::Files(file_descriptor_proto) => {
+                        MessageResponse::FileDescriptorResponse(FileDescriptorResponse {
+                            file_descriptor_proto,
+                        })
+                    }
+                    Reply::Extensions(base_type_name) => {
+                        MessageResponse::AllExtensionNumbersResponse(ExtensionNumberResponse {
+                            base_type_name,
+                            extension_number: Vec::new(),
+                        })
+                    }
+                    Reply::Services(names) => {
+                        let service =
+                            names.into_iter().map(|name| ServiceResponse { name }).collect();
+                        MessageResponse::ListServicesResponse(ListServiceResponse { service })
+                    }
+                    Reply::NotFound(error_message) => {
+                        MessageResponse::ErrorResponse(ErrorResponse {
+                            error_code: Code::NotFound.into(),
+                            error_message,
+                        })
+                    }
+                };
+                ServerReflectionResponse {
+                    valid_host: request.host.clone(),
+                    original_request: Some(request),
+                    message_response: Some(message),
+                }
+            }
+
+            #[tonic::async_trait]
+            impl ServerReflection for Reflection {
+                type ServerReflectionInfoStream =
+                    Pin<Box<dyn Stream<Item = Result<ServerReflectionResponse, Status>> + Send>>;
+
+                async fn server_reflection_info(
+                    &self,
+                    request: Request<Streaming<ServerReflectionRequest>>,
+                ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
+                    let namespace = caller(&request)?.namespace;
+                    let state = Arc::clone(&self.0);
+                    let mut questions = request.into_inner();
+                    Ok(Response::new(Box::pin(async_stream::try_stream! {
+                        loop {
+                            let asked = tokio::select! {
+                                asked = questions.message() => asked,
+                                () = tokio::time::sleep(IDLE) => Ok(None),
+                                () = state.drain.cancelled() => Ok(None),
+                            };
+                            let Some(asked) = asked? else { return };
+                            let index = state.index(&namespace);
+                            let reply = reply(&index, question(&asked)?);
+                            yield response(asked, reply);
+                        }
+                    })))
+                }
+            }
+        };
+    };
+}
+
+version!(v1);
+version!(v1alpha);

@@ -1,0 +1,176 @@
+//! From a request to who answers it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt as _;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{ALLOW, CONTENT_TYPE},
+    request::Parts,
+};
+use roadstead_domain::Fault;
+
+use crate::{
+    Counters,
+    app::App,
+    body::{RequestBody, ResponseBody},
+    connect::{self, Codec},
+    cors::Grant,
+    grpc,
+    status::{from_fault, host_fault},
+    steps::{Caller, Path, authenticate},
+};
+
+const HOW_TO_CALL: &str = "\
+This is a Roadstead host. Call a method with POST and JSON:
+  curl -H 'content-type: application/json' -d '{}' http://HOST/package.Service/Method
+or with any gRPC client; server reflection lists the services.
+";
+
+/// The protocol that a request speaks, by its content type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Grpc,
+    Connect(Codec),
+}
+
+/// Answers any request. Never fails and never panics: what goes wrong becomes a response.
+pub(crate) async fn answer<B: RequestBody>(
+    app: Arc<App>,
+    request: Request<B>,
+) -> Response<ResponseBody> {
+    app.counters.request();
+    let grant = Grant::of(&app.cors, request.headers());
+    if let Some(mut response) = grant.preflight(request.method(), request.headers()) {
+        grant.mark(response.headers_mut());
+        return response;
+    }
+    let mut response = match Dialect::of(&request) {
+        Ok(dialect) => {
+            let answered = guarded(&app.counters, speak(&app, dialect, request)).await;
+            answered.unwrap_or_else(|fault| dialect.refuse(&fault))
+        }
+        Err(refused) => refused,
+    };
+    grant.mark(response.headers_mut());
+    response
+}
+
+async fn speak<B: RequestBody>(
+    app: &App,
+    dialect: Dialect,
+    request: Request<B>,
+) -> Response<ResponseBody> {
+    let (parts, body) = request.into_parts();
+    // Who asks, and where: before anything about the namespace is looked at.
+    let caller = match authenticate(&parts.headers).enter(&parts.headers) {
+        Ok(caller) => caller,
+        Err(fault) => return dialect.refuse(&fault),
+    };
+    let Some(path) = Path::parse(parts.uri.path()) else {
+        return dialect.refuse(&Fault::NoSuchService(parts.uri.path().to_owned()));
+    };
+    route(app, dialect, path, caller, &parts, body).await
+}
+
+/// Who answers which path.
+async fn route<B: RequestBody>(
+    app: &App,
+    dialect: Dialect,
+    path: Path<'_>,
+    caller: Caller,
+    parts: &Parts,
+    body: B,
+) -> Response<ResponseBody> {
+    match (app.builtin.find(path.service), dialect) {
+        // The host's own services: modules, reflection, health.
+        (Some(service), Dialect::Grpc) => {
+            Box::pin(app.builtin.grpc(service, caller, parts, body)).await
+        }
+        (Some(service), Dialect::Connect(codec)) => {
+            Box::pin(connect::host(app, service, codec, path, caller, parts, body)).await
+        }
+        // Everything else is a module's.
+        (None, Dialect::Grpc) => grpc::unary(app, caller, path, &parts.headers, body).await,
+        (None, Dialect::Connect(codec)) => {
+            Box::pin(connect::module(app, codec, path, caller, &parts.headers, body)).await
+        }
+    }
+}
+
+impl Dialect {
+    fn of<B>(request: &Request<B>) -> Result<Self, Response<ResponseBody>> {
+        if request.method() != Method::POST {
+            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, HOW_TO_CALL);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+            return Err(response);
+        }
+        let media = media_type(request.headers());
+        let is = |known: &str| media.eq_ignore_ascii_case(known);
+        if is("application/grpc") || is("application/grpc+proto") {
+            if request.version() == Version::HTTP_2 {
+                return Ok(Self::Grpc);
+            }
+            let text = "gRPC needs HTTP/2; over HTTP/1.1 send application/json\n";
+            return Err(plain(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
+        }
+        if is("application/json") {
+            return Ok(Self::Connect(Codec::Json));
+        }
+        if is("application/proto") {
+            return Ok(Self::Connect(Codec::Proto));
+        }
+        let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, HOW_TO_CALL);
+        let known = "application/grpc, application/json, application/proto";
+        response.headers_mut().insert("accept-post", HeaderValue::from_static(known));
+        Err(response)
+    }
+
+    fn refuse(self, fault: &Fault) -> Response<ResponseBody> {
+        match self {
+            Self::Grpc => grpc::refused(fault),
+            Self::Connect(_) => connect::failure(&from_fault(fault, true), HeaderMap::new()),
+        }
+    }
+}
+
+/// A panic of the host ends one request and is counted; the panic hook has logged its text.
+async fn guarded<T>(counters: &Counters, work: impl Future<Output = T>) -> Result<T, Fault> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
+        counters.panic();
+        host_fault("answer a request", &"it panicked")
+    })
+}
+
+/// The content type without its parameters.
+fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::flat(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_request_and_is_counted() {
+        let counters = Counters::default();
+        assert_eq!(guarded(&counters, async { 1 }).await, Ok(1));
+        let ended = guarded(&counters, async { panic!("on purpose") }).await;
+        let Err(fault @ Fault::Host { .. }) = ended else { panic!("{ended:?}") };
+        assert_eq!(counters.read().panics, 1);
+        for dialect in [Dialect::Grpc, Dialect::Connect(Codec::Json)] {
+            let response = dialect.refuse(&fault);
+            let text = format!("{response:?}");
+            assert!(!text.contains("purpose"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The accept loop, and the end of it.
+//!
+//! Every task of a connection is tracked: when [`Gateway::serve`] returns, none is alive.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use roadstead_registry::Registry;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    Counters, GatewayConfig,
+    app::App,
+    connection::{Connections, Ends},
+    tls::{TlsError, acceptor},
+};
+
+/// A wait after the kernel refused to accept, which it does while descriptors are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The gateway could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// How the last connections ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every running call was answered.
+    Clean,
+    /// The drain timeout passed, and what still ran was ended.
+    TimedOut,
+}
+
+/// A bound gateway, not yet serving.
+pub struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+    connections: Arc<Connections>,
+    tasks: TaskTracker,
+    ends: Ends,
+    places: Arc<Semaphore>,
+    drain_timeout: Duration,
+    counters: Arc<Counters>,
+}
+
+impl Gateway {
+    /// Takes the address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`BindError`] if the address is taken or the certificate cannot be used.
+    pub async fn bind(
+        address: SocketAddr,
+        config: GatewayConfig,
+        registry: Arc<Registry>,
+    ) -> Result<Self, BindError> {
+        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let failed = |source| BindError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let tasks = TaskTracker::new();
+        let ends = Ends::default();
+        let counters = Arc::new(Counters::default());
+        let app = App::new(registry, &config, ends.drain.clone(), Arc::clone(&counters));
+        Ok(Self {
+            listener,
+            address,
+            connections: Arc::new(Connections::new(app, tls, &config, tasks.clone())),
+            tasks,
+            ends,
+            places: Arc::new(Semaphore::new(config.connections)),
+            drain_timeout: config.drain_timeout,
+            counters,
+        })
+    }
+
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Serves until `shutdown` is ready, then drains: accepts no more, tells clients to go
+    /// elsewhere (GOAWAY), and gives running calls the drain timeout to finish.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
+        tokio::pin!(shutdown);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                (tcp, place) = accept(&self.listener, &self.places) => {
+                    let served = Arc::clone(&self.connections).serve(tcp, self.ends.clone());
+                    self.tasks.spawn(async move {
+                        served.await;
+                        drop(place);
+                    });
+                }
+            }
+        }
+        drop(self.listener);
+        self.ends.drain.cancel();
+        self.tasks.close();
+        if timeout(self.drain_timeout, self.tasks.wait()).await.is_ok() {
+            return Drained::Clean;
+        }
+        self.ends.abort.cancel();
+        self.tasks.wait().await;
+        Drained::TimedOut
+    }
+}
+
+/// The next connection, as soon as there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    let place = Arc::clone(places).acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((tcp, _)) => return (tcp, place),
+            Err(error) if is_about_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

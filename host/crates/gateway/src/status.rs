@@ -1,0 +1,215 @@
+//! The one place where a [`Fault`] becomes a gRPC status: the code says whose fault it is,
+//! `google.rpc.ErrorInfo` says which.
+//!
+//! Texts come from the fault, whose words are meant for callers, and are clipped: clients refuse
+//! header blocks beyond 8 KiB, and then show neither the code nor the reason.
+
+use std::{collections::HashMap, error::Error, fmt, time::Duration};
+
+use roadstead_domain::{Fault, FieldViolation, ModuleRef};
+use roadstead_registry::{ChangeError, PushError};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// The `domain` of every `google.rpc.ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "roadstead.dev";
+
+const MESSAGE_BYTES: usize = 512;
+const VIOLATIONS: usize = 8;
+const VIOLATION_BYTES: usize = 160;
+const BACKTRACE_FRAMES: usize = 16;
+const FRAME_BYTES: usize = 120;
+
+/// How long a client that meets a host in its last or first moments should wait.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// The status of a fault, without `google.rpc.DebugInfo` unless `may_debug`.
+pub fn from_fault(fault: &Fault, may_debug: bool) -> Status {
+    let mut details = ErrorDetails::new();
+    if let Some(reason) = fault.reason() {
+        details.set_error_info(reason, ERROR_DOMAIN, metadata(fault));
+    }
+    match fault {
+        Fault::BadInput(violations) => {
+            for FieldViolation { field, description } in violations.iter().take(VIOLATIONS) {
+                details.add_bad_request_violation(
+                    clip(field, VIOLATION_BYTES),
+                    clip(description, VIOLATION_BYTES),
+                );
+            }
+        }
+        Fault::Overloaded { retry_after, .. } => {
+            details.set_retry_info(Some(*retry_after));
+        }
+        Fault::Draining | Fault::NotReady(_) => {
+            details.set_retry_info(Some(RETRY_SOON));
+        }
+        Fault::GuestTrap { message, backtrace } if may_debug => {
+            let frames: Vec<String> = backtrace
+                .iter()
+                .take(BACKTRACE_FRAMES)
+                .map(|frame| clip(frame, FRAME_BYTES))
+                .collect();
+            details.set_debug_info(frames, clip(message, FRAME_BYTES));
+        }
+        _ => {}
+    }
+    Status::with_error_details(code(fault), clip(&fault.to_string(), MESSAGE_BYTES), details)
+}
+
+/// A failure of the host: the cause goes to the log, its id to the caller.
+pub(crate) fn host_fault(doing: &str, cause: &dyn fmt::Display) -> Fault {
+    let log_id = uuid::Uuid::new_v4().simple().to_string();
+    tracing::error!(log_id, "{doing}: {cause}");
+    Fault::Host { log_id }
+}
+
+/// The status of a push that came to nothing.
+pub(crate) fn from_push(error: PushError) -> Status {
+    let text = error.to_string();
+    match error {
+        PushError::NoName => from_fault(&Fault::bad_input("header.name", text), true),
+        PushError::Lock(problem) => from_fault(&Fault::bad_input("header.lock", problem), true),
+        PushError::NeverFits(why) => from_fault(&Fault::NeverFits(why), true),
+        PushError::Overloaded { retry_after } => {
+            from_fault(&Fault::Overloaded { what: "queue of pushes", retry_after }, true)
+        }
+        PushError::Invalid(_) => refusal(Code::InvalidArgument, "INVALID_COMPONENT", &text),
+        PushError::TooLarge(limit) => {
+            let mut details = ErrorDetails::new();
+            let facts = [("limit", "upload".to_owned()), ("allowed", limit.0.to_string())];
+            let facts = facts.map(|(key, value)| (key.to_owned(), value));
+            details.set_error_info("UPLOAD_LIMIT", ERROR_DOMAIN, HashMap::from(facts));
+            Status::with_error_details(Code::ResourceExhausted, text, details)
+        }
+        PushError::UnknownImports(imports) => {
+            let found = imports.into_iter().map(|import| (import.name, import.hint));
+            precondition("UNKNOWN_IMPORT", &text, found)
+        }
+        PushError::Breaks(breaks) => {
+            let found = breaks.into_iter().map(|found| (found.subject, found.description));
+            precondition("BREAKING_CHANGE", &text, found)
+        }
+        PushError::VersionExists { .. } => refusal(Code::AlreadyExists, "VERSION_EXISTS", &text),
+        PushError::Full(cause) => full(&text, &*cause),
+        PushError::Host(cause) => from_fault(&host_fault("push a module", &Chain(&*cause)), true),
+    }
+}
+
+/// The status of another change of the catalog that came to nothing.
+pub(crate) fn from_change(error: ChangeError) -> Status {
+    let text = error.to_string();
+    match error {
+        ChangeError::NoSuchModule(name) => from_fault(&Fault::NoSuchModule(name), true),
+        ChangeError::NoSuchVersion { name, version } => {
+            let wanted = ModuleRef { name, version: Some(version) };
+            from_fault(&Fault::NoSuchVersion(wanted), true)
+        }
+        ChangeError::Pinned { .. } => refusal(Code::FailedPrecondition, "PINNED", &text),
+        ChangeError::Full(cause) => full(&text, &*cause),
+        ChangeError::Host(cause) => {
+            from_fault(&host_fault("change the catalog", &Chain(&*cause)), true)
+        }
+    }
+}
+
+fn full(text: &str, cause: &(dyn Error + 'static)) -> Status {
+    tracing::error!("the disk is full: {}", Chain(cause));
+    refusal(Code::ResourceExhausted, "DISK_FULL", text)
+}
+
+/// What must change before the request can succeed, item by item.
+fn precondition(reason: &str, text: &str, items: impl Iterator<Item = (String, String)>) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    for (subject, description) in items.take(VIOLATIONS) {
+        details.add_precondition_failure_violation(
+            reason,
+            clip(&subject, VIOLATION_BYTES),
+            clip(&description, VIOLATION_BYTES),
+        );
+    }
+    Status::with_error_details(Code::FailedPrecondition, clip(text, MESSAGE_BYTES), details)
+}
+
+/// An error with its causes, for the log.
+struct Chain<'a>(&'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// A status with an `ErrorInfo` for refusals that are not about a call.
+pub(crate) fn refusal(code: Code, reason: &str, message: &str) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, ERROR_DOMAIN, HashMap::new());
+    Status::with_error_details(code, clip(message, MESSAGE_BYTES), details)
+}
+
+fn code(fault: &Fault) -> Code {
+    match fault {
+        Fault::BadInput(_) => Code::InvalidArgument,
+        Fault::Limit(_) | Fault::Overloaded { .. } => Code::ResourceExhausted,
+        Fault::NoSuchModule(_) | Fault::NoSuchVersion(_) => Code::NotFound,
+        Fault::NoSuchService(_) | Fault::NoSuchMethod { .. } => Code::Unimplemented,
+        Fault::Ambiguous { .. } | Fault::NeverFits(_) => Code::FailedPrecondition,
+        Fault::Deadline(_) => Code::DeadlineExceeded,
+        Fault::Cancelled => Code::Cancelled,
+        Fault::GuestTrap { .. } => Code::Aborted,
+        Fault::Draining | Fault::NotReady(_) => Code::Unavailable,
+        Fault::Host { .. } => Code::Internal,
+    }
+}
+
+fn metadata(fault: &Fault) -> HashMap<String, String> {
+    let mut facts = HashMap::new();
+    let mut put = |key: &str, value: String| {
+        facts.insert(key.to_owned(), clip(&value, VIOLATION_BYTES));
+    };
+    match fault {
+        Fault::Limit(reached) => {
+            put("limit", reached.limit.spec_field().to_owned());
+            put("allowed", reached.allowed.to_string());
+            if let Some(used) = reached.used {
+                put("used", used.to_string());
+            }
+        }
+        Fault::NoSuchModule(name) => put("module", name.to_string()),
+        Fault::NoSuchVersion(reference) => put("module", reference.to_string()),
+        Fault::NoSuchService(service) => put("service", service.clone()),
+        Fault::NoSuchMethod { service, method } => {
+            put("service", service.clone());
+            put("method", method.clone());
+        }
+        Fault::Ambiguous { service, candidates } => {
+            let names: Vec<&str> = candidates.iter().map(|name| name.as_str()).collect();
+            put("service", service.clone());
+            put("candidates", names.join(","));
+        }
+        Fault::Overloaded { what, .. } => put("what", (*what).to_owned()),
+        Fault::Deadline(limit) => put("deadline_ms", limit.as_millis().to_string()),
+        Fault::Host { log_id } => put("log_id", log_id.clone()),
+        _ => {}
+    }
+    facts
+}
+
+/// At most `most` bytes of `text`, cut between characters.
+fn clip(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let cut = text.floor_char_boundary(most.saturating_sub('…'.len_utf8()));
+    format!("{}…", text.get(..cut).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;

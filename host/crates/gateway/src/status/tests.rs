@@ -1,0 +1,119 @@
+//! Every fault against the contract's table of errors.
+
+use http::HeaderMap;
+use roadstead_domain::LimitKind;
+use tonic_types::StatusExt as _;
+
+use super::*;
+
+fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
+    let mut rows = vec![
+        (Fault::bad_input("a.b", "must be set"), Code::InvalidArgument, Some("BAD_INPUT")),
+        (Fault::NoSuchModule("m".parse().unwrap()), Code::NotFound, Some("NO_SUCH_MODULE")),
+        (Fault::NoSuchVersion("m@1.0.0".parse().unwrap()), Code::NotFound, Some("NO_SUCH_VERSION")),
+        (Fault::NoSuchService("a.B".into()), Code::Unimplemented, Some("NO_SUCH_SERVICE")),
+        (
+            Fault::NoSuchMethod { service: "a.B".into(), method: "C".into() },
+            Code::Unimplemented,
+            Some("NO_SUCH_METHOD"),
+        ),
+        (
+            Fault::Ambiguous {
+                service: "a.B".into(),
+                candidates: vec!["x".parse().unwrap(), "y".parse().unwrap()],
+            },
+            Code::FailedPrecondition,
+            Some("AMBIGUOUS_MODULE"),
+        ),
+        (
+            Fault::Overloaded { what: "queue", retry_after: Duration::from_millis(250) },
+            Code::ResourceExhausted,
+            Some("OVERLOADED"),
+        ),
+        (Fault::NeverFits("memory".into()), Code::FailedPrecondition, Some("NEVER_FITS")),
+        (Fault::Deadline(Duration::from_secs(2)), Code::DeadlineExceeded, Some("DEADLINE")),
+        (Fault::Cancelled, Code::Cancelled, None),
+        (
+            Fault::GuestTrap { message: "unreachable".into(), backtrace: vec!["f".into()] },
+            Code::Aborted,
+            Some("GUEST_TRAP"),
+        ),
+        (Fault::Draining, Code::Unavailable, Some("DRAINING")),
+        (Fault::NotReady("x".into()), Code::Unavailable, Some("NOT_READY")),
+        (Fault::Host { log_id: "id".into() }, Code::Internal, Some("HOST_FAULT")),
+    ];
+    rows.extend(LimitKind::ALL.map(|kind| {
+        (Fault::limit(kind, 10, Some(11)), Code::ResourceExhausted, Some(kind.reason()))
+    }));
+    rows
+}
+
+#[test]
+fn every_fault_has_the_code_and_reason_of_the_contract() {
+    for (fault, code, reason) in table() {
+        let status = from_fault(&fault, true);
+        assert_eq!(status.code(), code, "{fault:?}");
+        let info = status.get_details_error_info();
+        assert_eq!(info.as_ref().map(|info| info.reason.as_str()), reason, "{fault:?}");
+        if let Some(info) = info {
+            assert_eq!(info.domain, ERROR_DOMAIN);
+        }
+        assert_eq!(status.message(), fault.to_string());
+    }
+}
+
+#[test]
+fn details_carry_what_the_contract_promises() {
+    let bad = from_fault(&Fault::bad_input("lot.weight", "must be set"), true);
+    let violations = bad.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(violations[0].field, "lot.weight");
+
+    let limit = from_fault(&Fault::limit(LimitKind::Memory, 10, Some(11)), true);
+    let facts = limit.get_details_error_info().unwrap().metadata;
+    assert_eq!(facts["limit"], "memory");
+    assert_eq!((facts["allowed"].as_str(), facts["used"].as_str()), ("10", "11"));
+
+    let retry = Duration::from_millis(250);
+    let busy = from_fault(&Fault::Overloaded { what: "queue", retry_after: retry }, true);
+    assert_eq!(busy.get_details_retry_info().unwrap().retry_delay, Some(retry));
+    assert!(from_fault(&Fault::Draining, true).get_details_retry_info().is_some());
+    assert!(from_fault(&Fault::NotReady(String::new()), true).get_details_retry_info().is_some());
+}
+
+#[test]
+fn a_backtrace_is_shown_only_to_those_who_may_see_it() {
+    let trap = Fault::GuestTrap { message: "x".into(), backtrace: vec!["frame".into()] };
+    let shown = from_fault(&trap, true).get_details_debug_info().unwrap();
+    assert_eq!(shown.stack_entries, ["frame"]);
+    assert!(from_fault(&trap, false).get_details_debug_info().is_none());
+}
+
+#[test]
+fn no_status_outgrows_what_clients_accept() {
+    let long = "ä\n".repeat(10_000);
+    let faults = [
+        Fault::BadInput(
+            (0..1000)
+                .map(|_| FieldViolation { field: long.clone(), description: long.clone() })
+                .collect(),
+        ),
+        Fault::GuestTrap { message: long.clone(), backtrace: vec![long.clone(); 1000] },
+        Fault::NoSuchMethod { service: long.clone(), method: long.clone() },
+        Fault::NeverFits(long),
+    ];
+    for fault in faults {
+        let mut headers = HeaderMap::new();
+        from_fault(&fault, true).add_header(&mut headers).unwrap();
+        let size: usize = headers.iter().map(|(k, v)| k.as_str().len() + v.len() + 32).sum();
+        assert!(size < 8 << 10, "{size}");
+    }
+}
+
+#[test]
+fn a_host_fault_tells_the_caller_only_an_id() {
+    let fault = host_fault("read the catalog", &"/var/lib/secret: permission denied");
+    let status = from_fault(&fault, true);
+    let Fault::Host { log_id } = fault else { panic!("{fault:?}") };
+    assert!(status.message().contains(&log_id));
+    assert!(!format!("{status:?}").contains("secret"));
+}

@@ -1,0 +1,208 @@
+//! The way of a call, one type per step; each consumes the one before, so none can be skipped.
+//!
+//! [`authenticate`] → [`Identity`] → [`Caller`] → [`Target`] → [`Permit`] → [`Answer`]
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use roadstead_domain::{CallId, Fault, LimitKind, ModuleRef, Namespace};
+use roadstead_engine::{Call, Module, Usage};
+use roadstead_registry::{LiveVersion, Registry};
+use roadstead_transcode::MethodPlan;
+
+/// Request metadata that selects a namespace and a module.
+pub(crate) const NAMESPACE: &str = "roadstead-namespace";
+pub(crate) const MODULE: &str = "roadstead-module";
+
+/// Who asks. Nobody is asked for credentials yet: a host without authentication refuses to listen
+/// beyond loopback unless told to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Anonymous,
+}
+
+/// Who asks, within which namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    identity: Identity,
+    pub namespace: Namespace,
+}
+
+/// A path of the form `/package.Service/Method`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Path<'a> {
+    pub service: &'a str,
+    pub method: &'a str,
+}
+
+/// The version and method that would answer.
+pub(crate) struct Target {
+    caller: Caller,
+    live: Arc<LiveVersion>,
+    plan: Arc<MethodPlan>,
+    module: Arc<Module>,
+}
+
+/// A call that may be made, with its identity.
+pub(crate) struct Permit {
+    target: Target,
+    id: CallId,
+}
+
+/// How a call ended. Without a receipt it never reached a module.
+pub(crate) struct Answer {
+    pub result: Result<Bytes, Fault>,
+    pub receipt: Option<Receipt>,
+}
+
+/// Who answered and what it took: the trailers of every answer.
+pub(crate) struct Receipt {
+    pub module: Arc<str>,
+    pub call: CallId,
+    pub usage: Usage,
+}
+
+/// Says who asks.
+pub(crate) fn authenticate(_headers: &HeaderMap) -> Identity {
+    Identity::Anonymous
+}
+
+impl Identity {
+    /// Whether the identity may see wasm backtraces: those of its own modules, which on a host
+    /// without authentication are all.
+    pub(crate) fn may_debug(&self) -> bool {
+        match self {
+            Self::Anonymous => true,
+        }
+    }
+
+    /// Enters the namespace that the metadata names, else `default`.
+    ///
+    /// # Errors
+    /// [`Fault::BadInput`] if the metadata is not a namespace.
+    pub(crate) fn enter(self, headers: &HeaderMap) -> Result<Caller, Fault> {
+        let namespace = parsed(headers, NAMESPACE)?.unwrap_or_default();
+        Ok(Caller { identity: self, namespace })
+    }
+}
+
+impl<'a> Path<'a> {
+    pub(crate) fn parse(path: &'a str) -> Option<Self> {
+        let (service, method) = path.strip_prefix('/')?.split_once('/')?;
+        let good = !service.is_empty() && !method.is_empty() && !method.contains('/');
+        good.then_some(Self { service, method })
+    }
+}
+
+impl Caller {
+    /// Finds what answers.
+    ///
+    /// # Errors
+    /// The faults of [`roadstead_registry::RouteTable::resolve`] and [`LiveVersion::method`].
+    pub(crate) fn resolve(
+        self,
+        registry: &Registry,
+        path: Path<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Target, Fault> {
+        let wanted: Option<ModuleRef> = parsed(headers, MODULE)?;
+        let routes = registry.routes();
+        let live = routes.resolve(&self.namespace, path.service, wanted.as_ref())?;
+        let plan = Arc::clone(live.method(path.service, path.method)?);
+        let module = Arc::clone(live.module()?);
+        Ok(Target { caller: self, live: Arc::clone(live), plan, module })
+    }
+}
+
+impl Target {
+    /// Decides whether the caller may. Every caller may call what its namespace holds; `id` names
+    /// the call from here on.
+    ///
+    /// # Errors
+    /// None yet.
+    pub(crate) fn authorize(self, id: CallId) -> Result<Permit, Fault> {
+        Ok(Permit { target: self, id })
+    }
+}
+
+impl Permit {
+    /// Bytes that the request message may have.
+    pub(crate) fn input_limit(&self) -> u64 {
+        self.target.live.record().spec.limits.input.0
+    }
+
+    pub(crate) fn live(&self) -> &LiveVersion {
+        &self.target.live
+    }
+
+    pub(crate) fn plan(&self) -> &MethodPlan {
+        &self.target.plan
+    }
+
+    /// Admits and runs the call. Dropping the future cancels it.
+    pub(crate) async fn call(self, request: Bytes, timeout: Option<Duration>) -> Answer {
+        let length = request.len() as u64;
+        if length > self.input_limit() {
+            let limit = self.input_limit();
+            return self.refuse(Fault::limit(LimitKind::Input, limit, Some(length)));
+        }
+        let Self { target: Target { caller, live, plan, module }, id } = self;
+        let owner = match caller.identity {
+            Identity::Anonymous => None,
+        };
+        let outcome = module.call(Call { id, method: plan, request, timeout, owner }).await;
+        let receipt = Receipt { module: Arc::clone(live.label()), call: id, usage: outcome.usage };
+        Answer { result: outcome.result, receipt: Some(receipt) }
+    }
+
+    /// Ends the call before it ran.
+    pub(crate) fn refuse(self, fault: Fault) -> Answer {
+        let module = Arc::clone(self.target.live.label());
+        let receipt = Receipt { module, call: self.id, usage: Usage::default() };
+        Answer { result: Err(fault), receipt: Some(receipt) }
+    }
+}
+
+impl From<Fault> for Answer {
+    fn from(fault: Fault) -> Self {
+        Self { result: Err(fault), receipt: None }
+    }
+}
+
+/// A header's value, where there is one.
+fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
+    headers: &HeaderMap,
+    name: &'static str,
+) -> Result<Option<T>, Fault> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Fault::bad_input(name, "is not text"))?;
+    text.parse().map(Some).map_err(|error| Fault::bad_input(name, format!("{error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_a_service_and_a_method() {
+        assert_eq!(Path::parse("/a.B/C"), Some(Path { service: "a.B", method: "C" }));
+        for bad in ["", "/", "/a", "/a/", "//b", "a/b", "/a/b/c", "/a/b/"] {
+            assert_eq!(Path::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bad_namespace_is_named() {
+        let mut headers = HeaderMap::new();
+        let enter = |headers: &HeaderMap| authenticate(headers).enter(headers);
+        assert_eq!(enter(&headers).unwrap().namespace, Namespace::default());
+        headers.insert(NAMESPACE, "team".parse().unwrap());
+        assert_eq!(enter(&headers).unwrap().namespace.as_str(), "team");
+        for bad in ["No Name", "a/b", ""] {
+            headers.insert(NAMESPACE, bad.parse().unwrap());
+            let fault = enter(&headers).unwrap_err();
+            assert!(matches!(&fault, Fault::BadInput(v) if v[0].field == NAMESPACE), "{fault}");
+        }
+    }
+}
