@@ -11,7 +11,7 @@
 //!   `u64`, `char` → `string`, a required message made optional) is fine where only callers send
 //!   the type; to answer with less is fine where only the module does. Where the protobuf type
 //!   stays as it is, more in an answer is fine too. Everything else breaks.
-//! * A new field that must be set (a message or enum, but not flags) breaks if callers with old
+//! * A new field that must be set (a message, enum or `char`, but not flags) breaks if callers with old
 //!   stubs could send the message around it; a new case or value breaks if they could receive it.
 
 mod reach;
@@ -22,7 +22,7 @@ use std::collections::{HashMap, HashSet};
 use reach::{Directions, Reach};
 
 use crate::{
-    Derived,
+    Derived, Scalar,
     lock::{Item, Lock, Locks, Member, Slot, TypeKind, TypeLock, UNSPECIFIED},
 };
 
@@ -152,10 +152,14 @@ impl Check<'_> {
         }
     }
 
-    /// Fields whose absence is an error: messages, but for flags, and enums.
+    /// Fields whose absence is an error: messages, but for flags, enums, and characters, for which
+    /// the empty text that protobuf puts in place of a missing one does not stand.
     fn is_required(&self, slot: &Slot) -> bool {
-        let Slot::One(Item::Type(name)) = slot else { return false };
-        !self.flags.contains(name)
+        match slot {
+            Slot::One(Item::Type(name)) => !self.flags.contains(name),
+            Slot::One(Item::Scalar(Scalar::Char)) => true,
+            _ => false,
+        }
     }
 
     /// The values of an enum stand beside it, fields in their message.

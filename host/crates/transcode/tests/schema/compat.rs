@@ -219,6 +219,7 @@ fn a_new_field_that_must_be_set_breaks_those_who_send_it() {
         "enum e { x } f: func(e: e);",
         &[&required("FRequest.e: the parameter")],
     );
+    breaking("f: func();", "f: func(c: char);", &[&required("FRequest.c: the parameter")]);
     for (ty, name) in [("s", "S"), ("e", "E"), ("v", "V"), ("tuple<u8>", "tuple"), ("result", "r")]
     {
         let types = "record s { a: u8 } enum e { x } variant v { x }";
