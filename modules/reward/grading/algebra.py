@@ -35,7 +35,7 @@ class Atom:
 
     kind: str
     name: str
-    arguments: tuple["Expression", ...] = field(default=(), compare=False)
+    arguments: tuple[Expression, ...] = field(default=(), compare=False)
 
     def sort_key(self) -> tuple[str, str]:
         return (self.kind, self.name)

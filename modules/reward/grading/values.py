@@ -26,12 +26,12 @@ class Sequence:
     """
 
     brackets: str
-    items: tuple["Value", ...]
+    items: tuple[Value, ...]
 
 
 @dataclass(frozen=True)
 class Matrix:
-    rows: tuple[tuple["Value", ...], ...]
+    rows: tuple[tuple[Value, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Collection:
     """
 
     kind: str
-    items: tuple["Value", ...]
+    items: tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Relation:
 
     operator: str
     left: Expression
-    right: "Value"
+    right: Value
 
 
 @dataclass(frozen=True)
