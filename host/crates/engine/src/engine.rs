@@ -85,7 +85,7 @@ impl Engine {
         component: &[u8],
         spec: &ModuleSpec,
     ) -> Result<Vec<ImportGrant>, InspectError> {
-        inspect::inspect(&self.core.config, component, spec)
+        inspect(&self.core.config, component, spec)
     }
 
     /// A module ready to be called. Opens nothing: the code is mapped on the first call, or by

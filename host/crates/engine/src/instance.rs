@@ -106,7 +106,7 @@ impl Guest {
     async fn invoke(&mut self, export: &Export, params: Vec<Val>) -> wasmtime::Result<Vec<Val>> {
         let function = self
             .instance
-            .get_func(&mut self.store, &export.index)
+            .get_func(&mut self.store, export.index)
             .ok_or_else(|| wasmtime::Error::msg("an export is gone"))?;
         let mut results = vec![Val::Bool(false); export.results];
         function.call_async(&mut self.store, &params, &mut results).await?;
