@@ -15,7 +15,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -53,7 +53,8 @@ struct Shared {
 pub(crate) struct ModuleLog {
     ring: Mutex<Ring>,
     written: Notify,
-    gone: AtomicBool,
+    /// Counts how often the module was deleted.
+    life: AtomicU64,
     store: Weak<Shared>,
 }
 
@@ -69,6 +70,7 @@ pub enum LogEvent {
 #[derive(Debug)]
 pub struct LogFollower {
     log: Arc<ModuleLog>,
+    life: u64,
     next: u64,
     taken: std::collections::VecDeque<Arc<LogLine>>,
 }
@@ -88,11 +90,14 @@ impl LogStore {
         if let Some(log) = self.0.modules.read().get(&key) {
             return Arc::clone(log);
         }
-        Arc::clone(self.0.modules.write().entry(key).or_insert_with(|| {
+        let mut modules = self.0.modules.write();
+        // Whoever may name modules may name ever new ones.
+        modules.retain(|_, log| Arc::strong_count(log) > 1 || log.ring.lock().cost() > 0);
+        Arc::clone(modules.entry(key).or_insert_with(|| {
             Arc::new(ModuleLog {
                 ring: Mutex::default(),
                 written: Notify::new(),
-                gone: AtomicBool::new(false),
+                life: AtomicU64::new(0),
                 store: Arc::downgrade(&self.0),
             })
         }))
@@ -117,12 +122,13 @@ impl LogStore {
             let ring = log.ring.lock();
             (ring.tail(count).into(), ring.next())
         };
-        LogFollower { log, next, taken }
+        let life = log.life.load(Ordering::Acquire);
+        LogFollower { log, life, next, taken }
     }
 
     /// Drops a deleted module's lines; who follows it comes to the end.
     pub fn forget(&self, namespace: &Namespace, name: &ModuleName) {
-        let log = self.0.modules.write().remove(&(namespace.clone(), name.clone()));
+        let log = self.0.modules.read().get(&(namespace.clone(), name.clone())).cloned();
         if let Some(log) = log {
             log.close(&self.0);
         }
@@ -159,9 +165,6 @@ impl ModuleLog {
         let Some(store) = self.store.upgrade() else { return };
         {
             let mut ring = self.ring.lock();
-            if self.gone.load(Ordering::Acquire) {
-                return;
-            }
             let before = ring.cost();
             let line = LogLine {
                 sequence: ring.next(),
@@ -185,9 +188,10 @@ impl ModuleLog {
         store.account(before, ring.cost());
     }
 
-    /// Drops all lines and takes no more.
+    /// Drops all lines and ends who follows. A version that is published under the name later may
+    /// hold this log already, so it stays of use.
     fn close(&self, store: &Shared) {
-        self.gone.store(true, Ordering::Release);
+        self.life.fetch_add(1, Ordering::AcqRel);
         self.shrink(store, 0);
         self.written.notify_waiters();
     }
@@ -212,7 +216,7 @@ impl LogFollower {
             if !self.taken.is_empty() {
                 continue;
             }
-            if log.gone.load(Ordering::Acquire) {
+            if log.life.load(Ordering::Acquire) != self.life {
                 return None;
             }
             written.await;

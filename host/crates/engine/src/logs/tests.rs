@@ -103,8 +103,20 @@ fn all_modules_together_stay_within_the_budget() {
     store.forget(&namespace, &name);
     store.forget(&namespace, &ids("quiet").1);
     assert_eq!(store.0.used.load(Ordering::Relaxed), 0);
-    write(&loud, Source::Stdout, b"late\n");
-    assert_eq!(store.0.used.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn names_that_nothing_was_written_under_are_forgotten() {
+    let store = LogStore::new(ByteSize::mib(1));
+    let kept = guest(&store, "kept", PLENTY);
+    for number in 0..100 {
+        store.follow(&Namespace::default(), &format!("m{number}").parse().unwrap(), 1);
+    }
+    assert_eq!(store.0.modules.read().len(), 2);
+    write(&kept, Source::Stdout, b"line\n");
+    drop(kept);
+    guest(&store, "other", PLENTY);
+    assert_eq!(texts(&store, "kept"), ["line"]);
 }
 
 #[tokio::test]
@@ -129,6 +141,9 @@ async fn followers_see_the_tail_then_news_and_end_with_the_module() {
     assert_eq!(text(event), "new");
     store.forget(&namespace, &name);
     assert_eq!(follower.next().await, None);
+    // A version that was there before the deletion may be published after it.
+    write(&log, Source::Stdout, b"again\n");
+    assert_eq!(texts(&store, "m"), ["again"]);
 }
 
 #[tokio::test]

@@ -44,7 +44,11 @@ impl Registry {
             let _turn = registry.changing.lock().await;
             let change = registry.catalog.delete(&namespace, &name, version.as_ref()).await?;
             let Change { revision, module, outcome } = change;
+            let gone = module.is_none();
             registry.swap(revision, &namespace, &name, module, None, None).await;
+            if gone {
+                registry.engine.logs().forget(&namespace, &name);
+            }
             registry.collect.notify_one();
             Ok(outcome)
         })
