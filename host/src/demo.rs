@@ -50,7 +50,7 @@ pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
 async fn show(host: &ThrowAwayHost, args: &DemoArgs) -> anyhow::Result<()> {
     output::line("2. push a Rust and a Python component: each is a typed gRPC service");
     for name in ["text-stats", "reward"] {
-        publish(host, &args.modules, name).await?;
+        publish(host, &args.modules, name, None).await?;
     }
 
     output::line("\n3. call them from the command line");
@@ -74,13 +74,21 @@ async fn show(host: &ThrowAwayHost, args: &DemoArgs) -> anyhow::Result<()> {
 }
 
 /// Pushes a built module and says how long it took until it was callable.
-async fn publish(host: &ThrowAwayHost, dir: &Path, name: &str) -> anyhow::Result<()> {
+async fn publish(
+    host: &ThrowAwayHost,
+    dir: &Path,
+    name: &str,
+    spec: Option<&str>,
+) -> anyhow::Result<()> {
     let path = dir.join(format!("{name}.wasm"));
     let component = std::fs::read(&path).with_context(|| {
         format!("read {}: build the modules with `make modules`", path.display())
     })?;
     // A module that needs other limits than the default ones has its spec beside it.
-    let spec = std::fs::read_to_string(dir.join(format!("{name}.yaml"))).unwrap_or_default();
+    let spec = match spec {
+        Some(spec) => spec.to_owned(),
+        None => std::fs::read_to_string(dir.join(format!("{name}.yaml"))).unwrap_or_default(),
+    };
     let header = api::PushHeader {
         name: name.to_owned(),
         spec,

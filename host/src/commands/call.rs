@@ -7,7 +7,7 @@ use bytes::{Buf as _, Bytes};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use roadstead_domain::ModuleRef;
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     client::Grpc,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
@@ -83,10 +83,21 @@ pub(crate) async fn invoke(
             Answer { reply: Ok(reply), trailers }
         }
         Err(status) => {
+            let status = own_timeout(status, invocation.timeout);
             let trailers = status.metadata().clone();
             Answer { reply: Err(Refusal::from(status)), trailers }
         }
     })
+}
+
+/// The client's own timer ends a call as CANCELLED, a moment before the host's answer would come.
+fn own_timeout(status: Status, timeout: Option<Duration>) -> Status {
+    match timeout {
+        Some(timeout) if status.code() == Code::Cancelled => {
+            Status::deadline_exceeded(format!("no answer within {} ms", timeout.as_millis()))
+        }
+        _ => status,
+    }
 }
 
 fn read_data(data: &str) -> anyhow::Result<String> {

@@ -17,6 +17,9 @@ const HOSTILE: [(&str, &str, &str); 2] = [
     ("hostile-memory-bomb", "hostile.memory_bomb.memory_bomb.v0_1.MemoryBomb", "Explode"),
 ];
 
+/// What the hostile modules may spend.
+const SPEC: &str = "limits: {memory: 64Mi, deadline: 1s}";
+
 /// Calls of each hostile module at the same time.
 const AT_ONCE: usize = 8;
 
@@ -26,7 +29,7 @@ pub(super) async fn attack(
     probes: &[Probe],
 ) -> anyhow::Result<()> {
     for (name, ..) in HOSTILE {
-        publish(host, modules, name).await?;
+        publish(host, modules, name, Some(SPEC)).await?;
     }
     let mut attacks = tokio::task::JoinSet::new();
     for (name, service, method) in HOSTILE {
@@ -36,8 +39,7 @@ pub(super) async fn attack(
             let (channel, method) = (channel.clone(), method.clone());
             attacks.spawn(async move {
                 let request = descriptors::from_json(&method, "{}")?;
-                let timeout = Some(Duration::from_secs(2));
-                let invocation = Invocation { method: &method, request, module: None, timeout };
+                let invocation = Invocation { method: &method, request, module: None, timeout: None };
                 let started = Instant::now();
                 let answer = call::invoke(channel, invocation).await?;
                 anyhow::Ok((name, answer.reply.err(), started.elapsed()))
