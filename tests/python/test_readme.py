@@ -1,0 +1,76 @@
+"""The README's tour, pasted into a shell as a reader would."""
+
+import os
+import re
+import socket
+import subprocess
+
+import harness
+
+README = (harness.ROOT / "README.md").read_text()
+
+
+def tour():
+    section = README.split("## A short tour", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"```sh\n(.*?)```", section, re.S)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_every_command_of_the_tour_works(tmp_path):
+    address = f"127.0.0.1:{free_port()}"
+    script = "\n".join(["set -eu", "set -o pipefail", *tour(), "wait || true"])
+    # Another binary, port and folder than a reader's, so that nothing on this machine is touched.
+    script = script.replace("$PWD/target/release", str(harness.BIN.parent.resolve()))
+    script = script.replace("127.0.0.1:7411", address)
+    script = script.replace("/tmp/roadstead-tour", str(tmp_path / "tour"))
+    environment = {
+        **os.environ,
+        "ROADSTEAD_LISTEN": address,
+        "ROADSTEAD_HOST": f"http://{address}",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=harness.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=10 * harness.PATIENCE,
+    )
+    log = tmp_path / "tour.log"
+    said = done.stdout + done.stderr + (log.read_text() if log.exists() else "")
+    assert done.returncode == 0, said
+    assert "stopped, as it should be" in done.stdout, said
+    assert "published text-stats@0.2.0" in done.stdout, said
+
+
+def test_the_specs_defaults_are_the_readmes(tmp_path):
+    """The README's list of fields parses, and its limits are the defaults."""
+    spec = README.split("```yaml\n", 1)[1].split("```", 1)[0]
+    limits_and_more = spec.split("capabilities:", 1)[0]
+    written, empty = tmp_path / "written.yaml", tmp_path / "empty.yaml"
+    written.write_text(limits_and_more)
+    empty.write_text("")
+    shown = []
+    for path in (written, empty):
+        done = subprocess.run(
+            [harness.BIN, "check", harness.MODULES / "text-stats.wasm", "--spec", path, "--json"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        shown.append(re.search(r'"specJson": "(.*)"', done.stdout)[1])
+    assert shown[0] == shown[1]
+    whole = tmp_path / "whole.yaml"
+    whole.write_text(spec)
+    done = subprocess.run(
+        [harness.BIN, "check", harness.MODULES / "text-stats.wasm", "--spec", whole],
+        capture_output=True,
+        text=True,
+    )
+    # The directory it asks for is offered by no host here; everything else must read.
+    assert "spec field" not in done.stderr and "does not read" not in done.stderr, done.stderr
