@@ -142,7 +142,7 @@ fn check(lock: &Lock) -> Result<(), String> {
         if !parent.is_empty() && !lock.types.contains_key(parent) {
             return Err(format!("`{key}` is nested in `{parent}`, which is missing"));
         }
-        names.add(&format!("{parent}.{}", one.name).trim_start_matches('.'), key)?;
+        names.add(format!("{parent}.{}", one.name).trim_start_matches('.'), key)?;
         let mut numbers = Unique::default();
         let mut members = Unique::default();
         for (wit, member) in &one.members {

@@ -186,8 +186,8 @@ impl Ledger {
         let wanted = names::snake(wit_name);
         let Members { identities, nested, numbering, .. } = &mut *members;
         let name = numbering.name(&wanted, "_", names::json_name(&wanted), |name| {
-            !identities.contains(&names::json_name(name))
-                && !(is_map && nested.contains(&names::map_entry(name)))
+            let entry_taken = || is_map && nested.contains(&names::map_entry(name));
+            !identities.contains(&names::json_name(name)) && !entry_taken()
         });
         members.identities.insert(names::json_name(&name));
         if is_map {

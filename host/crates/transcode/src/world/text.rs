@@ -15,6 +15,8 @@ use super::{World, WorldError};
 
 /// Far more than the WIT of any real package.
 const MAX_TEXT: usize = 4 << 20;
+/// Packages, interfaces and worlds. All of WASI has about a hundred.
+const MAX_DECLARED: usize = 1000;
 
 /// Parses a package and its dependencies.
 pub(super) fn parse(files: &[(String, String)]) -> Result<(Resolve, PackageId), WorldError> {
@@ -31,7 +33,13 @@ pub(super) fn parse(files: &[(String, String)]) -> Result<(Resolve, PackageId), 
         .ok_or_else(|| WorldError::Text("there is no .wit file outside of deps/".to_owned()))?;
     let read = || {
         let main = parse_group(main)?;
-        let deps = groups.into_values().map(parse_group).collect::<Result<_, _>>()?;
+        let deps = groups.into_values().map(parse_group).collect::<Result<Vec<_>, _>>()?;
+        let declared = std::iter::once(&main).chain(&deps).map(declared).sum::<usize>();
+        if declared > MAX_DECLARED {
+            return Err(format!(
+                "it declares {declared} packages, interfaces and worlds, more than {MAX_DECLARED}"
+            ));
+        }
         let mut resolve = Resolve::default();
         match resolve.push_groups(main, deps) {
             Ok(package) => Ok((resolve, package)),
@@ -50,6 +58,14 @@ fn group_of(path: &str) -> String {
         Some(dep) => dep.split('/').next().unwrap_or(dep).to_owned(),
         None => String::new(),
     }
+}
+
+/// Packages, interfaces and worlds: the resolver recurses from one to the next.
+fn declared(group: &UnresolvedPackageGroup) -> usize {
+    std::iter::once(&group.main)
+        .chain(&group.nested)
+        .map(|package| 1 + package.interfaces.len() + package.worlds.len())
+        .sum()
 }
 
 fn parse_group(sources: SourceMap) -> Result<UnresolvedPackageGroup, String> {

@@ -69,8 +69,8 @@ fn types_that_grow_by_doubling_are_refused() {
     for at in 1..13 {
         writeln!(items, "type t{at} = tuple<t{0}, t{0}>;", at - 1).unwrap();
     }
-    for at in 0..20 {
-        writeln!(items, "f{at}: func(a: t12);").unwrap();
+    for at in 0..40 {
+        writeln!(items, "go{at}: func(a: t11);").unwrap();
     }
     let (module, version) = ("m".parse().unwrap(), "1.0.0".parse().unwrap());
     assert_eq!(
@@ -80,9 +80,9 @@ fn types_that_grow_by_doubling_are_refused() {
 }
 
 #[test]
-fn a_thousand_names_that_are_one_to_protobuf() {
-    // `a1-1`, `a-11`, `a-1-1` and so on all have the JSON name `a11`.
-    let digits = 10;
+fn hundreds_of_names_that_are_one_to_protobuf() {
+    // `a11`, `a1-1`, `a-11` and `a-1-1` all have the JSON name `a11`.
+    let digits = 8;
     let names: Vec<String> = (0..1_usize << digits)
         .map(|mask| {
             let mut name = String::from("a");
@@ -105,7 +105,7 @@ fn a_thousand_names_that_are_one_to_protobuf() {
 
 #[test]
 fn the_most_cases_and_fields_that_a_type_may_have() {
-    let many = |each: fn(usize) -> String| (0..9_000).map(each).collect::<Vec<_>>().join(", ");
+    let many = |each: fn(usize) -> String| (0..3_500).map(each).collect::<Vec<_>>().join(", ");
     let wit = interface(&format!(
         "enum e {{ {} }} record r {{ {} }} f: func(r: r) -> e;",
         many(|at| format!("c{at}x")),
@@ -119,4 +119,20 @@ fn text_without_bound_is_refused() {
     let wit = format!("package t:t; /* {} */", " ".repeat(5 << 20));
     let error = World::from_wit(&[("a.wit".to_owned(), wit)], None).unwrap_err();
     assert!(error.to_string().contains("more than 4194304"), "{error}");
+}
+
+#[test]
+fn interfaces_that_use_each_other_in_a_chain_have_a_bound() {
+    let chain = |length: usize| {
+        let mut wit = String::from("package t:t;\ninterface i0 { record t { a: u8 } }\n");
+        for at in 1..length {
+            let before = at - 1;
+            writeln!(wit, "interface i{at} {{ use i{before}.{{t}}; f: func(a: t); }}").unwrap();
+        }
+        writeln!(wit, "world w {{ export i{}; }}", length - 1).unwrap();
+        World::from_wit(&[("a.wit".to_owned(), wit)], None)
+    };
+    assert!(chain(900).is_ok());
+    let error = chain(10_000).unwrap_err().to_string();
+    assert!(error.contains("more than 1000"), "{error}");
 }

@@ -222,7 +222,7 @@ fn derived(wit: &Wit, locks: &Locks) -> Derived {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn any_world_has_a_schema_that_stays(first in wit(), second in wit()) {
