@@ -1,5 +1,6 @@
 //! What the engine itself costs, without a gateway: `engine_speed [COMPONENT FUNCTION REQUEST]`,
-//! where the request is a protobuf message in hexadecimal digits.
+//! where the request is a protobuf message in hexadecimal digits. With
+//! `HAND_OVER` in the environment every call goes to the guest threads.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +23,9 @@ const CALLS: u32 = 20_000;
 fn main() {
     let before = virtual_mib();
     let start = Instant::now();
-    let engine = Engine::new(EngineConfig::for_machine()).unwrap();
+    let start_at_caller = std::env::var_os("HAND_OVER").is_none();
+    let config = EngineConfig { start_at_caller, ..EngineConfig::for_machine() };
+    let engine = Engine::new(config).unwrap();
     let took = start.elapsed();
     println!("engine made in {took:?}, {} MiB of address space", virtual_mib() - before);
 

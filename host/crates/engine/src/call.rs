@@ -21,7 +21,7 @@ use crate::{
     instance::Guest,
     instances::{Owner, owner_of},
     module::Inner,
-    scheduler::Ended,
+    scheduler::{Ended, TaskHandle},
     store::Meter,
 };
 
@@ -144,7 +144,7 @@ async fn answer(
         _running: running,
         _admitted: admitted,
     };
-    let task = module.engine.scheduler.spawn(&module.account, deadline, Box::pin(serve(job)));
+    let task = start(module, deadline, job);
     match answered.await {
         Ok(result) => result,
         Err(_) => Err(match task.ended() {
@@ -156,6 +156,22 @@ async fn answer(
             }
         }),
     }
+}
+
+/// Gives the job to the guest threads, or starts it here where the module has earned that.
+fn start(module: &Inner, deadline: Instant, job: Job) -> TaskHandle {
+    let scheduler = &module.engine.scheduler;
+    let here = module.engine.config.start_at_caller
+        && module.standing.may_start_here(job.call.request.len());
+    let work = Box::pin(serve(job));
+    if !here {
+        return scheduler.spawn(&module.account, deadline, work);
+    }
+    let (task, took) = scheduler.start_here(&module.account, deadline, work);
+    if let Some(took) = took {
+        module.standing.took_here(took);
+    }
+    task
 }
 
 /// Slots for an instance, as many as it has memories.
@@ -197,7 +213,9 @@ async fn serve(job: Job) {
         Err(fault) => return send(reply, Err(fault)),
     };
     let result = guest.answer(&module, &call, &export, params, &mut budget).await;
-    module.admission.took(started.elapsed());
+    let took = started.elapsed();
+    module.admission.took(took);
+    module.standing.ended(took);
     // Whoever calls again at once finds the instance; nobody waits for one to be torn down.
     match owner {
         Some(owner) if result.is_ok() => {

@@ -28,6 +28,10 @@ pub struct OfferedDirectory {
 pub struct EngineConfig {
     /// Threads that run guests. More than cores gain nothing: guests are never waited for.
     pub guest_threads: usize,
+    /// Whether a module whose calls are short may start them on the caller's thread, which saves
+    /// the hand-over. A module that abuses it takes a few milliseconds of that thread (at worst one
+    /// bulk instruction or one conversion of values), once.
+    pub start_at_caller: bool,
     /// How much guests' threads step back for the others (0 to 19): the gateway's threads must get
     /// a core at once, however many guests spin.
     pub nice: i32,
@@ -59,6 +63,7 @@ impl EngineConfig {
         let memory = machine::memory();
         Self {
             guest_threads: std::thread::available_parallelism().map_or(1, usize::from),
+            start_at_caller: true,
             nice: 5,
             slots: machine::slots(memory),
             slot_memory: ByteSize(4 << 30),

@@ -23,6 +23,7 @@ mod logs;
 mod module;
 mod overload;
 mod scheduler;
+mod standing;
 mod stats;
 mod store;
 mod trap;

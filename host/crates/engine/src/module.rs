@@ -22,6 +22,7 @@ use crate::{
     instance::Guest,
     instances::{IdleInstances, Owner},
     scheduler::Account,
+    standing::Standing,
     stats::Counters,
 };
 
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) admission: Admission,
     pub(crate) account: Arc<Account>,
     pub(crate) counters: Counters,
+    pub(crate) standing: Standing,
     code: CodeSlot,
     idle: IdleInstances,
     /// Memory that instances had lately.
@@ -76,6 +78,7 @@ impl Module {
             admission,
             account: Arc::default(),
             counters: Counters::default(),
+            standing: Standing::default(),
             code: CodeSlot::default(),
             idle: IdleInstances::default(),
             usual_memory: AtomicU64::new(0),

@@ -14,6 +14,9 @@ use crate::{
     limiter::Limiter,
 };
 
+/// Ticks until a call yields for the first time. The first one may come at once.
+const FIRST_SLICE: u64 = 2;
+
 /// The data of a store: an instance's capabilities and the account of what it uses.
 pub(crate) struct GuestState {
     pub(crate) capabilities: GuestCapabilities,
@@ -68,7 +71,7 @@ pub(crate) fn new(
         Ok(UpdateDeadline::Yield(1))
     });
     store.set_fuel(fuel)?;
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(FIRST_SLICE);
     Ok(store)
 }
 
@@ -83,7 +86,7 @@ pub(crate) fn begin_call(
     state.meter = meter;
     state.fuel = limits.fuel_per_call;
     store.set_fuel(limits.fuel_per_call)?;
-    store.set_epoch_deadline(1);
+    store.set_epoch_deadline(FIRST_SLICE);
     Ok(())
 }
 

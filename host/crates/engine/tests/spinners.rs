@@ -24,6 +24,9 @@ use tokio::task::JoinHandle;
 
 const SPINNERS: usize = 64;
 
+/// One test at a time: each wants the whole machine.
+static MACHINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The promise: the caller is answered so long after its deadline at the latest.
 const LATENESS: Duration = Duration::from_millis(20);
 
@@ -32,7 +35,8 @@ fn crowded() -> Arc<Engine> {
 }
 
 fn spinner(engine: &Arc<Engine>, name: &str) -> Guest {
-    let bytes = component(r#"(func (export "spin") (loop (br 0)))"#, &[("spin", "")]);
+    let core = r#"(func (export "spin") (loop (br 0))) (func (export "nothing"))"#;
+    let bytes = component(core, &[("spin", ""), ("nothing", "")]);
     let spec =
         "limits: {fuel_per_call: 1_000_000_000_000, deadline: 60s}\nquota: {concurrency: 100}";
     prepare(engine, name, &bytes, spec)
@@ -58,9 +62,20 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_are_answered_by_their_deadline_and_spinners_leave() {
+    let _machine = MACHINE.lock().await;
     let engine = crowded();
-    let spinning = spinner(&engine, "spinning");
-    let background = spin(&spinning);
+    hold_deadlines(&spinner(&engine, "spinning")).await;
+    // A module may start its calls on the callers' threads while they are short.
+    let turning = spinner(&engine, "turning");
+    for _ in 0..200 {
+        assert!(turning.run("nothing").await.is_ok());
+    }
+    hold_deadlines(&turning).await;
+    engine.shutdown().await;
+}
+
+async fn hold_deadlines(spinning: &Guest) {
+    let background = spin(spinning);
     until("64 spin", || spinning.module.stats().running == 64).await;
 
     let deadline = Duration::from_millis(50);
@@ -87,11 +102,11 @@ async fn callers_are_answered_by_their_deadline_and_spinners_leave() {
     assert_eq!(spinning.module.stats().cpu, used);
     let stats = spinning.module.stats();
     assert_eq!((stats.faults["DEADLINE"], stats.faults["CANCELLED"]), (20, 64));
-    engine.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_that_spins_takes_no_more_than_its_share() {
+    let _machine = MACHINE.lock().await;
     let engine = crowded();
     let spinning = spinner(&engine, "spinning");
     let other = spinner(&engine, "other");
@@ -131,6 +146,7 @@ async fn a_module_that_spins_takes_no_more_than_its_share() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn shutting_down_ends_spinners_and_sleepers() {
+    let _machine = MACHINE.lock().await;
     let engine = crowded();
     let spinning = spinner(&engine, "spinning");
     let guest = spinning.clone();

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     thread::{Builder, JoinHandle},
 };
 
@@ -50,6 +50,7 @@ impl Shared {
         let mut queue = self.queue.lock();
         loop {
             if let Some(task) = queue.pop() {
+                self.queued.fetch_sub(1, Ordering::Relaxed);
                 return Some((task, slept));
             }
             if self.closing() {
