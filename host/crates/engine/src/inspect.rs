@@ -1,7 +1,11 @@
 //! Looks at a component before it is compiled: its imports, and what its spec can never get here.
 
 use roadstead_domain::{ByteSize, ModuleSpec};
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{
+    Encoding, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    component_types::{ComponentAnyTypeId, ComponentEntityType},
+    types::Types,
+};
 
 use crate::{EngineConfig, ImportGrant, InspectError, UnknownImport, capability};
 
@@ -47,8 +51,17 @@ impl Outline {
         };
         let mut outline = Self::default();
         let mut depth = 0_usize;
+        let mut validator = Validator::new_with_features(WasmFeatures::all());
         for payload in Parser::new(0).parse_all(component) {
-            match payload.map_err(invalid)? {
+            let payload = payload.map_err(invalid)?;
+            // Bodies of functions are left for the compiler to validate.
+            let valid = validator.payload(&payload).map_err(invalid)?;
+            if let ValidPayload::End(types) = valid
+                && depth == 0
+            {
+                outline.imports.retain(|name| needs_a_definition(&types, name));
+            }
+            match payload {
                 Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
                     let why = "it is a core module: make it a component first";
                     return Err(InspectError::Invalid(why.to_owned()));
@@ -95,4 +108,22 @@ impl Outline {
         }
         Ok(())
     }
+}
+
+/// Whether there is anything to link for an import. An interface that only names types, as the one
+/// that another interface uses them from, needs nobody to serve it.
+fn needs_a_definition(types: &Types, import: &str) -> bool {
+    let Some(item) = types.as_ref().component_item_for_import(import) else { return true };
+    match &item.ty {
+        ComponentEntityType::Instance(id) => types
+            .as_ref()
+            .get(*id)
+            .is_none_or(|instance| instance.exports.values().any(|item| !names_a_type(&item.ty))),
+        other => !names_a_type(other),
+    }
+}
+
+fn names_a_type(item: &ComponentEntityType) -> bool {
+    let ComponentEntityType::Type { referenced, .. } = item else { return false };
+    !matches!(referenced, ComponentAnyTypeId::Resource(_))
 }

@@ -129,7 +129,23 @@ async fn garbage_does_not_compile_and_unknown_imports_are_named() {
     assert!(engine.inspect(b"garbage", &spec("")).is_err());
     assert!(engine.inspect(b"\0asm\x01\0\0\0", &spec("")).is_err());
     assert_eq!(engine.inspect(&tiny, &spec("")).unwrap(), []);
-    let importing = crate::support::wat(r#"(component (import "acme:x/y@1.0.0" (instance)))"#);
-    let refused = engine.inspect(&importing, &spec("")).unwrap_err().to_string();
-    assert!(refused.contains("acme:x/y@1.0.0"), "{refused}");
+    for exported in [r#"(export "f" (func))"#, r#"(export "r" (type (sub resource)))"#] {
+        let importing = crate::support::wat(&format!(
+            r#"(component (import "acme:x/y@1.0.0" (instance {exported})))"#
+        ));
+        let refused = engine.inspect(&importing, &spec("")).unwrap_err().to_string();
+        assert!(refused.contains("acme:x/y@1.0.0"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_only_names_types_needs_nobody_to_serve_it() {
+    let engine = engine();
+    let component = crate::support::wat(
+        r#"(component (import "acme:x/shapes@1.0.0" (instance
+            (type $point (record (field "x" u32)))
+            (export "point" (type (eq $point))))))"#,
+    );
+    assert_eq!(engine.inspect(&component, &spec("")).unwrap(), []);
+    assert!(engine.compile(&component).is_ok());
 }
