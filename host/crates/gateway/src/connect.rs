@@ -18,8 +18,8 @@ use crate::{
     gzip, json,
     offload::convert,
     receive::{Message, Packing, accepts_gzip, in_time, whole_body},
-    status::{from_fault, host_fault},
-    steps::{Answer, Caller, Path, Permit},
+    status::host_fault,
+    steps::{Answer, Caller, Path, Permit, Receipt},
     timeout::Patience,
 };
 
@@ -52,11 +52,11 @@ pub(crate) async fn module<B: RequestBody>(
     body: B,
 ) -> Response<ResponseBody> {
     let answer = call(app, codec, path, caller, headers, body).await;
-    let trailers = answer.receipt.map(|receipt| receipt.headers()).unwrap_or_default();
+    let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
     let trailers = prefixed(&trailers);
-    match answer.result {
-        Ok(message) => success(codec, message, headers, trailers).await,
-        Err(fault) => failure(&from_fault(&fault, true), trailers),
+    match &answer.result {
+        Ok(message) => success(codec, message.clone(), headers, trailers).await,
+        Err(fault) => failure(&answer.status(fault), trailers),
     }
 }
 

@@ -50,10 +50,10 @@ pub(crate) async fn unary<B: RequestBody>(
         return unknown_packing(UnknownPacking);
     };
     let answer = call(app, caller, path, headers, body, packing).await;
-    let trailers = answer.receipt.map(|receipt| receipt.headers()).unwrap_or_default();
-    match answer.result {
-        Ok(message) => success(message, packing, trailers).await,
-        Err(fault) => failure(from_fault(&fault, true), trailers),
+    let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
+    match &answer.result {
+        Ok(message) => success(message.clone(), packing, trailers).await,
+        Err(fault) => failure(answer.status(fault), trailers),
     }
 }
 

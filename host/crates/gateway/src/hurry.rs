@@ -110,7 +110,7 @@ mod tests {
             assert_eq!(stream.read(&mut buffer).await.unwrap(), first.len());
         }
         tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
             let _ = client.write_all(b"more").await;
             std::future::pending::<()>().await;
         });

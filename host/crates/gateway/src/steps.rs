@@ -10,6 +10,10 @@ use roadstead_domain::{CallId, Fault, LimitKind, ModuleRef, Namespace};
 use roadstead_engine::{Call, Module, Usage};
 use roadstead_registry::{LiveVersion, Registry};
 use roadstead_transcode::MethodPlan;
+use tonic::Status;
+use tracing::Instrument as _;
+
+use crate::status::from_fault;
 
 /// Request metadata that selects a namespace and a module.
 pub(crate) const NAMESPACE: &str = "roadstead-namespace";
@@ -61,6 +65,7 @@ pub(crate) struct Receipt {
     pub module: Arc<str>,
     pub call: CallId,
     pub usage: Usage,
+    may_debug: bool,
 }
 
 /// Says who asks.
@@ -148,19 +153,32 @@ impl Permit {
             return self.refuse(Fault::limit(LimitKind::Input, limit, Some(length)));
         }
         let Self { target: Target { caller, live, plan, module }, id } = self;
+        let may_debug = caller.identity.may_debug();
         let owner = match caller.identity {
             Identity::Anonymous => None,
         };
-        let outcome = module.call(Call { id, method: plan, request, timeout, owner }).await;
-        let receipt = Receipt { module: Arc::clone(live.label()), call: id, usage: outcome.usage };
+        let span = tracing::debug_span!("call", %id, module = %live.label(), method = %plan.method);
+        let call = Call { id, method: plan, request, timeout, owner };
+        let outcome = module.call(call).instrument(span).await;
+        let module = Arc::clone(live.label());
+        let receipt = Receipt { module, call: id, usage: outcome.usage, may_debug };
         Answer { result: outcome.result, receipt: Some(receipt) }
     }
 
     /// Ends the call before it ran.
     pub(crate) fn refuse(self, fault: Fault) -> Answer {
         let module = Arc::clone(self.target.live.label());
-        let receipt = Receipt { module, call: self.id, usage: Usage::default() };
+        let may_debug = self.target.caller.identity.may_debug();
+        let usage = Usage::default();
+        let receipt = Receipt { module, call: self.id, usage, may_debug };
         Answer { result: Err(fault), receipt: Some(receipt) }
+    }
+}
+
+impl Answer {
+    /// The status of a call that failed.
+    pub(crate) fn status(&self, fault: &Fault) -> Status {
+        from_fault(fault, self.receipt.as_ref().is_some_and(|receipt| receipt.may_debug))
     }
 }
 

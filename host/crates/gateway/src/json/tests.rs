@@ -82,7 +82,7 @@ fn what_is_read_is_printed_again() {
 fn the_field_that_does_not_fit_is_named() {
     for (text, field, part) in [
         (r#"{"smal":1}"#, "smal", "no such field"),
-        (r#"{"small":-1}"#, "small", "invalid"),
+        (r#"{"small":-1}"#, "small", "range"),
         (r#"{"small":4294967296}"#, "small", ""),
         (r#"{"small":"x"}"#, "small", "invalid"),
         (r#"{"text":5}"#, "text", "string"),

@@ -1,0 +1,18 @@
+//! A real gateway on a loopback port, over a real registry and engine, with real clients.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
+
+mod grpc;
+mod guest;
+mod health;
+mod json;
+mod life;
+mod modules;
+mod raw;
+mod reflection;
+mod support;
