@@ -62,7 +62,7 @@ pub enum Fault {
     Ambiguous { service: String, candidates: Vec<ModuleName> },
     #[error("the {what} is full: try again")]
     Overloaded { what: &'static str, retry_after: Duration },
-    #[error("this host can never serve the call: {0}")]
+    #[error("this host can never run it: {0}")]
     NeverFits(String),
     #[error("the deadline of {} ms passed", .0.as_millis())]
     Deadline(Duration),

@@ -24,7 +24,7 @@ pub enum PushError {
     TooLarge(ByteSize),
     #[error("unknown imports: {}", imports(.0))]
     UnknownImports(Vec<UnknownImport>),
-    #[error("this host can never run the module: {0}")]
+    #[error("this host can never run it: {0}")]
     NeverFits(String),
     #[error("the push would break callers with old stubs: {}", breaks(.0))]
     Breaks(Vec<BreakRecord>),

@@ -49,7 +49,8 @@ pub(crate) fn preopen(
             let names: Vec<_> = offered.keys().map(String::as_str).collect();
             let offers = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             return Err(GrantError(format!(
-                "capabilities.files asks for the directory `{name}`, and this host offers {offers}"
+                "capabilities.files asks for the directory `{name}`, and this host offers {offers}: \
+                 its operator offers one with `serve --dir {name}=PATH`"
             )));
         };
         if grant.mode > directory.mode {
