@@ -120,7 +120,8 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Full`] or [`BlobError::Io`]; nothing is left behind.
     pub async fn put(&self, kind: Kind, bytes: Bytes) -> Result<Hold, BlobError> {
-        let digest = Digest::of(&bytes);
+        let hashed = bytes.clone();
+        let digest = blocking(move || Digest::of(&hashed)).await?;
         let hold = self.hold(digest).await;
         let key = key(kind, digest);
         // Stored bytes are trusted only as far as they read back: a damaged blob is written anew.

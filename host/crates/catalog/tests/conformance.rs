@@ -260,3 +260,70 @@ proptest! {
         })?;
     }
 }
+
+/// Where a child process of these tests finds its catalog.
+const CHILD: &str = "ROADSTEAD_CATALOG_CHILD";
+
+/// The file may not grow in the child: to the program that is a disk without room.
+#[tokio::test]
+async fn a_full_disk_refuses_changes_until_there_is_room_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("catalog");
+    let catalog = RedbCatalog::open(&path).unwrap();
+    catalog.publish(conformance::publication("m", "0.1.0", "a")).await.unwrap();
+    drop(catalog);
+    let blocks = std::fs::metadata(&path).unwrap().len().div_ceil(512) + 2048;
+    let script = format!("trap '' XFSZ; ulimit -S -f {blocks}; exec \"$0\" \"$@\"");
+    let output = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "child_on_a_full_disk", "--nocapture"])
+        .env(CHILD, &path)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("there was room again"), "{text}");
+    let catalog = RedbCatalog::open(&path).unwrap();
+    let snapshot = catalog.snapshot().await.unwrap();
+    let module = &snapshot.modules[&(Namespace::default(), "m".parse().unwrap())];
+    assert!(module.versions.contains_key(&"0.1.0".parse().unwrap()));
+    assert!(module.versions.contains_key(&"9.0.0".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn child_on_a_full_disk() {
+    let Some(path) = std::env::var_os(CHILD) else { return };
+    let catalog = RedbCatalog::open(std::path::Path::new(&path)).unwrap();
+    let large = |version: &str| {
+        let mut publication = conformance::publication("m", version, version);
+        let reason = "x".repeat(1 << 18);
+        publication.record.unmapped =
+            vec![roadstead_catalog::UnmappedRecord { export: "e".to_owned(), reason }];
+        publication
+    };
+    let mut published = Vec::new();
+    let error = loop {
+        let version = format!("1.0.{}", published.len());
+        match catalog.publish(large(&version)).await {
+            Ok(_) => published.push(version),
+            Err(error) => break error,
+        }
+        assert!(published.len() < 1000);
+    };
+    assert!(matches!(error, CatalogError::Full(_)), "{error:?}");
+    let held = |snapshot: &roadstead_catalog::Snapshot| {
+        let module = &snapshot.modules[&(Namespace::default(), "m".parse().unwrap())];
+        module.versions.keys().map(Version::to_string).collect::<Vec<_>>()
+    };
+    let mut expected = vec!["0.1.0".to_owned()];
+    expected.append(&mut published);
+    assert_eq!(held(&catalog.snapshot().await.unwrap()), expected, "only what was acknowledged");
+    // Room is made; the same process goes on.
+    let unlimited = rustix::process::getrlimit(rustix::process::Resource::Fsize).maximum;
+    let limit = rustix::process::Rlimit { current: unlimited, maximum: unlimited };
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+    catalog.publish(large("9.0.0")).await.unwrap();
+    expected.push("9.0.0".to_owned());
+    assert_eq!(held(&catalog.snapshot().await.unwrap()), expected);
+    println!("there was room again");
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use roadstead_blobs::{BlobStore, CodeRefused, Hold, Kind};
+use roadstead_blobs::{BlobStore, Hold, Kind};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
 use tokio::sync::{Notify, Semaphore};
@@ -52,10 +52,7 @@ impl CodeSource for StoredCode {
 impl StoredCode {
     /// None where it must be compiled (again).
     fn stored(&self) -> Option<std::fs::File> {
-        match self.blobs.code().open(self.engine.fingerprint(), self.component) {
-            Ok(file) => Some(file),
-            Err(CodeRefused::Missing | CodeRefused::Untrusted) => None,
-        }
+        self.blobs.code().open(self.engine.fingerprint(), self.component).ok()
     }
 }
 

@@ -128,15 +128,25 @@ impl Registry {
         code: Option<Vec<u8>>,
     ) -> Result<Stored, PushError> {
         let mut stored = Stored { holds: Vec::new(), collect: Some(Arc::clone(&self.collect)) };
-        stored.add(&self, Kind::Component, validated.component.clone()).await?;
-        if let Some(wit) = &validated.wit {
-            stored.add(&self, Kind::Wit, wit.clone()).await?;
-        }
-        if let Some(code) = code {
+        let component = self.blobs.put(Kind::Component, validated.component.clone());
+        let wit = async {
+            match &validated.wit {
+                Some(wit) => Ok(Some(self.blobs.put(Kind::Wit, wit.clone()).await?)),
+                None => Ok::<_, PushError>(None),
+            }
+        };
+        let code = async {
+            let Some(code) = code else { return Ok(()) };
             let (engine, store) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
             let component = validated.record.component;
-            blocking(move || store.put(engine.fingerprint(), component, &code)).await??;
-        }
+            Ok(blocking(move || store.put(engine.fingerprint(), component, &code)).await??)
+        };
+        // All are waited for, so that nothing is still being written when one has failed.
+        let (component, wit, code): (_, _, Result<(), PushError>) =
+            futures::join!(component, wit, code);
+        stored.holds.push(component?);
+        stored.holds.extend(wit?);
+        code?;
         Ok(stored)
     }
 }

@@ -16,7 +16,7 @@ use crate::{LiveModule, LiveVersion, PushError, Registry, RouteTable, derive, re
 pub(crate) enum Plan {
     /// The same content is published already.
     Exists(Arc<VersionRecord>),
-    New(Planned),
+    New(Box<Planned>),
 }
 
 /// A version that could be published, if nothing changes in between.
@@ -35,7 +35,10 @@ pub(crate) struct Planned {
 
 impl Planned {
     /// The plan, if it breaks nobody or is forced; breaks are recorded then.
-    pub(crate) fn accepted(mut self, validated: &Validated) -> Result<Self, PushError> {
+    pub(crate) fn accepted(
+        mut self: Box<Self>,
+        validated: &Validated,
+    ) -> Result<Box<Self>, PushError> {
         if !self.breaks.is_empty() && !validated.force {
             return Err(PushError::Breaks(self.breaks));
         }
@@ -102,7 +105,16 @@ fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
     }
     let basis = routes.namespace_revision(namespace);
     let locks = changes;
-    Ok(Plan::New(Planned { basis, choice, record, derived, breaks, locks, lock_texts, interface }))
+    Ok(Plan::New(Box::new(Planned {
+        basis,
+        choice,
+        record,
+        derived,
+        breaks,
+        locks,
+        lock_texts,
+        interface,
+    })))
 }
 
 enum Choice {

@@ -16,7 +16,7 @@ impl Registry {
     pub(super) async fn publish(
         self: Arc<Self>,
         validated: Arc<Validated>,
-        mut planned: Planned,
+        mut planned: Box<Planned>,
         module: Arc<Module>,
         mut stored: Stored,
     ) -> Result<Pushed, PushError> {

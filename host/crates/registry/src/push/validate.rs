@@ -54,9 +54,12 @@ impl Registry {
         let upload = staged.read().await?;
         let engine = self.engine.clone();
         blocking(move || {
-            let component = match to_component(&upload).map_err(world_error)? {
-                Cow::Borrowed(_) => upload.clone(),
-                Cow::Owned(component) => component.into(),
+            let (component, digest) = match to_component(&upload).map_err(world_error)? {
+                Cow::Borrowed(_) => (upload.clone(), staged.digest()),
+                Cow::Owned(made) => {
+                    let digest = Digest::of(&made);
+                    (made.into(), digest)
+                }
             };
             let mut world = World::decode(&component).map_err(world_error)?;
             let imports = engine.inspect(&component, &spec)?;
@@ -70,7 +73,7 @@ impl Registry {
                 wit_bytes = Some(serde_json::to_vec(&wit).map_err(PushError::host)?.into());
             }
             let wit = wit_bytes;
-            let record = record(&staged, spec, &component, wit.as_ref(), imports);
+            let record = record(&staged, spec, digest, wit.as_ref(), imports);
             Ok(Validated {
                 namespace,
                 name,
@@ -90,11 +93,10 @@ impl Registry {
 fn record(
     staged: &Staged,
     spec: ModuleSpec,
-    component: &Bytes,
+    component: Digest,
     wit: Option<&Bytes>,
     imports: Vec<ImportRecord>,
 ) -> VersionRecord {
-    let component = Digest::of(component);
     VersionRecord {
         version: Version::first(),
         digest: staged.digest(),

@@ -56,8 +56,7 @@ struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.0.kill().and_then(|()| self.0.wait()).unwrap();
     }
 }
 

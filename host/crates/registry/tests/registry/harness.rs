@@ -115,7 +115,7 @@ impl Host {
 
     /// Calls `add(2, 3)` on whatever answers.
     pub(crate) async fn call(&self) -> u64 {
-        add(&*self.resolve(OPS, None).unwrap(), 2, 3).await
+        add(&self.resolve(OPS, None).unwrap(), 2, 3).await
     }
 
     pub(crate) fn versions(&self, name: &str) -> Vec<String> {

@@ -50,40 +50,42 @@ fn patch(number: u8) -> Version {
     format!("0.1.{number}").parse().unwrap()
 }
 
+async fn push(host: &Host, known: &mut Module, module: usize, version: Option<u8>, more: u32) {
+    let request = match version {
+        Some(version) => versioned(NAMES[module], &patch(version).to_string()),
+        None => named(NAMES[module]),
+    };
+    let pushed = host.push_as(request, &calc(more)).await;
+    let wanted = version.map(patch);
+    let same = match &wanted {
+        Some(wanted) => known.versions.get_key_value(wanted),
+        None => known.versions.last_key_value().filter(|(_, held)| **held == more),
+    };
+    match same {
+        Some((version, held)) if *held == more => {
+            let pushed = pushed.unwrap();
+            assert!(!pushed.created && pushed.record.version == *version);
+        }
+        Some(_) => {
+            assert!(matches!(pushed.unwrap_err(), PushError::VersionExists { .. }));
+        }
+        None => {
+            let next = known.highest.as_ref().map_or_else(Version::first, Version::next_patch);
+            let version = wanted.unwrap_or(next);
+            let pushed = pushed.unwrap();
+            assert!(pushed.created && pushed.record.version == version);
+            known.highest = known.highest.take().max(Some(version.clone()));
+            known.versions.insert(version, more);
+        }
+    }
+}
+
 /// Applies a step to both; they must agree on whether it works.
 async fn apply(host: Host, model: &mut BTreeMap<usize, Module>, step: &Step) -> Host {
     let default = Namespace::default();
     match step {
         Step::Push { module, version, more } => {
-            let request = match version {
-                Some(version) => versioned(NAMES[*module], &patch(*version).to_string()),
-                None => named(NAMES[*module]),
-            };
-            let pushed = host.push_as(request, &calc(*more)).await;
-            let known = model.entry(*module).or_default();
-            let wanted = version.map(patch);
-            let same = match &wanted {
-                Some(wanted) => known.versions.get_key_value(wanted),
-                None => known.versions.last_key_value().filter(|(_, held)| *held == more),
-            };
-            match same {
-                Some((version, held)) if held == more => {
-                    let pushed = pushed.unwrap();
-                    assert!(!pushed.created && pushed.record.version == *version);
-                }
-                Some(_) => {
-                    assert!(matches!(pushed.unwrap_err(), PushError::VersionExists { .. }));
-                }
-                None => {
-                    let next =
-                        known.highest.as_ref().map_or_else(Version::first, Version::next_patch);
-                    let version = wanted.unwrap_or(next);
-                    let pushed = pushed.unwrap();
-                    assert!(pushed.created && pushed.record.version == version);
-                    known.highest = known.highest.take().max(Some(version.clone()));
-                    known.versions.insert(version, *more);
-                }
-            }
+            push(&host, model.entry(*module).or_default(), *module, *version, *more).await;
         }
         Step::Delete { module: index, version } => {
             let name = module(NAMES[*index]);

@@ -59,7 +59,7 @@ async fn unknown_imports_are_named() {
     let component = wat::parse_str(
         "(component
            (import \"acme:rl/learner@0.1.0\" (instance (export \"learn\" (func))))
-           (import \"acme:rl/critic\" (instance)))",
+           (import \"acme:rl/critic\" (instance (export \"judge\" (func)))))",
     )
     .unwrap();
     let PushError::UnknownImports(imports) = refused(&component, named("m")).await else {

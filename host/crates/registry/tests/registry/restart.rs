@@ -39,7 +39,7 @@ async fn everything_serves_again_without_compiling() {
     assert_eq!(routes.files(&Namespace::default()), reflected);
     let again = host.registry.protos(&Namespace::default(), &module("other"), None).unwrap();
     assert_eq!(again, protos);
-    let answer = async |wanted: &str| add(&*host.resolve(OPS, Some(wanted)).unwrap(), 2, 3).await;
+    let answer = async |wanted: &str| add(&host.resolve(OPS, Some(wanted)).unwrap(), 2, 3).await;
     assert_eq!(answer("m").await, 5);
     assert_eq!(answer("m@0.1.1").await, 6);
     assert_eq!(answer("other").await, 12);
@@ -64,10 +64,15 @@ async fn bad_code_is_compiled_again_and_never_run() {
     let mut bytes = fs::read(path(0)).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::write(path(0), &bytes).unwrap();
-    fs::write(path(1), &bytes[..middle]).unwrap();
-    fs::copy(path(3), path(2)).unwrap();
-    fs::copy(path(3).with_extension("sig"), path(2).with_extension("sig")).unwrap();
+    // The running host has mapped the files: they are replaced, as no process may write to them.
+    let replace = |path: PathBuf, bytes: &[u8]| {
+        fs::remove_file(&path).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    replace(path(0), &bytes);
+    replace(path(1), &bytes[..middle]);
+    replace(path(2), &fs::read(path(3)).unwrap());
+    replace(path(2).with_extension("sig"), &fs::read(path(3).with_extension("sig")).unwrap());
     fs::remove_file(path(3)).unwrap();
     let host = host.restarted().await;
     for more in 0..4_u32 {
@@ -107,13 +112,13 @@ async fn a_version_with_lost_parts_says_so_and_the_others_serve() {
     drop(lost);
     fs::remove_file(host.data.join("blobs/interfaces").join(interface.hex())).unwrap();
     let host = host.restarted().await;
-    assert_eq!(add(&*host.resolve(OPS, Some("m")).unwrap(), 2, 3).await, 5);
+    assert_eq!(add(&host.resolve(OPS, Some("m")).unwrap(), 2, 3).await, 5);
     // Now that is lost too.
     fs::write(host.data.join("blobs/components").join(component.hex()), b"damaged").unwrap();
     let host = host.restarted().await;
     let live = host.resolve(OPS, Some("m")).unwrap();
     assert!(matches!(live.module().err(), Some(Fault::NotReady(_))));
-    assert_eq!(add(&*host.resolve(OPS, Some("other")).unwrap(), 2, 3).await, 6);
+    assert_eq!(add(&host.resolve(OPS, Some("other")).unwrap(), 2, 3).await, 6);
     assert_eq!(host.versions("m"), ["0.1.0"]);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use roadstead_domain::{ModuleSpec, Namespace, SpecFormat};
+use roadstead_domain::{Digest, ModuleSpec, Namespace, SpecFormat};
 use roadstead_registry::{ChangeError, Phase, PushError, PushRequest};
 
 use crate::harness::{Host, OPS, add, calc, functions, module, named, versioned};
@@ -254,4 +254,73 @@ async fn breaking_pushes_are_refused_unless_forced() {
     assert!(matches!(error, Err(PushError::Breaks(_))));
     let changed = host.push("other", &functions(&[("mul", "u64", 3)])).await;
     assert!(changed.is_err(), "u32 to u64 in an answer breaks");
+}
+
+#[tokio::test]
+async fn a_core_module_with_types_is_made_a_component() {
+    let host = Host::new().await;
+    let core = core_module(4);
+    let pushed = host.push("m", &core).await.unwrap();
+    assert_eq!(pushed.record.digest, Digest::of(&core));
+    assert_ne!(pushed.record.component, pushed.record.digest);
+    assert_eq!(host.call().await, 9);
+    assert!(!host.push("m", &core).await.unwrap().created);
+    let host = host.restarted().await;
+    assert_eq!(host.call().await, 9);
+}
+
+/// A core module of `add`, with the metadata that bindings leave in it.
+fn core_module(more: u32) -> Vec<u8> {
+    let text = "package demo:calc@0.1.0;
+        interface ops { add: func(a: u32, b: u32) -> u32; }
+        world calc { export ops; }";
+    let mut resolve = wit_parser::Resolve::default();
+    let package = resolve.push_str("calc.wit", text).unwrap();
+    let world = resolve.select_world(&[package], None).unwrap();
+    let mut core = wat::parse_str(format!(
+        "(module (memory (export \"memory\") 1)
+           (func (export \"demo:calc/ops@0.1.0#add\") (param i32 i32) (result i32)
+             local.get 0 local.get 1 i32.add i32.const {more} i32.add))"
+    ))
+    .unwrap();
+    let encoding = wit_component::StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut core, &resolve, world, encoding).unwrap();
+    core
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_pushes_into_one_package_share_one_lock() {
+    let host = Arc::new(Host::new().await);
+    let push = |index: usize| {
+        let host = Arc::clone(&host);
+        tokio::spawn(async move {
+            let own = format!("own-{index}");
+            let bytes = functions(&[("add", "u32", 0), (&own, "u32", 0)]);
+            host.push(&format!("m{index}"), &bytes).await.unwrap()
+        })
+    };
+    for task in (0..8).map(push).collect::<Vec<_>>() {
+        assert!(task.await.unwrap().created);
+    }
+    let default = Namespace::default();
+    let lock = host.registry.protos(&default, &module("m0"), None).unwrap().lock;
+    for index in 0..8 {
+        assert!(lock.contains(&format!("\"own-{index}\": \"Own{index}\"")), "{index}: {lock}");
+        let protos = host.registry.protos(&default, &module(&format!("m{index}")), None).unwrap();
+        assert_eq!(protos.lock, lock, "everyone gets the same lock");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_version_keeps_no_idle_instances() {
+    let host = Host::new().await;
+    let pooled = PushRequest { spec: spec("{instances: {policy: pooled}}"), ..named("m") };
+    host.push_as(pooled.clone(), &calc(0)).await.unwrap();
+    let old = host.resolve(OPS, None).unwrap();
+    let idle = || old.module().unwrap().stats().idle_instances;
+    assert_eq!(host.call().await, 5);
+    assert_eq!(idle(), 1);
+    host.push_as(pooled, &calc(1)).await.unwrap();
+    assert_eq!(idle(), 0);
+    assert_eq!(add(&old, 2, 3).await, 5, "who names the old version still gets it");
 }
