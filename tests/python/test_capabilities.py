@@ -87,7 +87,7 @@ def test_grants_are_shown(host, namespace, offered, tmp_path):
     grants = {entry["name"]: entry["grant"] for entry in pushed["module"]["imports"]}
     assert any(name.startswith("wasi:filesystem/") for name in grants)
     assert all(grants.values())
-    assert "datasets" in str(grants)
+    assert "/data" in str(grants) and "MODE" in str(grants)
 
 
 def test_the_hosts_environment_stays_with_the_host(host, namespace):

@@ -86,7 +86,6 @@ def test_a_failed_call_exits_with_1_and_says_why(tide):
     error = json.loads(failed.stderr)["error"]
     assert error["reason"] == "NO_SUCH_VERSION"
     for data in ("{", "[]", '{"nosuch": 1}', '{"hour": -1}'):
-        assert "hour" in tide.run("call", f"{TIDE}/Height", "-d", data, code=None).stderr or True
         tide.run("call", f"{TIDE}/Height", "-d", data, code=1)
     tide.run("call", f"{TIDE}/Absent", code=1)
     tide.run("call", "no.such.Service/Call", code=1)
@@ -151,7 +150,7 @@ def test_check_against_a_published_module_lists_breaks(tide, components):
     report = tide.json("check", components("tide-broken"), "--against", "tide", code=None)
     subjects = json.dumps(report["breaks"])
     assert "Retired" in subjects
-    assert "HeightRequest" in subjects
+    assert "HeightResponse.value" in subjects
     assert "breaks" not in tide.json("check", components("tide-2"), "--against", "tide") or (
         tide.json("check", components("tide-2"), "--against", "tide")["breaks"] == []
     )

@@ -30,9 +30,9 @@ EVERYTHING = {
     "points": [{"x": 1.0, "y": 1.0}], "options": [{"value": 3}, {}],
 }  # fmt: skip
 
-# What must be there: messages that are not optional, and enums.
+# What must be there, messages that are not optional and enums; and flags, which may be missing.
 LEAST = {
-    "letter": "x", "spot": {}, "paint": "COLOUR_RED", "lot": {"empty": {}}, "pair": {},
+    "letter": "x", "spot": {}, "paint": "COLOUR_RED", "lot": {"empty": {}}, "pair": {}, "rights": {},
     "outcome": {"ok": 0}, "quiet": {"error": {}}, "oneSided": {"ok": {}},
 }  # fmt: skip
 
@@ -64,11 +64,17 @@ def test_absent_and_empty_options_differ(stub, request_of):
     assert not none.HasField("maybe_number")
     assert not none.HasField("twice")
     assert not none.HasField("corner")
-    assert not none.HasField("rights") or none.rights.ByteSize() == 0
     some = stub.Echo(request_of({**LEAST, "maybeNumber": 0, "twice": {}}), metadata=IN).value
     assert some.HasField("maybe_number")
     assert some.HasField("twice")
     assert not some.twice.HasField("value")
+
+
+def test_missing_flags_are_none_set(stub, request_of):
+    request = request_of(LEAST)
+    request.all.ClearField("rights")
+    answer = stub.Echo(request, metadata=IN).value
+    assert not answer.rights.read and not answer.rights.run_it
 
 
 def test_floats_keep_what_they_can(stub, request_of):

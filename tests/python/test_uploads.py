@@ -55,7 +55,6 @@ def test_garbage(push, cli):
         b"\0",
         b"\0asm",
         b"\0asm\x01\0\0\0",
-        b"\0asm\x0d\0\x01\0",
         b"#!/bin/sh\nexit 1\n",
         chance.randbytes(100_000),
         b"\0asm\x0d\0\x01\0" + chance.randbytes(10_000),
