@@ -86,6 +86,11 @@ impl fmt::Display for Refusal {
             Some(reason) => write!(f, "{} ({}, {reason})", self.0.message(), name(self.0.code())),
             None => write!(f, "{} ({})", self.0.message(), name(self.0.code())),
         }?;
+        if self.reason().as_deref() == Some("BREAKING_CHANGE") {
+            f.write_str(
+                "\n  give the interface a new version, or publish it nevertheless with --force",
+            )?;
+        }
         if let Some(bad) = self.0.get_details_bad_request() {
             for violation in bad.field_violations {
                 let field = if violation.field.is_empty() { "message" } else { &violation.field };
