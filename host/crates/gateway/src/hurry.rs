@@ -111,7 +111,7 @@ mod tests {
         }
         tokio::spawn(async move {
             sleep(wait).await;
-            let _ = client.write_all(b"more").await;
+            client.write_all(b"more").await.ok();
             std::future::pending::<()>().await;
         });
         stream.read(&mut buffer).await

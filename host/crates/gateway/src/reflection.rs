@@ -24,8 +24,7 @@ pub(crate) struct Reflection(Arc<State>);
 struct State {
     registry: Arc<Registry>,
     drain: CancellationToken,
-    /// By namespace, with the revision it shows. Namespaces without modules share one.
-    indexes: Mutex<HashMap<Option<Namespace>, (u64, Arc<Index>)>>,
+    indexes: Mutex<Indexes>,
 }
 
 impl Reflection {
@@ -49,6 +48,9 @@ impl State {
         index
     }
 }
+
+/// By namespace, with the revision that each shows. Namespaces without modules share one.
+type Indexes = HashMap<Option<Namespace>, (u64, Arc<Index>)>;
 
 /// What a client may ask, in either version.
 enum Question {

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt as _;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{ALLOW, CONTENT_TYPE},
     request::Parts,
 };
@@ -50,7 +50,7 @@ pub(crate) async fn answer<B: RequestBody>(
             let answered = guarded(&app.counters, speak(&app, dialect, request)).await;
             answered.unwrap_or_else(|fault| dialect.refuse(&fault))
         }
-        Err(refused) => refused,
+        Err(misdirected) => misdirected.response(),
     };
     grant.mark(response.headers_mut());
     response
@@ -98,21 +98,52 @@ async fn route<B: RequestBody>(
     }
 }
 
+/// A request that is none of a client's that this host knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Misdirected {
+    Method,
+    MediaType,
+    GrpcOverHttp1,
+}
+
+impl Misdirected {
+    /// Says how to call instead.
+    fn response(self) -> Response<ResponseBody> {
+        let (status, text, header) = match self {
+            Self::Method => {
+                let allow = HeaderValue::from_static("POST");
+                (StatusCode::METHOD_NOT_ALLOWED, HOW_TO_CALL, Some((ALLOW, allow)))
+            }
+            Self::MediaType => {
+                let known = "application/grpc, application/json, application/proto";
+                let accept = HeaderName::from_static("accept-post");
+                let header = Some((accept, HeaderValue::from_static(known)));
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, HOW_TO_CALL, header)
+            }
+            Self::GrpcOverHttp1 => {
+                let text = "gRPC needs HTTP/2; over HTTP/1.1 send application/json\n";
+                (StatusCode::HTTP_VERSION_NOT_SUPPORTED, text, None)
+            }
+        };
+        let mut response = Response::new(ResponseBody::flat(text));
+        *response.status_mut() = status;
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response.headers_mut().extend(header);
+        response
+    }
+}
+
 impl Dialect {
-    fn of<B>(request: &Request<B>) -> Result<Self, Response<ResponseBody>> {
+    fn of<B>(request: &Request<B>) -> Result<Self, Misdirected> {
         if request.method() != Method::POST {
-            let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, HOW_TO_CALL);
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
-            return Err(response);
+            return Err(Misdirected::Method);
         }
         let media = media_type(request.headers());
         let is = |known: &str| media.eq_ignore_ascii_case(known);
         if is("application/grpc") || is("application/grpc+proto") {
-            if request.version() == Version::HTTP_2 {
-                return Ok(Self::Grpc);
-            }
-            let text = "gRPC needs HTTP/2; over HTTP/1.1 send application/json\n";
-            return Err(plain(StatusCode::HTTP_VERSION_NOT_SUPPORTED, text));
+            let http_2 = request.version() == Version::HTTP_2;
+            return if http_2 { Ok(Self::Grpc) } else { Err(Misdirected::GrpcOverHttp1) };
         }
         if is("application/json") {
             return Ok(Self::Connect(Codec::Json));
@@ -120,10 +151,7 @@ impl Dialect {
         if is("application/proto") {
             return Ok(Self::Connect(Codec::Proto));
         }
-        let mut response = plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, HOW_TO_CALL);
-        let known = "application/grpc, application/json, application/proto";
-        response.headers_mut().insert("accept-post", HeaderValue::from_static(known));
-        Err(response)
+        Err(Misdirected::MediaType)
     }
 
     fn refuse(self, fault: &Fault) -> Response<ResponseBody> {
@@ -146,14 +174,6 @@ async fn guarded<T>(counters: &Counters, work: impl Future<Output = T>) -> Resul
 fn media_type(headers: &HeaderMap) -> &str {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     value.and_then(|value| value.split(';').next()).unwrap_or_default().trim()
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
-    let mut response = Response::new(ResponseBody::flat(text));
-    *response.status_mut() = status;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
 }
 
 #[cfg(test)]

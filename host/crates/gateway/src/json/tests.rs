@@ -128,12 +128,12 @@ fn many_values_are_not_searched_for_ever() {
 proptest! {
     #[test]
     fn no_text_panics(text in ".*") {
-        let _ = read(&all(), text.as_bytes());
+        read(&all(), text.as_bytes()).ok();
     }
 
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>) {
-        let _ = read(&all(), &bytes);
-        let _ = print(&all(), bytes.into());
+        read(&all(), &bytes).ok();
+        print(&all(), bytes.into());
     }
 }

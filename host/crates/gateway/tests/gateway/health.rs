@@ -48,6 +48,8 @@ async fn a_watch_tells_every_change_and_the_end() {
     let name = "guest".parse().unwrap();
     host.registry.delete(&Default::default(), &name, None).await.unwrap();
     assert_eq!(next().await, Some(ServingStatus::ServiceUnknown));
+    host.push("guest", "").await;
+    assert_eq!(next().await, Some(ServingStatus::Serving));
     let stopped = host.begin_stop();
     assert_eq!(next().await, Some(ServingStatus::NotServing));
     assert_eq!(next().await, None);

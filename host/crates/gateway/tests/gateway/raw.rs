@@ -1,5 +1,7 @@
 //! Requests that no proper client sends, frame by frame.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
@@ -11,19 +13,24 @@ use proptest::{
     strategy::{Strategy as _, ValueTree as _},
     test_runner::TestRunner,
 };
+use prost::Message as _;
+use roadstead_proto::v1::{PushHeader, PushModuleRequest, push_module_request::Message};
 use tokio::net::TcpStream;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
 use crate::{
     guest::{blob, path},
-    support::Host,
+    support::{Host, PATIENCE},
 };
 
 type Body = BoxBody<Bytes, std::io::Error>;
 
 async fn connect(host: &Host) -> SendRequest<Body> {
-    let tcp = TcpStream::connect(host.address).await.unwrap();
+    speak(TcpStream::connect(host.address).await.unwrap()).await
+}
+
+async fn speak(tcp: TcpStream) -> SendRequest<Body> {
     let io = TokioIo::new(tcp);
     let (client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
@@ -130,6 +137,55 @@ async fn headers_that_do_not_read_are_named() {
         }
     }
     host.stop().await;
+}
+
+#[tokio::test]
+async fn the_callers_deadline_is_answered_in_our_words() {
+    let host = Host::with_guest().await;
+    let mut client = connect(&host).await;
+    let mut late = request("Spin", chunks(vec![framed(&[])]));
+    late.headers_mut().insert("grpc-timeout", "50m".parse().unwrap());
+    let (code, reason, text) = refused(&mut client, late).await;
+    assert_eq!((code, reason.as_str()), (4, "DEADLINE"), "{text}");
+    let mut slow = request("Spin", BodyExt::boxed(StreamBody::new(futures::stream::pending())));
+    slow.headers_mut().insert("grpc-timeout", "50m".parse().unwrap());
+    let (code, reason, text) = refused(&mut client, slow).await;
+    assert_eq!((code, reason.as_str()), (4, "DEADLINE"), "{text}");
+    let mut soon = request("Add", chunks(vec![framed(&[])]));
+    soon.headers_mut().insert("grpc-timeout", "60S".parse().unwrap());
+    let (headers, _, trailers) = whole(client.send_request(soon).await.unwrap()).await;
+    assert_eq!(trailers["grpc-status"], "0", "{headers:?}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_leaves_nothing() {
+    let host = Host::start().await;
+    let tcp = TcpStream::connect(host.address).await.unwrap().into_std().unwrap();
+    let cable = tcp.try_clone().unwrap();
+    let mut client = speak(TcpStream::from_std(tcp).unwrap()).await;
+    let message = |message| framed(&PushModuleRequest { message: Some(message) }.encode_to_vec());
+    let header = PushHeader { name: "guest".into(), ..PushHeader::default() };
+    let sent = [message(Message::Header(header)), message(Message::Chunk(vec![0; 1000].into()))];
+    let first = futures::stream::iter(sent.map(|bytes| Ok(Frame::data(bytes))));
+    let body = StreamBody::new(first.chain(futures::stream::pending()));
+    let mut push = request("Add", BodyExt::boxed(body));
+    *push.uri_mut() = "http://host/roadstead.v1.ModuleService/PushModule".parse().unwrap();
+    let pushing = client.send_request(push).await.unwrap();
+    until(|| host.staged() == 1).await;
+    cable.shutdown(std::net::Shutdown::Both).unwrap();
+    until(|| host.staged() == 0).await;
+    drop(pushing);
+    host.stop().await;
+}
+
+async fn until(done: impl Fn() -> bool) {
+    let waiting = async {
+        while !done() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ pub(crate) struct Host {
     pub(crate) counters: Arc<Counters>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Drained>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Host {
@@ -61,9 +61,9 @@ impl Host {
         let (address, counters) = (gateway.local_addr(), gateway.counters());
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(gateway.serve(async {
-            let _ = stopped.await;
+            stopped.await.ok();
         }));
-        Self { address, registry, counters, stop, served, _data: data }
+        Self { address, registry, counters, stop, served, data }
     }
 
     /// A host with the guest published.
@@ -105,6 +105,11 @@ impl Host {
         };
         let done = tokio::time::timeout(PATIENCE, waiting).await;
         assert!(done.is_ok(), "{:?}", self.stats("guest"));
+    }
+
+    /// Uploads that are on their way.
+    pub(crate) fn staged(&self) -> usize {
+        std::fs::read_dir(self.data.path().join("staging")).unwrap().count()
     }
 
     /// Tells the gateway to stop, and does not wait.
