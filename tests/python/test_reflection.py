@@ -219,7 +219,9 @@ def test_buf_lint_is_clean(protos):
 
 
 def test_buf_lint_of_the_contract_is_clean():
-    lint = {"version": "v2", "lint": {"use": ["STANDARD"]}}
+    # A check takes what a push takes, message for message, so the two share the request's type.
+    shared = ["RPC_REQUEST_RESPONSE_UNIQUE", "RPC_REQUEST_STANDARD_NAME"]
+    lint = {"version": "v2", "lint": {"use": ["STANDARD"], "except": shared}}
     done = subprocess.run(
         [TOOLS / "buf", "lint", ROOT / "proto", "--config", json.dumps(lint)],
         capture_output=True, text=True, check=False,
