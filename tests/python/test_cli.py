@@ -182,6 +182,38 @@ def test_logs_of_a_module_without_output_and_of_none(tide):
     tide.run("logs", "absent", code=1)
 
 
+def test_logs_are_followed(host, cli, namespace):
+    cli.push(harness.module("hostile-log-flood"), "--name", "talker")
+    following = subprocess.Popen(
+        cli.command("logs", "talker", "-f"), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        for _ in range(2):
+            cli.run("call", "hostile.log_flood.log_flood.v0_1.LogFlood/Lines",
+                    "-d", '{"count": 2, "length": 10}')  # fmt: skip
+            lines = [following.stdout.readline() for _ in range(2)]
+            assert "stdout" in lines[0] and "stderr" in lines[1]
+    finally:
+        following.kill()
+    assert len(cli.run("logs", "talker", "--tail", "1").stdout.splitlines()) == 1
+    assert len(cli.run("logs", "talker").stdout.splitlines()) == 4
+
+
+def test_a_lock_keeps_numbers(cli, components, tmp_path):
+    """Written by one host, given to another or to WIT alone, it keeps what callers know."""
+    wit = tmp_path / "tide.wit"
+    text = (harness.FIXTURES / "tide-1.wit").read_text()
+    wit.write_text(text.replace("hour: u32)", "day: u32, hour: u32)", 1))
+    roadstead("proto", "--wit", harness.FIXTURES / "tide-1.wit", "-o", tmp_path / "old")
+    lock = tmp_path / "old/roadstead.lock"
+    roadstead("proto", "--wit", wit, "--lock", lock, "-o", tmp_path / "new")
+    proto = (tmp_path / "new/acme/tide/tide/v0_1/tide.proto").read_text()
+    assert "uint32 hour = 1;" in proto
+    assert "uint32 day = 2;" in proto
+    cli.push(components("tide-1"), "--name", "tide", "--lock", lock)
+    cli.push(components("tide-1"), "--name", "other", "--lock", wit, code=1)
+
+
 def test_namespaces_do_not_see_each_other(host, tide):
     other = Cli(host, "somewhere-else")
     assert other.json("list").get("modules", []) == []
