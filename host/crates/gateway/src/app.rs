@@ -32,12 +32,13 @@ impl App {
         drain: CancellationToken,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
+        let budget = Budget::new(config.message_budget);
         Arc::new(Self {
-            builtin: Builtin::new(&registry, drain),
+            builtin: Builtin::new(&registry, drain, &budget),
             registry,
             cors: config.cors.clone(),
             receive_timeout: config.receive_timeout,
-            budget: Budget::new(config.request_budget),
+            budget,
             counters,
             next_call: AtomicU64::new(first_call()),
         })

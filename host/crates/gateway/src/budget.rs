@@ -1,7 +1,8 @@
-//! Bytes of requests that the gateway holds, of all connections together.
+//! Bytes of messages that the gateway holds, of all connections together.
 //!
 //! Flow control bounds what one stream may send unasked; this bounds what all of them may have
-//! buffered at once, so that many half-sent requests cannot take the host's memory.
+//! buffered at once, so that neither half-sent requests nor responses that nobody reads can take
+//! the host's memory.
 
 use std::{
     sync::{
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use roadstead_domain::{ByteSize, Fault};
 
 /// The bytes that may be held, and that are.
@@ -30,6 +32,20 @@ pub(crate) struct Charge {
     bytes: u64,
 }
 
+/// Responses up to this size are not counted.
+const SHORT: usize = 16 << 10;
+
+struct Held {
+    message: Bytes,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.message
+    }
+}
+
 impl Budget {
     pub(crate) fn new(most: ByteSize) -> Self {
         Self(Arc::new(Inner { most: most.0, used: AtomicU64::new(0) }))
@@ -38,6 +54,20 @@ impl Budget {
     /// Nothing yet, to be grown.
     pub(crate) fn charge(&self) -> Charge {
         Charge { budget: self.clone(), bytes: 0 }
+    }
+
+    /// Counts a response until its last byte is sent or given up. Short ones go uncounted: what
+    /// they can hold is bounded by the streams of a connection.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if the host holds too much already.
+    pub(crate) fn hold(&self, message: Bytes) -> Result<Bytes, Fault> {
+        if message.len() <= SHORT {
+            return Ok(message);
+        }
+        let mut charge = self.charge();
+        charge.grow(message.len() as u64)?;
+        Ok(Bytes::from_owner(Held { message, _charge: charge }))
     }
 }
 
@@ -52,7 +82,7 @@ impl Charge {
         if before.saturating_add(bytes) > *most {
             used.fetch_sub(bytes, Ordering::Relaxed);
             return Err(Fault::Overloaded {
-                what: "host's memory for requests",
+                what: "host's memory for messages",
                 retry_after: Duration::from_millis(100),
             });
         }
@@ -82,5 +112,20 @@ mod tests {
         drop(first);
         second.grow(100).unwrap();
         assert!(second.grow(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn a_long_response_counts_until_its_last_piece_is_gone() {
+        let budget = Budget::new(ByteSize(SHORT as u64 + 1));
+        let short = Bytes::from(vec![1; SHORT]);
+        let long = Bytes::from(vec![1; SHORT + 1]);
+        let mut held = budget.hold(long.clone()).unwrap();
+        assert_eq!(held, long);
+        let piece = held.split_to(1);
+        drop(held);
+        assert!(budget.hold(long.clone()).is_err());
+        assert_eq!(budget.hold(short.clone()), Ok(short));
+        drop(piece);
+        assert!(budget.hold(long).is_ok());
     }
 }

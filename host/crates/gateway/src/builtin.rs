@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use prost_reflect::DescriptorPool;
 use roadstead_domain::{Fault, LimitKind};
 use roadstead_proto::v1::module_service_server::{ModuleServiceServer, SERVICE_NAME as MODULES};
@@ -21,6 +22,7 @@ use tonic_reflection::pb::{
 
 use crate::{
     body::{RequestBody, ResponseBody},
+    budget::Budget,
     grpc,
     health::Health,
     modules::Modules,
@@ -33,8 +35,10 @@ use crate::{
 /// The host's services, which every namespace sees.
 pub(crate) const SERVICES: [&str; 4] = [MODULES, REFLECTION_V1, REFLECTION_V1ALPHA, HEALTH];
 
-/// Bytes of one request message: a chunk of an upload, or its header with the WIT texts.
-const MESSAGE: usize = 4 << 20;
+/// Bytes of one message of an upload: a chunk, or the header with the WIT texts.
+pub(crate) const UPLOAD_MESSAGE: u32 = 4 << 20;
+/// Bytes of a request that is not an upload: names, versions, little else.
+const REQUEST: usize = 64 << 10;
 /// Bytes of one response message: all modules of a namespace with their specs.
 const ANSWER: usize = 64 << 20;
 
@@ -58,16 +62,19 @@ pub(crate) struct Builtin {
 }
 
 impl Builtin {
-    pub(crate) fn new(registry: &Arc<Registry>, drain: CancellationToken) -> Self {
-        let modules = Modules::new(Arc::clone(registry), drain.clone());
+    pub(crate) fn new(registry: &Arc<Registry>, drain: CancellationToken, budget: &Budget) -> Self {
+        let modules = Modules::new(Arc::clone(registry), drain.clone(), budget.clone());
         let reflection = Arc::new(Reflection::new(Arc::clone(registry), drain.clone()));
         Self {
             modules: ModuleServiceServer::new(modules)
-                .max_decoding_message_size(MESSAGE)
+                .max_decoding_message_size(UPLOAD_MESSAGE as usize)
                 .max_encoding_message_size(ANSWER),
-            reflection_v1: ReflectionV1::from_arc(Arc::clone(&reflection)),
-            reflection_v1alpha: ReflectionV1Alpha::from_arc(reflection),
-            health: HealthServer::new(Health::new(Arc::clone(registry), drain)),
+            reflection_v1: ReflectionV1::from_arc(Arc::clone(&reflection))
+                .max_decoding_message_size(REQUEST),
+            reflection_v1alpha: ReflectionV1Alpha::from_arc(reflection)
+                .max_decoding_message_size(REQUEST),
+            health: HealthServer::new(Health::new(Arc::clone(registry), drain))
+                .max_decoding_message_size(REQUEST),
             pool: pool(),
         }
     }
@@ -132,7 +139,10 @@ impl Builtin {
     ) -> Response<tonic::body::Body> {
         request.extensions_mut().insert(caller);
         let answered = match service {
-            HostService::Modules => self.modules.clone().call(request).await,
+            HostService::Modules if is_upload(request.uri().path()) => {
+                self.modules.clone().call(request).await
+            }
+            HostService::Modules => self.modules.clone().call(request.map(short)).await,
             HostService::ReflectionV1 => self.reflection_v1.clone().call(request).await,
             HostService::ReflectionV1Alpha => self.reflection_v1alpha.clone().call(request).await,
             HostService::Health => self.health.clone().call(request).await,
@@ -152,15 +162,31 @@ pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
 
 /// tonic's own refusals, in the contract's words: it calls an oversized message OUT_OF_RANGE and
 /// one that does not decode INTERNAL. Refusals of ours carry details, by which they are told apart.
-pub(crate) fn amended_status(status: Status) -> Status {
+pub(crate) fn amended_status(status: Status, allowed: u64) -> Status {
     if !status.details().is_empty() {
         return status;
     }
     match status.code() {
-        Code::OutOfRange => from_fault(&Fault::limit(LimitKind::Input, MESSAGE as u64, None), true),
+        Code::OutOfRange => from_fault(&Fault::limit(LimitKind::Input, allowed, None), true),
         Code::Internal => from_fault(&Fault::bad_input("", status.message()), true),
         _ => status,
     }
+}
+
+fn is_upload(path: &str) -> bool {
+    let method = path.rsplit('/').next();
+    matches!(method, Some("PushModule" | "CheckModule"))
+}
+
+/// The body of a request that must be short.
+fn short<B: RequestBody>(body: B) -> tonic::body::Body {
+    tonic::body::Body::new(Limited::new(body, REQUEST).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            from_fault(&Fault::limit(LimitKind::Input, REQUEST as u64, None), true)
+        } else {
+            Status::from_error(error)
+        }
+    }))
 }
 
 fn amended(mut response: Response<tonic::body::Body>) -> Response<tonic::body::Body> {
@@ -170,7 +196,7 @@ fn amended(mut response: Response<tonic::body::Body>) -> Response<tonic::body::B
         let mut headers = HeaderMap::new();
         let kind = HeaderValue::from_static("application/grpc");
         headers.insert(http::header::CONTENT_TYPE, kind);
-        if amended_status(status).add_header(&mut headers).is_ok() {
+        if amended_status(status, REQUEST as u64).add_header(&mut headers).is_ok() {
             *response.headers_mut() = headers;
         }
     }

@@ -16,8 +16,8 @@ pub struct GatewayConfig {
     /// How long a request may take to arrive, and a connection to say its first bytes: slow
     /// senders must not hold places.
     pub receive_timeout: Duration,
-    /// Bytes of requests that may be held at once, of all connections together.
-    pub request_budget: ByteSize,
+    /// Bytes of requests and responses that may be held at once, of all connections together.
+    pub message_budget: ByteSize,
     /// Connections that may be open; further ones wait in the kernel's queue.
     pub connections: usize,
     /// Calls that one connection may have open.
@@ -47,7 +47,7 @@ impl Default for GatewayConfig {
             cors: AllowedOrigins::None,
             drain_timeout: Duration::from_secs(30),
             receive_timeout: Duration::from_secs(30),
-            request_budget: ByteSize::mib(256),
+            message_budget: ByteSize::mib(256),
             connections: 10_000,
             streams: 1024,
         }

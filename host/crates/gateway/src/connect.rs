@@ -51,7 +51,8 @@ pub(crate) async fn module<B: RequestBody>(
     headers: &HeaderMap,
     body: B,
 ) -> Response<ResponseBody> {
-    let answer = call(app, codec, path, caller, headers, body).await;
+    let mut answer = call(app, codec, path, caller, headers, body).await;
+    answer.result = answer.result.and_then(|message| app.budget.hold(message));
     let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
     let trailers = prefixed(&trailers);
     match &answer.result {
@@ -119,13 +120,15 @@ async fn receive<B: RequestBody>(
     body: B,
 ) -> Result<Message, Fault> {
     let room = if types.is_some() { limit.saturating_mul(JSON_ROOM) } else { limit };
-    let receiving = whole_body(body, room, terms.packing, &app.budget);
-    let mut message = in_time(receiving, &terms.patience, app.receive_timeout).await?;
-    if let Some(types) = types {
-        let (input, text) = (types.input(), message.bytes);
-        message.bytes = convert(text.len(), move || json::read(&input, &text)).await?;
-    }
-    Ok(message)
+    let receiving = async {
+        let mut message = whole_body(body, room, terms.packing, &app.budget).await?;
+        if let Some(types) = types {
+            let (input, text) = (types.input(), message.bytes);
+            message.bytes = convert(text.len(), move || json::read(&input, &text)).await?;
+        }
+        Ok(message)
+    };
+    in_time(receiving, &terms.patience, app.receive_timeout).await
 }
 
 async fn print(types: MethodDescriptor, message: Bytes) -> Result<Bytes, Fault> {

@@ -49,8 +49,9 @@ pub(crate) async fn unary<B: RequestBody>(
     let Ok(packing) = Packing::of(headers, "grpc-encoding") else {
         return unknown_packing(UnknownPacking);
     };
-    let answer = call(app, caller, path, headers, body, packing).await;
+    let mut answer = call(app, caller, path, headers, body, packing).await;
     let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
+    answer.result = answer.result.and_then(|message| app.budget.hold(message));
     match &answer.result {
         Ok(message) => success(message.clone(), packing, trailers).await,
         Err(fault) => failure(answer.status(fault), trailers),

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
+    budget::Budget,
     builtin::caller,
     status::{from_change, from_fault},
 };
@@ -29,13 +30,14 @@ use crate::{
 pub(crate) struct Modules {
     registry: Arc<Registry>,
     drain: CancellationToken,
+    budget: Budget,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Modules {
-    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken) -> Self {
-        Self { registry, drain }
+    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken, budget: Budget) -> Self {
+        Self { registry, drain, budget }
     }
 }
 
@@ -48,8 +50,9 @@ impl ModuleService for Modules {
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<Self::PushModuleStream>, Status> {
         let namespace = caller(&request)?.namespace;
+        let room = push::room(&self.budget)?;
         let registry = Arc::clone(&self.registry);
-        Ok(Response::new(Box::pin(push::push(registry, namespace, request.into_inner()))))
+        Ok(Response::new(Box::pin(push::push(registry, namespace, request.into_inner(), room))))
     }
 
     async fn check_module(
@@ -57,6 +60,7 @@ impl ModuleService for Modules {
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<CheckModuleResponse>, Status> {
         let namespace = caller(&request)?.namespace;
+        let _room = push::room(&self.budget)?;
         let checked = push::check(&self.registry, &namespace, request.into_inner()).await?;
         Ok(Response::new(checked))
     }

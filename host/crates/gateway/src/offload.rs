@@ -23,8 +23,14 @@ pub(crate) async fn convert<T: Send + 'static>(
     if size < LARGE {
         return work();
     }
-    let _place = PLACES.acquire().await.map_err(|error| host_fault("wait to convert", &error))?;
-    match tokio::task::spawn_blocking(work).await {
+    let place = PLACES.acquire().await.map_err(|error| host_fault("wait to convert", &error))?;
+    // The place belongs to the work: a caller that goes away does not end it.
+    let placed = move || {
+        let result = work();
+        drop(place);
+        result
+    };
+    match tokio::task::spawn_blocking(placed).await {
         Ok(result) => result,
         Err(error) => Err(host_fault("convert a message", &error)),
     }

@@ -14,7 +14,8 @@ use tonic::{Status, Streaming};
 
 use super::{parsed, to_proto};
 use crate::{
-    builtin::amended_status,
+    budget::{Budget, Charge},
+    builtin::{UPLOAD_MESSAGE, amended_status},
     status::{from_fault, from_push},
 };
 
@@ -25,12 +26,20 @@ const TELL_EVERY: u64 = 1 << 20;
 /// How long a sender may pause.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Room for a message of an upload, which bounds the uploads that may be on their way.
+pub(super) fn room(budget: &Budget) -> Result<Charge, Status> {
+    let mut room = budget.charge();
+    room.grow(u64::from(UPLOAD_MESSAGE)).map_err(|fault| from_fault(&fault, true))?;
+    Ok(room)
+}
+
 /// Publishes what the client sends; the last event is the outcome. Dropping the stream ends the
 /// push.
 pub(super) fn push(
     registry: Arc<Registry>,
     namespace: Namespace,
     mut messages: Streaming<PushModuleRequest>,
+    room: Charge,
 ) -> impl Stream<Item = Result<PushModuleResponse, Status>> + Send {
     async_stream::try_stream! {
         let (request, announced) = header(&mut messages).await?;
@@ -44,6 +53,7 @@ pub(super) fn push(
             }
         }
         let staged = finish(upload, announced)?;
+        drop((room, messages));
         yield receiving(staged.size());
 
         let (tell, mut events) = tokio::sync::mpsc::unbounded_channel();
@@ -143,7 +153,7 @@ async fn chunk(messages: &mut Streaming<PushModuleRequest>) -> Result<Option<Byt
 async fn next(messages: &mut Streaming<PushModuleRequest>) -> Result<Option<Message>, Status> {
     match tokio::time::timeout(PATIENCE, messages.message()).await {
         Err(_) => Err(from_fault(&Fault::Deadline(PATIENCE), true)),
-        Ok(Err(status)) => Err(amended_status(status)),
+        Ok(Err(status)) => Err(amended_status(status, UPLOAD_MESSAGE.into())),
         Ok(Ok(None)) => Ok(None),
         Ok(Ok(Some(PushModuleRequest { message: Some(message) }))) => Ok(Some(message)),
         Ok(Ok(Some(_))) => Err(bad("message", "must be a header or a chunk")),

@@ -232,7 +232,13 @@ async fn the_hosts_own_services_refuse_in_the_same_words() {
     };
     let (code, reason, text) = send(framed(b"\xff\xff\xff")).await;
     assert_eq!((code, reason.as_str()), (3, "BAD_INPUT"), "{text}");
-    let (code, reason, _) = send([&[0][..], &(5_u32 << 20).to_be_bytes()].concat().into()).await;
+    for size in [65 << 10, 5_u32 << 20] {
+        let (code, reason, _) = send([&[0][..], &size.to_be_bytes()].concat().into()).await;
+        let cut = size == 65 << 10;
+        let expected = if cut { (3, "BAD_INPUT") } else { (8, "INPUT_LIMIT") };
+        assert_eq!((code, reason.as_str()), expected);
+    }
+    let (code, reason, _) = send(framed(&blob(&[b'a'; 65 << 10]))).await;
     assert_eq!((code, reason.as_str()), (8, "INPUT_LIMIT"));
     let (code, reason, _) = send(framed(&blob(b"Not A Name"))).await;
     assert_eq!((code, reason.as_str()), (3, "BAD_INPUT"));
