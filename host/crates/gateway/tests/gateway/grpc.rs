@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use roadstead_domain::ByteSize;
+use roadstead_gateway::GatewayConfig;
 use tonic::{Code, Request, client::Grpc, codec::CompressionEncoding, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -143,6 +144,20 @@ async fn the_input_limit_is_the_modules() {
     assert_eq!(host.stats("guest").calls, 1);
     // The connection is still good.
     assert!(call(&channel, "Add", vec![]).await.is_ok());
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_host_holds_at_once_is_bounded() {
+    let message_budget = ByteSize::mib(5);
+    let host = Host::with(GatewayConfig { message_budget, ..GatewayConfig::default() }).await;
+    host.push("guest", "limits: {input: 10Mi, output: 10Mi, host_copy: 2Gi}").await;
+    let channel = host.channel().await;
+    assert!(call(&channel, "Echo", blob(&[1; 1000])).await.is_ok());
+    let refused = call(&channel, "Echo", blob(&vec![1; 6 << 20])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "OVERLOADED");
+    assert!(refused.get_details_retry_info().is_some());
     host.stop().await;
 }
 

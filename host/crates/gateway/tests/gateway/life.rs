@@ -3,6 +3,10 @@
 use std::{io::ErrorKind, sync::Arc, time::Duration};
 
 use http::uri::PathAndQuery;
+use proptest::{
+    strategy::{Strategy as _, ValueTree as _},
+    test_runner::TestRunner,
+};
 use roadstead_gateway::{BindError, Drained, Gateway, GatewayConfig, Tls};
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tokio::{
@@ -148,6 +152,25 @@ async fn an_address_that_is_taken_is_named() {
     let error = bound.err().unwrap();
     assert!(matches!(error, BindError::Listen { .. }));
     assert!(error.to_string().contains(&host.address.to_string()), "{error}");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn noise_does_no_harm() {
+    let host = Host::with_guest().await;
+    let mut runner = TestRunner::deterministic();
+    let noise = proptest::collection::vec(0..=255_u8, 0..2000);
+    for start in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"POST / HTTP/1.1\r\n"] {
+        for _ in 0..50 {
+            let mut tcp = TcpStream::connect(host.address).await.unwrap();
+            let noise = noise.new_tree(&mut runner).unwrap().current();
+            // The host may hang up before the end.
+            tcp.write_all(&[start, &noise].concat()).await.ok();
+        }
+    }
+    let channel = host.channel().await;
+    assert!(call(&channel, "Add", vec![]).await.is_ok());
+    assert_eq!(host.counters.read().panics, 0);
     host.stop().await;
 }
 
