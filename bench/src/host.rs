@@ -71,6 +71,18 @@ impl Child {
     }
 }
 
+impl Child {
+    /// Processor time that the process has used, in the kernel's clock ticks of 10 ms.
+    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
+        // The name in parentheses may hold anything; user and system time are the 12th and 13th
+        // field after it.
+        let fields = stat.rsplit_once(')').context("the child's times")?.1.split_whitespace();
+        let ticks: Vec<u64> = fields.skip(11).take(2).filter_map(|n| n.parse().ok()).collect();
+        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+    }
+}
+
 impl Drop for Child {
     fn drop(&mut self) {
         // Both fail only where the process is gone already, which is what is wanted.

@@ -24,6 +24,8 @@ pub(crate) struct Sample {
     pub calls_per_second: f64,
     pub p50: Duration,
     pub p99: Duration,
+    /// Processor time of the server for each call.
+    pub server_time: Duration,
 }
 
 /// One typed call of the measured function.
@@ -51,11 +53,15 @@ pub(crate) async fn run(
     for (_, channel) in (0..callers).zip(connections.iter().cycle()) {
         tasks.push(tokio::spawn(caller(Grpc::new(channel.clone()), module.clone(), begin, end)));
     }
+    tokio::time::sleep_until(begin.into()).await;
+    let before = server.processor_time()?;
+    tokio::time::sleep_until(end.into()).await;
+    let used = server.processor_time()?.saturating_sub(before);
     let mut latencies = Vec::new();
     for task in tasks {
         latencies.extend(task.await??);
     }
-    summarize(latencies, slice)
+    summarize(latencies, slice, used)
 }
 
 async fn caller(
@@ -96,7 +102,11 @@ async fn call_module(
     Ok(())
 }
 
-fn summarize(mut latencies: Vec<Duration>, slice: Duration) -> anyhow::Result<Sample> {
+fn summarize(
+    mut latencies: Vec<Duration>,
+    slice: Duration,
+    used: Duration,
+) -> anyhow::Result<Sample> {
     latencies.sort_unstable();
     let at = |part: usize| {
         let index = (latencies.len() * part / 100).min(latencies.len().saturating_sub(1));
@@ -104,5 +114,6 @@ fn summarize(mut latencies: Vec<Duration>, slice: Duration) -> anyhow::Result<Sa
     };
     #[expect(clippy::cast_precision_loss, reason = "calls in seconds are few")]
     let calls_per_second = latencies.len() as f64 / slice.as_secs_f64();
-    Ok(Sample { calls_per_second, p50: at(50)?, p99: at(99)? })
+    let server_time = used.div_f64(calls_per_second * slice.as_secs_f64());
+    Ok(Sample { calls_per_second, p50: at(50)?, p99: at(99)?, server_time })
 }

@@ -67,7 +67,15 @@ impl Display for Report {
         let Machine { cores, processor, kernel } = &self.machine;
         writeln!(f, "{cores} cores, {processor}, Linux {kernel}; clients on the same machine\n")?;
         f.write_str(&table(
-            ["unary calls", "callers", "calls/s", "of native", "p50 ms", "p99 ms"],
+            [
+                "unary calls",
+                "callers",
+                "calls/s",
+                "of native",
+                "p50 ms",
+                "p99 ms",
+                "server µs/call",
+            ],
             self.calls.iter().map(|row| {
                 [
                     row.server.to_owned(),
@@ -76,6 +84,7 @@ impl Display for Report {
                     format!("{:.2}", row.of_native),
                     format!("{:.3}", row.p50_ms),
                     format!("{:.3}", row.p99_ms),
+                    format!("{:.1}", row.server_us),
                 ]
             }),
         ))?;

@@ -27,6 +27,8 @@ pub(crate) struct Calls {
     pub of_native: f64,
     pub p50_ms: f64,
     pub p99_ms: f64,
+    /// Processor time of the server for each call, which other load on the machine hardly changes.
+    pub server_us: f64,
 }
 
 /// The servers, the first of which is the measure of the others: label, module.
@@ -71,6 +73,7 @@ pub(crate) async fn measure(
                 of_native: figure.calls_per_second / native_rate,
                 p50_ms: figure.p50.as_secs_f64() * 1e3,
                 p99_ms: figure.p99.as_secs_f64() * 1e3,
+                server_us: figure.server_time.as_secs_f64() * 1e6,
             });
         }
     }
@@ -88,5 +91,6 @@ fn median(mut samples: Vec<Sample>) -> Sample {
         calls_per_second: pick(|sample| sample.calls_per_second),
         p50: Duration::from_secs_f64(pick(|sample| sample.p50.as_secs_f64())),
         p99: Duration::from_secs_f64(pick(|sample| sample.p99.as_secs_f64())),
+        server_time: Duration::from_secs_f64(pick(|sample| sample.server_time.as_secs_f64())),
     }
 }
