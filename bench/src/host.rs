@@ -31,6 +31,9 @@ impl Child {
         let mut process = Command::new(program)
             .args(args)
             .env("ROADSTEAD_LOG", "error")
+            // A developer's setting, under which every dropped store captures a backtrace.
+            .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LIB_BACKTRACE")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
