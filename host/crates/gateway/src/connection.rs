@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -108,8 +109,7 @@ impl Connections {
     {
         let app = &self.app;
         let service = service_fn(move |request| {
-            let app = Arc::clone(app);
-            async move { Ok::<_, Infallible>(route::answer(app, request).await) }
+            route::answer(Arc::clone(app), request).map(Ok::<_, Infallible>)
         });
         let io = TokioIo::new(Hurried::new(stream, self.patience));
         let connection = self.http.serve_connection(io, service);

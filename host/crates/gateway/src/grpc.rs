@@ -97,7 +97,6 @@ async fn success(
     let mut response = Response::new(ResponseBody::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, GRPC);
-    headers.insert(ACCEPT_ENCODING, PACKINGS);
     let mut message = message;
     let mut packed = false;
     if packing == Packing::Gzip {
@@ -153,7 +152,7 @@ impl Receipt {
     pub(crate) fn headers(&self) -> HeaderMap {
         let [module, call, fuel, memory, instance] = RECEIPT;
         // Room for the status too: a map that grows hashes everything again.
-        let mut headers = HeaderMap::with_capacity(8);
+        let mut headers = HeaderMap::with_capacity(6);
         if let Ok(label) = HeaderValue::from_str(&self.module) {
             headers.insert(module, label);
         }

@@ -1,6 +1,6 @@
 //! Takes in the body of a unary request, within its limit and its time.
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::HeaderMap;
@@ -137,6 +137,11 @@ pub(crate) async fn in_time(
     patience: &Patience,
     most: Duration,
 ) -> Result<Message, Fault> {
+    tokio::pin!(receiving);
+    // Most requests are here when their headers are: no timer for them.
+    if let Poll::Ready(received) = futures::poll!(&mut receiving) {
+        return received;
+    }
     let wait = patience.left()?.map_or(most, |left| left.min(most));
     match tokio::time::timeout(wait, receiving).await {
         Ok(received) => received,

@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version,
     header::{ALLOW, CONTENT_TYPE},
@@ -163,8 +163,13 @@ impl Dialect {
 }
 
 /// A panic of the host ends one request and is counted; the panic hook has logged its text.
-async fn guarded<T>(counters: &Counters, work: impl Future<Output = T>) -> Result<T, Fault> {
-    AssertUnwindSafe(work).catch_unwind().await.map_err(|_| {
+///
+/// Not an async function: that would hold `work` twice, and every request's future is moved about.
+fn guarded<T>(
+    counters: &Counters,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = Result<T, Fault>> {
+    AssertUnwindSafe(work).catch_unwind().map_err(|_| {
         counters.panic();
         host_fault("answer a request", &"it panicked")
     })

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 /// When a request came in and how long its caller waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    since: Instant,
-    timeout: Option<Duration>,
+    /// The clock is read only for those who set one.
+    timeout: Option<(Instant, Duration)>,
 }
 
 impl Patience {
@@ -37,15 +37,13 @@ impl Patience {
     ) -> Result<Self, Fault> {
         let timeout = match headers.get(name) {
             None => None,
-            Some(value) => Some(
-                value
-                    .to_str()
-                    .ok()
-                    .and_then(parse)
-                    .ok_or_else(|| Fault::bad_input(name, "is not a timeout"))?,
-            ),
+            Some(value) => {
+                let timeout = value.to_str().ok().and_then(parse);
+                let refused = || Fault::bad_input(name, "is not a timeout");
+                Some((Instant::now(), timeout.ok_or_else(refused)?))
+            }
         };
-        Ok(Self { since: Instant::now(), timeout })
+        Ok(Self { timeout })
     }
 
     /// What is left of the caller's timeout.
@@ -53,8 +51,8 @@ impl Patience {
     /// # Errors
     /// [`Fault::Deadline`] if nothing is.
     pub(crate) fn left(&self) -> Result<Option<Duration>, Fault> {
-        let Some(timeout) = self.timeout else { return Ok(None) };
-        match timeout.checked_sub(self.since.elapsed()) {
+        let Some((since, timeout)) = self.timeout else { return Ok(None) };
+        match timeout.checked_sub(since.elapsed()) {
             Some(left) if !left.is_zero() => Ok(Some(left)),
             _ => Err(Fault::Deadline(timeout)),
         }
@@ -62,7 +60,7 @@ impl Patience {
 
     /// The fault of a caller that waited in vain; `most` is the host's own patience.
     pub(crate) fn passed(&self, most: Duration) -> Fault {
-        Fault::Deadline(self.timeout.map_or(most, |timeout| timeout.min(most)))
+        Fault::Deadline(self.timeout.map_or(most, |(_, timeout)| timeout.min(most)))
     }
 }
 
