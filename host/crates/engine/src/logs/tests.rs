@@ -1,3 +1,5 @@
+//! Tests of what the log keeps, drops and shows.
+
 use roadstead_domain::ByteRate;
 
 use super::*;
