@@ -209,8 +209,17 @@ mod tests {
     #[test]
     fn a_call_takes_json_a_module_and_a_timeout() {
         let cli = Cli::try_parse_from([
-            "roadstead", "call", "a.B/C", "-d", "{}", "--module", "m@1.0.0", "--timeout", "50ms",
-            "-n", "team",
+            "roadstead",
+            "call",
+            "a.B/C",
+            "-d",
+            "{}",
+            "--module",
+            "m@1.0.0",
+            "--timeout",
+            "50ms",
+            "-n",
+            "team",
         ])
         .unwrap_or_else(|error| panic!("{error}"));
         let Verb::Call(call) = cli.verb else { panic!("not a call") };

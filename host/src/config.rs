@@ -72,9 +72,9 @@ pub(crate) fn load(args: ServeArgs) -> anyhow::Result<ServeConfig> {
 }
 
 fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
-    let listen =
-        args.listen.or(file.listen).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 7411).into());
-    if !listen.ip().is_loopback() && !(args.insecure_no_auth || file.insecure_no_auth) {
+    let listen = args.listen.or(file.listen).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 7411).into());
+    let anyone = args.insecure_no_auth || file.insecure_no_auth;
+    if !anyone && !listen.ip().is_loopback() {
         bail!(
             "{listen} can be reached from other machines and nobody would be asked who they are: \
              listen on 127.0.0.1, or add --insecure-no-auth if the network is closed"

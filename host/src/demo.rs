@@ -113,8 +113,7 @@ async fn publish(
 
 /// Latency, fuel and memory of many calls in turn.
 async fn measure(probes: &[Probe], calls: usize) -> anyhow::Result<String> {
-    let mut rows =
-        vec![["MODULE", "P50", "P99", "FUEL A CALL", "PEAK MEMORY"].map(str::to_owned)];
+    let mut rows = vec![["MODULE", "P50", "P99", "FUEL A CALL", "PEAK MEMORY"].map(str::to_owned)];
     for probe in probes {
         let mut times = Vec::with_capacity(calls);
         let mut trailers = None;

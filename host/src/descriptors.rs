@@ -89,8 +89,7 @@ async fn ask(
     client: &mut ServerReflectionClient<HostChannel>,
     request: MessageRequest,
 ) -> anyhow::Result<Vec<Vec<u8>>> {
-    let request =
-        ServerReflectionRequest { host: String::new(), message_request: Some(request) };
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
     let mut answers = client
         .server_reflection_info(tokio_stream::once(request))
         .await

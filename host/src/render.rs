@@ -1,6 +1,6 @@
 //! The host's answers as text for people.
 
-use std::fmt::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
 use roadstead_proto::v1 as api;
 use tonic::metadata::MetadataMap;
@@ -64,7 +64,7 @@ pub(crate) fn list(modules: &[api::Module]) -> String {
 pub(crate) fn module(module: &api::Module) -> String {
     let mut text = module.name.clone();
     if !module.pinned.is_empty() {
-        let _ = write!(text, " (pinned to {})", module.pinned);
+        text.push_str(&format!(" (pinned to {})", module.pinned));
     }
     text.push('\n');
     if let Some(stats) = &module.stats {
@@ -146,24 +146,21 @@ pub(crate) fn usage(trailers: &MetadataMap) -> String {
 }
 
 pub(crate) fn log_line(entry: &api::LogLine) -> String {
-    format!("{} {} {} {}: {}", utc(entry.unix_ms), entry.version, entry.call, entry.source, entry.text)
+    format!(
+        "{} {} {} {}: {}",
+        utc(entry.unix_ms),
+        entry.version,
+        entry.call,
+        entry.source,
+        entry.text
+    )
 }
 
-/// RFC 3339 in UTC with milliseconds; days to a date by the civil-calendar algorithm of Howard
-/// Hinnant ("chrono-Compatible Low-Level Date Algorithms").
+/// RFC 3339 in UTC with milliseconds, held within the years 1970 to 9999.
 fn utc(unix_ms: i64) -> String {
-    let (days, ms) = (unix_ms.div_euclid(86_400_000), unix_ms.rem_euclid(86_400_000));
-    let z = days + 719_468;
-    let (era, day_of_era) = (z.div_euclid(146_097), z.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+    const LAST: u64 = 253_402_300_799_999;
+    let ms = u64::try_from(unix_ms).unwrap_or(0).min(LAST);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }
 
 /// Left-aligned columns, two spaces apart.
@@ -178,7 +175,7 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     for row in rows {
         let mut printed = String::new();
         for (width, cell) in widths.iter().zip(row) {
-            let _ = write!(printed, "{cell:<width$}  ");
+            printed.push_str(&format!("{cell:<width$}  "));
         }
         line(&mut text, format_args!("{}", printed.trim_end()));
     }
@@ -186,7 +183,8 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
-    let _ = writeln!(text, "{content}");
+    text.push_str(&content.to_string());
+    text.push('\n');
 }
 
 #[cfg(test)]
@@ -198,6 +196,8 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(utc(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(utc(1_767_225_599_999), "2025-12-31T23:59:59.999Z");
+        assert_eq!(utc(i64::MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(utc(-1), "1970-01-01T00:00:00.000Z");
     }
 
     #[test]

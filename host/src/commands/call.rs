@@ -108,8 +108,9 @@ fn read_data(data: &str) -> anyhow::Result<String> {
             std::io::stdin().read_to_string(&mut text).context("read the request from stdin")?;
             Ok(text)
         }
-        Some(path) => std::fs::read_to_string(path)
-            .with_context(|| format!("read the request from {path}")),
+        Some(path) => {
+            std::fs::read_to_string(path).with_context(|| format!("read the request from {path}"))
+        }
     }
 }
 

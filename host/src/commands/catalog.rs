@@ -59,20 +59,13 @@ pub(crate) async fn delete(to: &Connection, args: RefArgs) -> anyhow::Result<Exi
 }
 
 pub(crate) async fn pin(to: &Connection, args: RefArgs) -> anyhow::Result<ExitCode> {
-    let version = args
-        .module
-        .version
-        .with_context(|| format!("say which version: roadstead pin {}@VERSION", args.module.name))?;
-    let request = api::PinModuleRequest {
-        name: args.module.name.to_string(),
-        version: version.to_string(),
-    };
-    let answer = client::modules(to)
-        .await?
-        .pin_module(request)
-        .await
-        .map_err(Refusal::from)?
-        .into_inner();
+    let version = args.module.version.with_context(|| {
+        format!("say which version: roadstead pin {}@VERSION", args.module.name)
+    })?;
+    let request =
+        api::PinModuleRequest { name: args.module.name.to_string(), version: version.to_string() };
+    let answer =
+        client::modules(to).await?.pin_module(request).await.map_err(Refusal::from)?.into_inner();
     if !to.json {
         output::line(format_args!("{}@{version} is pinned", args.module.name));
         return Ok(ExitCode::SUCCESS);

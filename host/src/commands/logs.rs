@@ -16,12 +16,8 @@ pub(crate) async fn logs(to: &Connection, args: LogsArgs) -> anyhow::Result<Exit
         follow: args.follow,
         tail: args.tail.unwrap_or(0),
     };
-    let mut batches = client::modules(to)
-        .await?
-        .stream_logs(request)
-        .await
-        .map_err(Refusal::from)?
-        .into_inner();
+    let mut batches =
+        client::modules(to).await?.stream_logs(request).await.map_err(Refusal::from)?.into_inner();
     while let Some(batch) = batches.message().await.map_err(Refusal::from)? {
         for line in batch.lines {
             if to.json {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use roadstead_domain::SpecFormat;
 use roadstead_proto::v1::{
-    self as api, push_module_request, push_module_response, progress::Phase,
+    self as api, progress::Phase, push_module_request, push_module_response,
 };
 
 use super::sources;

@@ -56,16 +56,14 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let blobs = BlobStore::open(&data)?;
     let engine = Engine::new(engine_config(&settings)).context("start the engine")?;
     let limits = RegistryConfig { upload_limit: settings.max_upload, ..RegistryConfig::default() };
-    let registry =
-        Registry::open(Arc::clone(&engine), Arc::new(catalog), Arc::new(blobs), limits)
-            .await
-            .with_context(|| format!("open what is stored in {}", data.display()))?;
+    let registry = Registry::open(Arc::clone(&engine), Arc::new(catalog), Arc::new(blobs), limits)
+        .await
+        .with_context(|| format!("open what is stored in {}", data.display()))?;
     let tls = match &settings.tls {
         Some(files) => Some(Tls {
             certificates: fs::read(&files.cert)
                 .with_context(|| format!("read {}", files.cert.display()))?,
-            key: fs::read(&files.key)
-                .with_context(|| format!("read {}", files.key.display()))?,
+            key: fs::read(&files.key).with_context(|| format!("read {}", files.key.display()))?,
         }),
         None => None,
     };
@@ -80,7 +78,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let (stop, stopped) = oneshot::channel();
     let gateway = tokio::spawn(gateway.serve(async {
         // A sender that is gone is a reason to stop, too.
-        let _ = stopped.await;
+        drop(stopped.await);
     }));
     Ok(Running { address, engine, stop, gateway })
 }
@@ -112,8 +110,9 @@ impl Running {
     /// # Errors
     /// The gateway's task panicked.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        // The gateway may have ended on its own: then nobody is left to tell.
-        let _ = self.stop.send(());
+        if self.stop.send(()).is_err() {
+            tracing::debug!("the gateway ended on its own");
+        }
         if self.gateway.await.context("drain the gateway")? == Drained::TimedOut {
             tracing::warn!("the drain timeout passed: what still ran was ended");
         }

@@ -39,7 +39,8 @@ pub(super) async fn attack(
             let (channel, method) = (channel.clone(), method.clone());
             attacks.spawn(async move {
                 let request = descriptors::from_json(&method, "{}")?;
-                let invocation = Invocation { method: &method, request, module: None, timeout: None };
+                let invocation =
+                    Invocation { method: &method, request, module: None, timeout: None };
                 let started = Instant::now();
                 let answer = call::invoke(channel, invocation).await?;
                 anyhow::Ok((name, answer.reply.err(), started.elapsed()))

@@ -49,7 +49,12 @@ async fn run(python: &PathBuf, dir: &Path, args: &[String]) -> anyhow::Result<St
             format!("run {}: `make setup` makes a Python with grpcio-tools", python.display())
         })?;
     if !done.status.success() {
-        bail!("{} {} failed:\n{}", python.display(), args.join(" "), String::from_utf8_lossy(&done.stderr));
+        bail!(
+            "{} {} failed:\n{}",
+            python.display(),
+            args.join(" "),
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
