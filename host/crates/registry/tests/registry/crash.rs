@@ -123,7 +123,7 @@ async fn verify(data: &Path, acknowledged: &Acknowledged) {
     for (version, more) in expected {
         if !versions.contains(version) {
             assert_eq!(Some(version), newest.as_ref(), "an acknowledged version is lost");
-            assert_eq!(more % 3, 2, "only one whose deletion was next can be gone");
+            assert_eq!(more % 1000 % 3, 2, "only one whose deletion was next can be gone");
             continue;
         }
         let live = host.resolve(OPS, Some(&format!("m@{version}"))).unwrap();
