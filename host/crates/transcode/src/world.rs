@@ -1,6 +1,7 @@
 //! What a component imports and exports, read from its bytes or from WIT text.
 
 mod binary;
+mod bounds;
 mod embedded;
 mod interface;
 mod text;
@@ -30,6 +31,9 @@ pub enum WorldError {
     Truncated(String),
     #[error("the component is not valid: {0}")]
     Malformed(String),
+    /// Checking it would take longer than it is worth.
+    #[error("it has more than {most} {what}, the most that this host takes")]
+    TooMany { what: &'static str, most: u64 },
     #[error("the core module cannot be turned into a component: {0}")]
     Componentize(String),
     #[error("the WIT text does not read: {0}")]

@@ -13,7 +13,7 @@ use wasi_preview1_component_adapter_provider::{
 use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, DecodedWasm};
 
-use super::{World, WorldError};
+use super::{World, WorldError, bounds};
 
 /// A component as it is; a core module with WIT metadata made into one.
 ///
@@ -51,6 +51,7 @@ pub fn componentize(core: &[u8], preview1_adapter: &[u8]) -> Result<Vec<u8>, Wor
     if !has_wit_metadata(core)? {
         return Err(WorldError::NoWit);
     }
+    bounds::check(core)?;
     guarded(|| {
         ComponentEncoder::default()
             .module(core)?
@@ -72,6 +73,7 @@ pub(super) fn decode(component: &[u8]) -> Result<World, WorldError> {
     if !Parser::is_component(component) {
         return Err(WorldError::NotWasm);
     }
+    bounds::check(component)?;
     match guarded(|| wit_component::decode(component)).map_err(malformed)? {
         DecodedWasm::Component(resolve, world) => Ok(World { resolve, world }),
         DecodedWasm::WitPackage(..) => Err(WorldError::WitPackage),
@@ -87,7 +89,7 @@ fn guarded<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, Stri
     }
 }
 
-fn malformed(problem: String) -> WorldError {
+pub(super) fn malformed(problem: String) -> WorldError {
     if problem.contains("unexpected end") {
         WorldError::Truncated(problem)
     } else {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod binary;
+mod bounds;
 mod compat;
 mod golden;
 mod hostile;
