@@ -65,8 +65,9 @@ pub enum LoadError {
 /// Where the compiled code should come from, it does not come.
 #[derive(Debug, thiserror::Error)]
 pub enum CodeError {
-    #[error("there is no compiled code of {0}")]
-    Missing(String),
+    /// There is none, and what it would be made of is lost: the module must be pushed again.
+    #[error("what it is compiled from is lost")]
+    Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("read compiled code")]
     Io(#[from] std::io::Error),
     #[error("make compiled code")]

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 
 use crate::{
-    Call, CodeSource, LoadError, Outcome, Stats,
+    Call, CodeError, CodeSource, LoadError, Outcome, Stats,
     admission::Admission,
     call,
     capability::Granted,
@@ -136,12 +136,16 @@ impl Module {
 impl Inner {
     /// The code, mapped by now; the fault of a failure is the host's.
     pub(crate) async fn loaded(self: &Arc<Self>, call: CallId) -> Result<Arc<Loaded>, Fault> {
-        self.code().await.map_err(|error| match &*error {
-            LoadError::NeverFits(why) => Fault::NeverFits(why.clone()),
-            other => {
-                let causes = chain(other);
-                tracing::error!(module = %self.id, %call, error = causes, "load a module");
-                Fault::Host { log_id: call.to_string() }
+        self.code().await.map_err(|error| {
+            if let LoadError::NeverFits(why) = &*error {
+                return Fault::NeverFits(why.clone());
+            }
+            tracing::error!(module = %self.id, %call, error = chain(&*error), "load a module");
+            match &*error {
+                LoadError::Code(CodeError::Lost(_)) => {
+                    Fault::NotReady("its stored parts are damaged: push it again".to_owned())
+                }
+                _ => Fault::Host { log_id: call.to_string() },
             }
         })
     }

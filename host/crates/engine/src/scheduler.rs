@@ -24,6 +24,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -42,7 +43,7 @@ pub(crate) use task::{Ended, TaskHandle, Work};
 /// Threads that may wait for files and loading at once.
 const BLOCKING_THREADS: usize = 32;
 
-/// How long the end waits for a file operation or a load that is under way.
+/// How long the end waits for slices that are under way, and then for file operations and loads.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The guests' threads. Dropping it ends them.
@@ -159,13 +160,24 @@ impl Scheduler {
         self.shared.ticker.close();
     }
 
-    /// Waits for the threads to end. Blocks for as long as the longest slice takes.
+    /// Waits for the threads to end, and leaves behind those that do not in a few seconds: a host
+    /// function that hangs must not keep the process from ending.
     pub(crate) fn join(&self) {
         self.close();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
-            if thread.join().is_err() {
-                tracing::error!("a guest thread had panicked");
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let (ended, all_ended) = mpsc::channel();
+        let joining = std::thread::Builder::new().spawn(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a guest thread had panicked");
+                }
             }
+            ended.send(()).ok();
+        });
+        if let Err(error) = joining {
+            tracing::error!(%error, "wait for the guest threads");
+        } else if all_ended.recv_timeout(PATIENCE).is_err() {
+            tracing::warn!("a guest thread does not end: it is left behind");
         }
         if let Some(runtime) = self.runtime.lock().take() {
             runtime.shutdown_timeout(PATIENCE);

@@ -41,11 +41,20 @@ impl Bucket {
                 true
             }
             None => {
-                self.dropped.lines = self.dropped.lines.saturating_add(1);
-                self.dropped.bytes = self.dropped.bytes.saturating_add(bytes);
+                self.dropped(bytes);
                 false
             }
         }
+    }
+
+    /// Counts so many bytes that are dropped whatever the rate.
+    pub(super) fn refuse(&mut self, bytes: usize) {
+        self.dropped(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    fn dropped(&mut self, bytes: u64) {
+        self.dropped.lines = self.dropped.lines.saturating_add(1);
+        self.dropped.bytes = self.dropped.bytes.saturating_add(bytes);
     }
 
     /// What to remark on, if something was dropped and it is time to say so.

@@ -90,6 +90,36 @@ fn messages_have_a_level_and_one_line_per_line() {
 }
 
 #[test]
+fn a_message_costs_what_it_may_hold_and_no_more() {
+    let store = LogStore::new(ByteSize::mib(8));
+    let log = guest(&store, "m", PLENTY);
+    let (context, ends) = ("c".repeat(1 << 20), "\n".repeat(1 << 20));
+    log.message(Source::Info, &context, &ends);
+    log.message(Source::Info, "", &"x".repeat(1 << 20));
+    log.end_call();
+    let texts = texts(&store, "m");
+    let (lines, rest) = texts.split_at(256);
+    assert!(lines.iter().all(|line| line.len() == 258), "{:?}", lines[0]);
+    let lengths: Vec<usize> = rest.iter().take(3).map(String::len).collect();
+    assert_eq!(lengths[1..], [line::LONGEST, line::LONGEST]);
+    let remarks = rest.iter().filter(|line| line.contains("dropped")).count();
+    assert_eq!((rest.len(), remarks), (3, 1), "{rest:?}");
+}
+
+#[test]
+fn a_flood_of_messages_takes_no_time() {
+    let store = LogStore::new(ByteSize::mib(8));
+    let log = guest(&store, "m", 64 << 10);
+    let (context, ends) = ("c".repeat(1 << 20), "\n".repeat(1 << 20));
+    let start = std::time::Instant::now();
+    for _ in 0..100 {
+        log.message(Source::Info, &context, &ends);
+    }
+    // A line for each line end, of a megabyte each, would be 100 TB.
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 fn all_modules_together_stay_within_the_budget() {
     let store = LogStore::new(ByteSize::kib(64));
     let loud = guest(&store, "loud", PLENTY);

@@ -25,6 +25,16 @@ use super::{
     rate::{Bucket, Dropped},
 };
 
+/// The most that one call of the guest writes: no write keeps its thread for long, be it all line
+/// ends. Of a message of `wasi:logging` the rest is dropped, a stream takes it by and by.
+const AT_ONCE: usize = 8 << 10;
+
+/// The most lines of one message.
+const LINES: usize = 256;
+
+/// The most bytes of a message's context.
+const CONTEXT: usize = 256;
+
 /// Where the instances of one module version write. Made once per version.
 #[derive(Debug, Clone)]
 pub(crate) struct VersionLog {
@@ -67,23 +77,25 @@ impl VersionLog {
         }))
     }
 
-    fn line(&self, call: CallId, source: Source, bytes: &[u8]) {
+    /// Keeps a line of so many bytes, if the rate allows it: only then is its text made.
+    fn line(&self, call: CallId, source: Source, bytes: usize, text: impl FnOnce() -> String) {
         let now = Instant::now();
         let (admitted, dropped) = {
             let mut bucket = self.bucket.lock();
-            (bucket.admit(bytes.len(), now), bucket.remark(now))
+            (bucket.admit(bytes, now), bucket.remark(now))
         };
         // The remark stands before the line that is the first to be kept again.
         self.remark(call, dropped);
         if admitted {
-            self.log.push(&self.version, call, source, readable(bytes));
+            self.log.push(&self.version, call, source, text());
         }
     }
 
     fn remark(&self, call: CallId, dropped: Option<Dropped>) {
         if let Some(Dropped { lines, bytes }) = dropped {
             let text = format!(
-                "{lines} lines ({bytes} bytes) were dropped here: more than limits.log_rate"
+                "{lines} lines ({bytes} bytes) were dropped here: more than limits.log_rate, or \
+                 than one message may hold"
             );
             self.log.push(&self.version, call, Source::Host, text);
         }
@@ -105,7 +117,7 @@ impl GuestLog {
         for source in [Source::Stdout, Source::Stderr] {
             let rest = std::mem::take(&mut *self.0.buffer(source).lock());
             if !rest.is_empty() {
-                self.0.to.line(self.call(), source, &rest);
+                self.raw(source, &rest);
             }
         }
         let dropped = self.0.to.bucket.lock().remark(Instant::now());
@@ -114,17 +126,38 @@ impl GuestLog {
 
     /// A message of `wasi:logging`; each of its lines is one line.
     pub(crate) fn message(&self, source: Source, context: &str, message: &str) {
-        for line in message.lines() {
-            let line =
-                if context.is_empty() { line.to_owned() } else { format!("{context}: {line}") };
-            for piece in line.as_bytes().chunks(LONGEST) {
-                self.0.to.line(self.call(), source, piece);
+        let (context, _) = split(context, CONTEXT);
+        let (kept, cut) = split(message, AT_ONCE);
+        let mut lines = kept.lines();
+        for mut line in lines.by_ref().take(LINES) {
+            loop {
+                let (piece, rest) = split(line, LONGEST);
+                self.0.to.line(self.call(), source, context.len() + piece.len(), || {
+                    let piece = readable(piece.as_bytes());
+                    if context.is_empty() {
+                        return piece;
+                    }
+                    format!("{}: {piece}", readable(context.as_bytes()))
+                });
+                if rest.is_empty() {
+                    break;
+                }
+                line = rest;
             }
+        }
+        let rest = lines.map(|line| line.len() + 1).sum::<usize>() + cut.len();
+        if 0 < rest {
+            self.0.to.bucket.lock().refuse(rest);
         }
     }
 
     fn call(&self) -> CallId {
         CallId(self.0.call.load(Ordering::Relaxed))
+    }
+
+    /// A line as the guest wrote it.
+    fn raw(&self, source: Source, line: &[u8]) {
+        self.0.to.line(self.call(), source, line.len(), || readable(line));
     }
 
     /// Takes what the guest wrote, and logs every line that is complete or too long.
@@ -140,18 +173,23 @@ impl GuestLog {
                 let (fits, rest) =
                     text.split_at(LONGEST.saturating_sub(held.len()).min(text.len()));
                 held.extend_from_slice(fits);
-                self.0.to.line(self.call(), source, &held);
+                self.raw(source, &held);
                 held.clear();
                 text = rest;
             }
             held.extend_from_slice(text);
             if ended {
                 let line = held.strip_suffix(b"\r").unwrap_or(&held);
-                self.0.to.line(self.call(), source, line);
+                self.raw(source, line);
                 held.clear();
             }
         }
     }
+}
+
+/// The first bytes of a text, at most so many, and the others.
+fn split(text: &str, most: usize) -> (&str, &str) {
+    text.split_at(text.floor_char_boundary(most))
 }
 
 impl Inner {
@@ -191,9 +229,8 @@ impl OutputStream for Output {
         Ok(())
     }
 
-    /// Little enough that no write keeps the guest's thread for long, be it all line ends.
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(8 << 10)
+        Ok(AT_ONCE)
     }
 }
 
@@ -203,8 +240,9 @@ impl tokio::io::AsyncWrite for Output {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.log.write(self.source, bytes);
-        Poll::Ready(Ok(bytes.len()))
+        let taken = bytes.get(..AT_ONCE).unwrap_or(bytes);
+        self.log.write(self.source, taken);
+        Poll::Ready(Ok(taken.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -65,6 +65,24 @@ fn a_panic_ends_its_task_alone() {
 }
 
 #[test]
+fn a_thread_that_hangs_is_left_behind() {
+    let scheduler = scheduler(1);
+    let (entered, hangs) = mpsc::channel();
+    let (release, released) = mpsc::channel::<()>();
+    let work = async move {
+        entered.send(()).ok();
+        // As a host function that never comes back: it does not yield.
+        released.recv().ok();
+    };
+    let _task = scheduler.spawn(&Arc::default(), soon(), Box::pin(work));
+    hangs.recv().unwrap();
+    let start = Instant::now();
+    scheduler.join();
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    drop(release);
+}
+
+#[test]
 fn timers_work_on_guest_threads_and_wake_their_task() {
     let scheduler = scheduler(2);
     let account = Arc::<Account>::default();

@@ -69,7 +69,7 @@ struct Broken;
 
 impl CodeSource for Broken {
     fn open(&self) -> Result<VerifiedCode, CodeError> {
-        Err(CodeError::Missing("a secret path".to_owned()))
+        Err(CodeError::Other("a secret path".into()))
     }
 }
 
@@ -95,6 +95,25 @@ async fn code_that_cannot_be_had_is_the_hosts_fault_and_stays_within() {
         }
     }
     assert!(guest.run("nothing").await.is_ok());
+}
+
+struct Lost;
+
+impl CodeSource for Lost {
+    fn open(&self) -> Result<VerifiedCode, CodeError> {
+        Err(CodeError::Lost("a secret path".into()))
+    }
+}
+
+#[tokio::test]
+async fn a_module_whose_code_is_lost_is_not_ready() {
+    let engine = engine();
+    let guest = prepare(&engine, "good", &tiny(), "");
+    let digest = Digest::of(b"x");
+    let module = engine.prepare(id("lost"), digest, Arc::new(spec("")), Arc::new(Lost)).unwrap();
+    let fault = module.call(guest.request("nothing", Vec::new())).await.result.unwrap_err();
+    assert!(matches!(fault, Fault::NotReady(_)), "{fault:?}");
+    assert!(!fault.to_string().contains("secret"));
 }
 
 #[tokio::test]
