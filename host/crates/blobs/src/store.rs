@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -52,6 +52,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct BlobStore {
     objects: Arc<dyn ObjectStore>,
+    blobs: PathBuf,
     code: Arc<CodeStore>,
     staging: PathBuf,
     holds: Arc<Holds>,
@@ -72,6 +73,7 @@ impl BlobStore {
             Err(source) => Err(OpenError::Io { doing: "make the directory", path, source }),
         };
         let data = make(data.to_owned())?;
+        warn_if_open(&data);
         let lock = lock(&data)?;
         let staging = make(data.join("staging"))?;
         let blobs = make(data.join("blobs"))?;
@@ -86,16 +88,36 @@ impl BlobStore {
             source,
         })?;
         let objects = LocalFileSystem::new_with_prefix(&blobs)
-            .map_err(|source| OpenError::Store { path: blobs, source })?
+            .map_err(|source| OpenError::Store { path: blobs.clone(), source })?
             .with_fsync(true);
         Ok(Self {
             objects: Arc::new(objects),
+            blobs,
             code: Arc::new(CodeStore::new(key, compiled, staging.clone())),
             staging,
             holds: Arc::default(),
             sweeping: tokio::sync::Mutex::default(),
             _lock: lock,
         })
+    }
+
+    /// Whether nothing is stored by digest. Blocks.
+    ///
+    /// # Errors
+    /// If a directory does not read.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        for kind in Kind::ALL {
+            match fs::read_dir(self.blobs.join(kind.directory())) {
+                Ok(mut entries) => {
+                    if entries.next().is_some() {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     pub fn code(&self) -> &Arc<CodeStore> {
@@ -257,6 +279,17 @@ impl Drop for Sweep<'_> {
 
 fn key(kind: Kind, digest: Digest) -> Key {
     Key::from_iter([kind.directory(), &digest.hex()])
+}
+
+/// What lies inside is for this user alone; the directory's own permissions are the operator's.
+fn warn_if_open(data: &Path) {
+    let mode = fs::metadata(data).map(|metadata| metadata.permissions().mode() & 0o777);
+    if let Ok(mode) = mode
+        && mode & 0o077 != 0
+    {
+        tracing::warn!(path = %data.display(), mode = format!("{mode:o}"),
+            "other users may look into the data directory: chmod 700 closes it");
+    }
 }
 
 /// The lock lies beside the data, so that it holds for all of it.

@@ -72,20 +72,17 @@ impl Staged {
         self.size
     }
 
-    /// The bytes, as they came.
+    /// The bytes, as they came. Blocks.
     ///
     /// # Errors
     /// [`BlobError::Damaged`] if the file changed since, [`BlobError::Io`] if it does not read.
-    pub async fn read(&self) -> Result<Bytes, BlobError> {
-        let path = self.temporary.path().to_owned();
-        let digest = self.digest;
-        let bytes = blocking(move || std::fs::read(path).map(|bytes| (Digest::of(&bytes), bytes)))
-            .await?
+    pub fn read(&self) -> Result<Bytes, BlobError> {
+        let bytes = std::fs::read(self.temporary.path())
             .map_err(|error| BlobError::io("read an upload", error))?;
-        if bytes.0 != digest {
-            return Err(BlobError::Damaged(digest));
+        if Digest::of(&bytes) != self.digest {
+            return Err(BlobError::Damaged(self.digest));
         }
-        Ok(Bytes::from(bytes.1))
+        Ok(Bytes::from(bytes))
     }
 }
 

@@ -78,6 +78,23 @@ async fn a_data_directory_has_one_owner() {
 }
 
 #[tokio::test]
+async fn a_store_knows_whether_it_is_empty() {
+    let data = tempfile::tempdir().unwrap();
+    let store = BlobStore::open(data.path()).unwrap();
+    assert!(store.is_empty().unwrap());
+    drop(store.put(Kind::Wit, Bytes::from_static(b"text")).await.unwrap());
+    assert!(!store.is_empty().unwrap());
+}
+
+#[test]
+fn a_new_data_directory_is_for_its_user_alone() {
+    let parent = tempfile::tempdir().unwrap();
+    let data = parent.path().join("new/data");
+    drop(BlobStore::open(&data).unwrap());
+    assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
 async fn an_upload_is_counted_hashed_and_bounded() {
     let data = tempfile::tempdir().unwrap();
     let store = BlobStore::open(data.path()).unwrap();
@@ -86,10 +103,10 @@ async fn an_upload_is_counted_hashed_and_bounded() {
     let upload = upload.write(Bytes::from_static(b"abc")).await.unwrap();
     let staged = upload.write(Bytes::from_static(b"def")).await.unwrap().finish();
     assert_eq!((staged.digest(), staged.size()), (Digest::of(b"abcdef"), 6));
-    assert_eq!(staged.read().await.unwrap(), "abcdef");
+    assert_eq!(staged.read().unwrap(), "abcdef");
     assert_eq!(files(&staging).len(), 1);
     fs::write(the_file(&staging, ""), b"abcdeF").unwrap();
-    let error = staged.read().await.unwrap_err();
+    let error = staged.read().unwrap_err();
     assert!(matches!(error, BlobError::Damaged(_)), "{error}");
     drop(staged);
 

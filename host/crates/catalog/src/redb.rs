@@ -8,6 +8,7 @@ mod tables;
 
 use std::{
     io,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -44,7 +45,19 @@ impl std::fmt::Debug for RedbCatalog {
 }
 
 impl RedbCatalog {
-    /// Opens the catalog file, and makes it where it is missing. Blocks; after a crash for as long
+    /// Whether there is a catalog at `path`; an empty file is none.
+    ///
+    /// # Errors
+    /// If the path does not read.
+    pub fn exists(path: &Path) -> io::Result<bool> {
+        match std::fs::metadata(path) {
+            Ok(metadata) => Ok(metadata.len() > 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the catalog file, and makes it, for this user alone, where it is missing. Blocks; after a crash for as long
     /// as repairing takes.
     ///
     /// # Errors
@@ -206,7 +219,15 @@ impl Catalog for RedbCatalog {
 }
 
 fn open(path: &Path) -> Result<Database, CatalogError> {
-    let database = Database::create(path).map_err(|error| match error {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(storage("open the catalog"))?;
+    let database = Database::builder().create_file(file).map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => CatalogError::InUse(path.to_owned()),
         error => storage("open the catalog")(error),
     })?;

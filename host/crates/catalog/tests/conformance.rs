@@ -290,6 +290,21 @@ async fn a_full_disk_refuses_changes_until_there_is_room_again() {
     assert!(module.versions.contains_key(&"9.0.0".parse().unwrap()));
 }
 
+#[test]
+fn a_new_catalog_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("catalog");
+    assert!(!RedbCatalog::exists(&path).unwrap());
+    std::fs::File::create(&path).unwrap();
+    assert!(!RedbCatalog::exists(&path).unwrap(), "an empty file is no catalog");
+    std::fs::remove_file(&path).unwrap();
+    drop(RedbCatalog::open(&path).unwrap());
+    assert!(RedbCatalog::exists(&path).unwrap());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
 #[tokio::test]
 async fn child_on_a_full_disk() {
     let Some(path) = std::env::var_os(CHILD) else { return };

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use roadstead_blobs::{BlobStore, Hold, Kind};
+use roadstead_blobs::{BlobError, BlobStore, Hold, Kind};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
+
+use crate::turns::Turns;
 
 /// The compiled code of one component. While it lives, neither the component nor the code is swept.
 pub(crate) struct StoredCode {
@@ -14,7 +16,7 @@ pub(crate) struct StoredCode {
     pub(crate) blobs: Arc<BlobStore>,
     pub(crate) engine: Arc<Engine>,
     /// Compilations at the same time, pushes included.
-    pub(crate) compilations: Arc<Semaphore>,
+    pub(crate) turns: Turns,
     /// Told when the component may have become garbage.
     pub(crate) collect: Arc<Notify>,
     pub(crate) hold: Option<Hold>,
@@ -25,18 +27,19 @@ impl CodeSource for StoredCode {
         if let Some(file) = self.stored() {
             return Ok(VerifiedCode::File(file));
         }
-        let turn = futures::executor::block_on(self.compilations.acquire());
+        let turn = self.turns.take_blocking().map_err(other)?;
         // Another may have compiled it while this one waited for its turn.
         if let Some(file) = self.stored() {
             return Ok(VerifiedCode::File(file));
         }
         tracing::warn!(component = %self.component, "no trusted compiled code: compiling again");
-        let component = self
-            .blobs
-            .read_blocking(Kind::Component, self.component)
-            .map_err(|error| CodeError::Other(Box::new(error)))?;
-        let code =
-            self.engine.compile(&component).map_err(|error| CodeError::Other(Box::new(error)))?;
+        let component = self.blobs.read_blocking(Kind::Component, self.component).map_err(
+            |error| match error {
+                BlobError::Missing(_) | BlobError::Damaged(_) => CodeError::Lost(Box::new(error)),
+                error => other(error),
+            },
+        )?;
+        let code = self.engine.compile(&component).map_err(other)?;
         drop(turn);
         let fingerprint = self.engine.fingerprint();
         if let Err(error) = self.blobs.code().put(fingerprint, self.component, &code) {
@@ -62,4 +65,8 @@ impl Drop for StoredCode {
         self.hold = None;
         self.collect.notify_one();
     }
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> CodeError {
+    CodeError::Other(Box::new(error))
 }

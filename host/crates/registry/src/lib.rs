@@ -16,6 +16,7 @@ mod push;
 mod registry;
 mod request;
 mod routes;
+mod turns;
 
 pub use error::{ChangeError, OpenError, PushError};
 pub use live::{LiveModule, LiveVersion, Schema};

@@ -6,6 +6,7 @@
 
 mod plan;
 mod publish;
+mod repair;
 mod validate;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(crate) use self::validate::Validated;
 use crate::{
     Checked, Phase, Progress, PushError, PushRequest, Pushed, Registry,
     registry::{RETRY_AFTER, blocking},
+    turns::Turn,
 };
 
 /// Bytes that are stored, and stay so for as long as this lives.
@@ -44,13 +46,14 @@ impl Registry {
         progress: &(dyn Fn(Progress) + Send + Sync),
     ) -> Result<Pushed, PushError> {
         let _place = self.place()?;
-        let turn = self.compilation().await?;
+        let turn = self.turns.take().await?;
         let bytes = staged.size();
         let at = |phase| progress(Progress { phase, bytes });
         at(Phase::Validating);
-        let validated = Arc::new(self.validate(namespace, request, staged).await?);
-        let planned = match self.plan(&validated).await? {
+        let validated = Arc::new(self.validate(&turn, namespace, request, staged).await?);
+        let planned = match self.plan(&turn, &validated).await? {
             Plan::Exists(record) => {
+                self.repair(&turn, &validated, &record).await?;
                 let name = validated.name.clone();
                 return Ok(Pushed { name, record, created: false });
             }
@@ -58,12 +61,11 @@ impl Registry {
         };
         let module = self.prepare(&validated.id(&planned), &planned.record).await?;
         at(Phase::Compiling);
-        let code = self.compile(&validated).await?;
+        let code = self.compile(&turn, &validated).await?;
         at(Phase::Storing);
         // What is being written is written to its end, so that it is known what to sweep.
-        let storing = Arc::clone(self).store(Arc::clone(&validated), code);
+        let storing = Arc::clone(self).store(turn, Arc::clone(&validated), code);
         let stored = joined(tokio::spawn(storing)).await?;
-        drop(turn);
         try_to_load(&module).await?;
         at(Phase::Publishing);
         // The catalog's transaction cannot be taken back, so what follows it must happen too, even
@@ -83,10 +85,9 @@ impl Registry {
         staged: Staged,
     ) -> Result<Checked, PushError> {
         let _place = self.place()?;
-        let turn = self.compilation().await?;
-        let validated = self.validate(namespace, request, staged).await?;
-        let validated = Arc::new(validated);
-        let plan = self.plan(&validated).await;
+        let turn = self.turns.take().await?;
+        let validated = Arc::new(self.validate(&turn, namespace, request, staged).await?);
+        let plan = self.plan(&turn, &validated).await;
         drop(turn);
         let name = validated.name.clone();
         let planned = match plan? {
@@ -104,16 +105,15 @@ impl Registry {
         place.map_err(|_| PushError::Overloaded { retry_after: RETRY_AFTER })
     }
 
-    /// A turn to work on whole components, which takes memory and time.
-    async fn compilation(&self) -> Result<tokio::sync::OwnedSemaphorePermit, PushError> {
-        Arc::clone(&self.compilations).acquire_owned().await.map_err(PushError::host)
-    }
-
     /// Compiles what is not compiled yet.
-    async fn compile(&self, validated: &Arc<Validated>) -> Result<Option<Vec<u8>>, PushError> {
+    async fn compile(
+        &self,
+        turn: &Turn,
+        validated: &Arc<Validated>,
+    ) -> Result<Option<Vec<u8>>, PushError> {
         let (engine, code) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
         let validated = Arc::clone(validated);
-        let compiled = blocking(move || {
+        let compiled = turn.run(move || {
             if code.open(engine.fingerprint(), validated.record.component).is_ok() {
                 return Ok(None);
             }
@@ -124,6 +124,7 @@ impl Registry {
 
     async fn store(
         self: Arc<Self>,
+        turn: Turn,
         validated: Arc<Validated>,
         code: Option<Vec<u8>>,
     ) -> Result<Stored, PushError> {
@@ -139,7 +140,8 @@ impl Registry {
             let Some(code) = code else { return Ok(()) };
             let (engine, store) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
             let component = validated.record.component;
-            Ok(blocking(move || store.put(engine.fingerprint(), component, &code)).await??)
+            let put = move || store.put(engine.fingerprint(), component, &code);
+            Ok(turn.run(put).await??)
         };
         // All are waited for, so that nothing is still being written when one has failed.
         let (component, wit, code): (_, _, Result<(), PushError>) =

@@ -15,7 +15,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::{OpenError, PushError, RouteTable, code::StoredCode};
+use crate::{OpenError, PushError, RouteTable, code::StoredCode, turns::Turns};
 
 /// When a refused push may be tried again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -26,6 +26,7 @@ pub struct RegistryConfig {
     /// Bytes of one upload.
     pub upload_limit: ByteSize,
     /// Components that are worked on at the same time; each takes memory of many times its size.
+    /// A push that is given up counts until what it has begun is done.
     pub compilations: usize,
     /// Pushes that may be in progress, waiting ones included; further ones are refused.
     pub pushes: usize,
@@ -48,7 +49,7 @@ pub struct Registry {
     /// Held from the catalog's transaction until its outcome serves.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) pushes: Arc<Semaphore>,
-    pub(crate) compilations: Arc<Semaphore>,
+    pub(crate) turns: Turns,
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
     collector: AbortHandle,
@@ -84,7 +85,7 @@ impl Registry {
                 changes: watch::Sender::new(0),
                 changing: tokio::sync::Mutex::default(),
                 pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
-                compilations: Arc::new(Semaphore::new(config.compilations.max(1))),
+                turns: Turns::new(config.compilations),
                 collect: Arc::clone(&collect),
                 collector: collector.abort_handle(),
                 config,
@@ -137,7 +138,7 @@ impl Registry {
             component: record.component,
             blobs: Arc::clone(&self.blobs),
             engine: Arc::clone(&self.engine),
-            compilations: Arc::clone(&self.compilations),
+            turns: self.turns.clone(),
             collect: Arc::clone(&self.collect),
             hold: Some(self.blobs.hold(record.component).await),
         };

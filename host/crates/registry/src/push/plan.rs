@@ -10,7 +10,10 @@ use roadstead_domain::{Digest, Version};
 use roadstead_transcode::{DeriveError, Derived, Lock, Locks};
 
 use super::Validated;
-use crate::{LiveModule, LiveVersion, PushError, Registry, RouteTable, derive, registry::blocking};
+use crate::{
+    LiveModule, LiveVersion, PushError, Registry, RouteTable, derive, registry::blocking,
+    turns::Turn,
+};
 
 /// What a push comes to.
 pub(crate) enum Plan {
@@ -59,7 +62,17 @@ impl Planned {
 
 impl Registry {
     /// Plans against what serves now.
-    pub(crate) async fn plan(&self, validated: &Arc<Validated>) -> Result<Plan, PushError> {
+    pub(crate) async fn plan(
+        &self,
+        turn: &Turn,
+        validated: &Arc<Validated>,
+    ) -> Result<Plan, PushError> {
+        let (routes, validated) = (self.routes(), Arc::clone(validated));
+        turn.run(move || plan(&routes, &validated)).await?
+    }
+
+    /// Plans anew while nothing else may change, which is turn enough: there is one such push.
+    pub(crate) async fn plan_again(&self, validated: &Arc<Validated>) -> Result<Plan, PushError> {
         let (routes, validated) = (self.routes(), Arc::clone(validated));
         blocking(move || plan(&routes, &validated)).await?
     }

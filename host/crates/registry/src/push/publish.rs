@@ -25,7 +25,7 @@ impl Registry {
         for _ in 0..ATTEMPTS {
             let revision = self.routes.load().namespace_revision(&validated.namespace);
             if revision != planned.basis {
-                planned = match self.plan(&validated).await? {
+                planned = match self.plan_again(&validated).await? {
                     Plan::Exists(record) => return Ok(Pushed { name, record, created: false }),
                     Plan::New(planned) => planned.accepted(&validated)?,
                 };

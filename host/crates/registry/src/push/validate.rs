@@ -9,7 +9,7 @@ use roadstead_domain::{Digest, ModuleId, ModuleName, ModuleSpec, Namespace, Vers
 use roadstead_transcode::{Locks, World, to_component};
 
 use super::Planned;
-use crate::{PushError, PushRequest, Registry, registry::blocking};
+use crate::{PushError, PushRequest, Registry, turns::Turn};
 
 /// An upload that this host could run, with everything about it that no other push can change.
 pub(crate) struct Validated {
@@ -37,6 +37,7 @@ impl Validated {
 impl Registry {
     pub(super) async fn validate(
         &self,
+        turn: &Turn,
         namespace: &Namespace,
         request: PushRequest,
         staged: Staged,
@@ -51,9 +52,9 @@ impl Registry {
             None => Locks::default(),
         };
         let namespace = namespace.clone();
-        let upload = staged.read().await?;
         let engine = self.engine.clone();
-        blocking(move || {
+        turn.run(move || {
+            let upload = staged.read()?;
             let (component, digest) = match to_component(&upload).map_err(world_error)? {
                 Cow::Borrowed(_) => (upload.clone(), staged.digest()),
                 Cow::Owned(made) => {

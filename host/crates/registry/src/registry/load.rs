@@ -89,7 +89,10 @@ impl Registry {
         let mut live = BTreeMap::new();
         for (version, record) in versions {
             let known = old.and_then(|old| old.versions.get(&version)).or(fresh.as_ref());
-            let serving = match known.filter(|known| **known.record() == *record) {
+            // One that could not serve is tried again: it may have been repaired.
+            let serves =
+                |known: &&Arc<LiveVersion>| **known.record() == *record && known.module().is_ok();
+            let serving = match known.filter(serves) {
                 Some(known) => Arc::clone(known),
                 None => {
                     let (namespace, name) = (namespace.clone(), name.clone());

@@ -205,7 +205,12 @@ pub(crate) fn exported(interface: &str, functions: &[(&str, &str, u32)]) -> Vec<
 
 /// Calls `add` and reads the answer.
 pub(crate) async fn add(live: &LiveVersion, a: u8, b: u8) -> u64 {
+    try_to_add(live, a, b).await.unwrap()
+}
+
+pub(crate) async fn try_to_add(live: &LiveVersion, a: u8, b: u8) -> Result<u64, Fault> {
     assert!(a < 128 && b < 128);
+    let module = live.module()?;
     let call = Call {
         id: CallId(1),
         method: Arc::clone(live.method(&live.record().services[0].name, "Add").unwrap()),
@@ -213,13 +218,12 @@ pub(crate) async fn add(live: &LiveVersion, a: u8, b: u8) -> u64 {
         timeout: None,
         owner: None,
     };
-    let outcome = live.module().unwrap().call(call).await;
-    let answer = outcome.result.unwrap();
-    match answer.split_first() {
+    let answer = module.call(call).await.result?;
+    Ok(match answer.split_first() {
         None => 0,
         Some((0x08, rest)) => {
             rest.iter().rev().fold(0, |value, byte| (value << 7) | u64::from(byte & 0x7f))
         }
         Some(_) => panic!("{answer:?}"),
-    }
+    })
 }

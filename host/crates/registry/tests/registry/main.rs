@@ -12,6 +12,7 @@ mod crash;
 mod harness;
 mod model;
 mod refusal;
+mod repair;
 mod restart;
 mod routing;
 mod versions;

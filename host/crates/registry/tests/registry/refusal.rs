@@ -1,10 +1,12 @@
 //! Uploads that come to nothing, and what they leave: nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use roadstead_domain::{ByteSize, ModuleSpec, Namespace, SpecFormat};
-use roadstead_registry::{PushError, PushRequest, RegistryConfig};
+use roadstead_registry::{Phase, Progress, PushError, PushRequest, RegistryConfig};
 
-use crate::harness::{Host, OPS, calc, named};
+use crate::harness::{Host, OPS, calc, functions, named};
 
 /// Pushes bytes that must be refused while an old version serves.
 async fn refused(bytes: &[u8], request: PushRequest) -> PushError {
@@ -147,6 +149,43 @@ async fn pushes_beyond_the_bound_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_push_that_is_given_up_keeps_its_turn_while_it_compiles() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = RegistryConfig { compilations: 1, ..RegistryConfig::default() };
+    let host = Host::with(directory.path(), config).await;
+    // Takes long enough to compile that it has not ended when it is looked at.
+    let names: Vec<String> = (0..500).map(|at| format!("add{at}")).collect();
+    let large: Vec<_> = names.iter().map(|name| (name.as_str(), "u32", 1)).collect();
+    let staged = host.stage(&functions(&large)).await.unwrap();
+    let next = host.stage(&calc(0)).await.unwrap();
+    let default = Namespace::default();
+    let compiling = AtomicBool::new(false);
+    let note = |progress: Progress| {
+        compiling.fetch_or(progress.phase == Phase::Compiling, Ordering::Relaxed);
+    };
+    let mut given_up = Box::pin(host.registry.push(&default, named("large"), staged, &note));
+    while !compiling.load(Ordering::Relaxed) {
+        assert!(futures::poll!(given_up.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(given_up);
+    let begun = AtomicBool::new(false);
+    let note = |_: Progress| begun.store(true, Ordering::Relaxed);
+    let mut push = Box::pin(host.registry.push(&default, named("m"), next, &note));
+    assert!(futures::poll!(push.as_mut()).is_pending());
+    assert!(!begun.load(Ordering::Relaxed), "the other still compiles");
+    push.await.unwrap();
+    assert_eq!(host.call().await, 5);
+}
+
+#[tokio::test]
+async fn components_that_are_nested_without_end_are_refused() {
+    let nested = (0..70).fold("(component)".to_owned(), |inner, _| format!("(component {inner})"));
+    let error = refused(&wat::parse_str(nested).unwrap(), named("m")).await;
+    assert!(invalid(&error).contains("more than 64 levels of nesting"), "{error}");
+}
+
+#[tokio::test]
 async fn a_push_that_is_given_up_leaves_nothing() {
     let host = Host::new().await;
     host.push("m", &calc(0)).await.unwrap();
@@ -154,10 +193,10 @@ async fn a_push_that_is_given_up_leaves_nothing() {
     for polls in 1..60 {
         let staged = host.stage(&calc(1)).await.unwrap();
         let default = Namespace::default();
-        let publishing = std::sync::atomic::AtomicBool::new(false);
-        let note = |progress: roadstead_registry::Progress| {
-            if progress.phase == roadstead_registry::Phase::Publishing {
-                publishing.store(true, std::sync::atomic::Ordering::Relaxed);
+        let publishing = AtomicBool::new(false);
+        let note = |progress: Progress| {
+            if progress.phase == Phase::Publishing {
+                publishing.store(true, Ordering::Relaxed);
             }
         };
         let mut push = Box::pin(host.registry.push(&default, named("m"), staged, &note));
