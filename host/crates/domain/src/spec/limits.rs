@@ -28,7 +28,8 @@ pub struct Limits {
     pub output: ByteSize,
     /// Bytes that one call may have moved between host and guest, its own values included.
     pub host_copy: ByteSize,
-    /// Live resource handles of an instance.
+    /// Live resource handles of an instance. What they hold on the host (headers, bodies that are
+    /// not sent yet) is 32 MiB at the most, shared out evenly, and 32 KiB for each.
     #[serde(deserialize_with = "whole_number")]
     pub handles: u64,
     /// How long an instance that outlives its call may sit idle before it is dropped.
@@ -104,7 +105,7 @@ impl Default for Limits {
             input: ByteSize::mib(2),
             output: ByteSize::mib(2),
             host_copy: ByteSize::mib(128),
-            handles: 10_000,
+            handles: 1_000,
             session_idle: Span::secs(300),
             log_rate: ByteRate(64 << 10),
             random: ByteSize::mib(1),

@@ -25,10 +25,7 @@ use crate::{
 
 /// Bounds that no spec can exceed: each handle, socket and file costs the host something before
 /// any other limit sees it.
-const MOST: Most = Most { handles: 1_000_000, sockets: 1_024, open_files: 4_096 };
-
-/// What the headers of one HTTP message may take; an instance may have as many as handles.
-const FIELDS: usize = 32 << 10;
+const MOST: Most = Most { handles: 8_192, sockets: 1_024, open_files: 4_096 };
 
 struct Most {
     handles: u64,
@@ -115,7 +112,7 @@ impl Granted {
         let network = Network::new(
             &self.policy,
             &account,
-            self.limits.sockets,
+            &self.limits,
             &self.host.descriptors,
             call.deadline,
         );
@@ -127,7 +124,7 @@ impl Granted {
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(self.limits.handles)?);
         let mut http = WasiHttpCtx::new();
-        http.set_field_size_limit(FIELDS);
+        http.set_field_size_limit(network.largest_fields());
         Ok(GuestCapabilities {
             wasi,
             http,

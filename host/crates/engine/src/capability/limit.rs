@@ -13,6 +13,18 @@ use std::sync::{
 use parking_lot::Mutex;
 use roadstead_domain::{LimitKind, LimitReached, Limits};
 
+/// What the handles of an instance may hold on the host, all together.
+const HELD: usize = 32 << 20;
+
+/// What a single one may hold, however few there are.
+const HELD_BY_ONE: usize = 32 << 10;
+
+/// What one of so many handles may hold on the host: headers, a path, a body that is not sent yet.
+pub(crate) fn held_by_each(handles: u64) -> usize {
+    let handles = usize::try_from(handles).unwrap_or(usize::MAX).max(1);
+    (HELD / handles).min(HELD_BY_ONE)
+}
+
 /// The cause of a trap: a hard limit.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the limit `{}` of {} was reached", .0.limit.spec_field(), .0.allowed)]
@@ -198,6 +210,15 @@ mod tests {
         assert_eq!(account.any_limit(), None);
         account.draw(10).unwrap();
         assert!(account.send(1).is_err());
+    }
+
+    #[test]
+    fn more_handles_hold_less_each() {
+        for handles in [0, 1, 1_000, 8_192, u64::MAX] {
+            let all = u64::try_from(held_by_each(handles)).unwrap().saturating_mul(handles);
+            assert!(all <= 32 << 20, "{handles}: {all}");
+        }
+        assert_eq!((held_by_each(1_000), held_by_each(8_192)), (32 << 10, 4 << 10));
     }
 
     #[test]

@@ -85,7 +85,8 @@ fn http<T: HasCapabilities>(l: &mut Linker<T>) -> wasmtime::Result<()> {
         t.capabilities().http()
     })?;
     http_p3::client::add_to_linker::<T, WasiHttp>(l, |t| t.capabilities().http())?;
-    http_p3::types::add_to_linker::<T, WasiHttp>(l, |t| t.capabilities().http())
+    http_p3::types::add_to_linker::<T, WasiHttp>(l, |t| t.capabilities().http())?;
+    shadowing(l, network::limit_requests)
 }
 
 fn filesystem<T: HasCapabilities>(l: &mut Linker<T>) -> wasmtime::Result<()> {

@@ -9,6 +9,7 @@ mod address;
 mod http;
 mod lookup;
 mod policy;
+mod request;
 mod resolve;
 mod streams;
 mod tcp;
@@ -21,13 +22,14 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_domain::{LimitKind, LimitReached};
+use roadstead_domain::{LimitKind, LimitReached, Limits};
 use wasmtime_wasi::{WasiCtxBuilder, sockets::SocketAddrUse};
 
-use super::limit::{Account, Place, Places};
+use super::limit::{Account, Place, Places, held_by_each};
 
 pub(crate) use lookup::link_lookup;
 pub(crate) use policy::{Policy, grant_text};
+pub(crate) use request::limit_requests;
 pub(crate) use tcp::limit_sockets;
 
 /// Addresses that lookups of one instance may have yielded; older ones are forgotten.
@@ -42,24 +44,27 @@ pub(crate) struct Network {
     yielded: Arc<Mutex<HashSet<SocketAddr>>>,
     deadline: Option<Instant>,
     tcp: tcp::Sockets,
+    /// What one handle may hold on the host.
+    held: usize,
 }
 
 impl Network {
     pub(crate) fn new(
         policy: &Arc<Policy>,
         account: &Arc<Account>,
-        sockets: u64,
+        limits: &Limits,
         descriptors: &Arc<Places>,
         deadline: Option<Instant>,
     ) -> Self {
         Self {
             policy: Arc::clone(policy),
             account: Arc::clone(account),
-            sockets: Places::new(sockets),
+            sockets: Places::new(limits.sockets),
             descriptors: Arc::clone(descriptors),
             yielded: Arc::default(),
             deadline,
             tcp: tcp::Sockets::default(),
+            held: held_by_each(limits.handles),
         }
     }
 

@@ -33,9 +33,8 @@ use super::{
 };
 use crate::capability::limit::{Account, Place};
 
-/// The most that one body holds of what is not sent yet: an instance may have as many bodies as
-/// handles.
-const PIECE: usize = 16 << 10;
+/// What is read of a response at once, and the most that its head may take.
+const READ_AHEAD: usize = 64 << 10;
 
 type Io = Box<dyn Future<Output = Result<()>> + Send>;
 type Sent = Box<dyn Future<Output = Result<(Response<WasiBody>, Io)>> + Send>;
@@ -82,13 +81,13 @@ struct Patient {
 }
 
 impl WasiHttpHooks for Network {
-    /// What the host holds for each body that is not sent yet.
+    /// What the host holds of a body that is not sent yet, in two pieces.
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {
-        PIECE
+        self.held / 2
     }
 
     fn p3_outgoing_body_chunk_size(&mut self) -> usize {
-        PIECE
+        self.held / 2
     }
 
     // The defaults of these would let guests write warnings into the host's log.
@@ -165,7 +164,9 @@ impl Outgoing {
         } = self;
         let connecting = open(policy, &target, lookup_place);
         let stream = timeout(connect, connecting).await.map_err(|_| Error::ConnectionTimeout)??;
-        let (mut sender, connection) = timeout(connect, http1::handshake(TokioIo::new(stream)))
+        let mut http = http1::Builder::new();
+        http.max_buf_size(READ_AHEAD);
+        let (mut sender, connection) = timeout(connect, http.handshake(TokioIo::new(stream)))
             .await
             .map_err(|_| Error::ConnectionTimeout)??;
         // The peer is told the path; scheme and authority would make it a proxy.

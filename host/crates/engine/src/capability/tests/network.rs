@@ -375,3 +375,80 @@ async fn guests_of_0_3_pay_for_what_they_send() {
     assert_eq!(ran.limit.unwrap().limit, LimitKind::Egress);
     assert_eq!(echo.bytes(), 100);
 }
+
+/// Makes requests until it may not, each with a header of `header` bytes; of the first, answers
+/// whether an authority and a path of so many bytes were refused (1 and 10).
+fn hoarder(header: usize, authority: usize, path: usize) -> String {
+    let types = "wasi:http/types@0.2.0";
+    format!(
+        r#"(module
+            (import "{types}" "[constructor]fields" (func $fields (result i32)))
+            (import "{types}" "[method]fields.append"
+                (func $append (param i32 i32 i32 i32 i32 i32)))
+            (import "{types}" "[constructor]outgoing-request" (func $new (param i32) (result i32)))
+            (import "{types}" "[method]outgoing-request.set-authority"
+                (func $authority (param i32 i32 i32 i32) (result i32)))
+            (import "{types}" "[method]outgoing-request.set-path-with-query"
+                (func $path (param i32 i32 i32 i32) (result i32)))
+            (memory (export "memory") 2)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192))
+            (data (i32.const 8) "k")
+            (func $make (result i32)
+                (local $fields i32)
+                (local.set $fields (call $fields))
+                (call $append (local.get $fields) (i32.const 8) (i32.const 1)
+                    (i32.const 65536) (i32.const {header}) (i32.const 1024))
+                (call $new (local.get $fields)))
+            (func (export "run") (result i32)
+                (local $request i32)
+                (memory.fill (i32.const 65536) (i32.const 0x78) (i32.const 65536))
+                (i32.store8 (i32.const 65536) (i32.const 0x2f))
+                (local.set $request (call $make))
+                (if (i32.eqz (i32.const {authority})) (then
+                    (loop $more (drop (call $make)) (br $more))))
+                (i32.add
+                    (call $authority (local.get $request)
+                        (i32.const 1) (i32.const 65537) (i32.const {authority}))
+                    (i32.mul (i32.const 10) (call $path (local.get $request)
+                        (i32.const 1) (i32.const 65536) (i32.const {path}))))))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_handles_hold_is_bounded() {
+    let packages = "package wasi:http@0.2.0 { interface types {
+        variant header-error { invalid-syntax, forbidden, immutable }
+        resource fields {
+            constructor();
+            append: func(name: string, value: list<u8>) -> result<_, header-error>;
+        }
+        resource outgoing-request {
+            constructor(headers: fields);
+            set-authority: func(authority: option<string>) -> result;
+            set-path-with-query: func(path-with-query: option<string>) -> result;
+        } } }";
+    let wit = format!(
+        "package test:guest; world guest {{ import wasi:http/types@0.2.0; export run: func() -> u32; }}\n{packages}"
+    );
+    let run = async |limits: &str, header, authority, path| {
+        let component = component(&wit, &hoarder(header, authority, path));
+        Guest::new(&spec(&format!("limits: {{{limits}}}"))).run(&component).await
+    };
+    // As many as there are handles, of 8 KiB each.
+    let ran = run("", 8_000, 0, 0).await;
+    assert_eq!(
+        ran.limit.map(|reached| (reached.limit, reached.allowed)),
+        Some((LimitKind::Handles, 1_000))
+    );
+    let ran = run("", 9_000, 0, 0).await;
+    assert!(ran.trap.is_some() && ran.limit.is_none());
+    // Of many handles each holds less.
+    let ran = run("handles: 8192", 900, 0, 0).await;
+    assert_eq!(ran.limit.map(|reached| reached.limit), Some(LimitKind::Handles));
+    let ran = run("handles: 8192", 2_000, 0, 0).await;
+    assert!(ran.trap.is_some() && ran.limit.is_none());
+    for (authority, path, refused) in [(1_000, 8_000, 0), (2_000, 8_000, 1), (1_000, 9_000, 10)] {
+        let ran = run("", 1, authority, path).await;
+        assert_eq!((ran.answer, ran.trap), (refused, None));
+    }
+}
