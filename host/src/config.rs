@@ -14,6 +14,9 @@ use serde::Deserialize;
 
 use crate::cli::ServeArgs;
 
+/// Memory for all instances below which hardly any module runs.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
+
 /// Everything a host needs to start; valid as a whole.
 #[derive(Debug)]
 pub(crate) struct ServeConfig {
@@ -84,6 +87,12 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
     if guest_threads == Some(0) {
         bail!("guest_threads must be at least 1");
     }
+    let code_budget = args.code_budget.or(file.code_budget);
+    let memory_budget = args.memory_budget.or(file.memory_budget);
+    let max_upload = args.max_upload.or(file.max_upload).unwrap_or(ByteSize::mib(64));
+    at_least("code_budget", code_budget, ByteSize(1))?;
+    at_least("memory_budget", memory_budget, LEAST_MEMORY)?;
+    at_least("max_upload", Some(max_upload), ByteSize::kib(1))?;
     let tls = match (args.tls_cert.or(file.tls_cert), args.tls_key.or(file.tls_key)) {
         (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
         (None, None) => None,
@@ -109,15 +118,22 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         directories,
         tls,
         cors_origins: if args.cors_origin.is_empty() { file.cors_origin } else { args.cors_origin },
-        max_upload: args.max_upload.or(file.max_upload).unwrap_or(ByteSize::mib(64)),
-        code_budget: args.code_budget.or(file.code_budget),
-        memory_budget: args.memory_budget.or(file.memory_budget),
+        max_upload,
+        code_budget,
+        memory_budget,
         guest_threads,
         drain_timeout: args
             .drain_timeout
             .or(file.drain_timeout)
             .map_or(Duration::from_secs(30), Span::duration),
     })
+}
+
+fn at_least(name: &str, value: Option<ByteSize>, least: ByteSize) -> anyhow::Result<()> {
+    match value {
+        Some(value) if value < least => bail!("{name} is {value}: it must be {least} at least"),
+        _ => Ok(()),
+    }
 }
 
 fn directory(name: &str, written: &str) -> anyhow::Result<(PathBuf, DirectoryMode)> {
@@ -180,6 +196,17 @@ mod tests {
             let error = merge(flags, File::default()).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
+        for text in [
+            "memory_budget = 0",
+            "memory_budget = '15Mi'",
+            "code_budget = 0",
+            "max_upload = '1023'",
+        ] {
+            let error = merge(args(), toml::from_str(text).unwrap()).unwrap_err().to_string();
+            let (name, _) = text.split_once(' ').unwrap();
+            assert!(error.starts_with(name) && error.contains("at least"), "{error}");
+        }
+        assert!(merge(args(), toml::from_str("memory_budget = '16Mi'").unwrap()).is_ok());
         let half = ServeArgs { tls_cert: Some("c".into()), ..args() };
         assert!(merge(half, File::default()).is_err());
     }

@@ -38,7 +38,7 @@ pub(crate) fn from_json(method: &MethodDescriptor, text: &str) -> anyhow::Result
     let input = method.input();
     let name = input.full_name().to_owned();
     let message = DynamicMessage::deserialize(input, &mut json)
-        .with_context(|| format!("the JSON is not a {name}"))?;
+        .with_context(|| format!("the JSON does not fit {name}"))?;
     json.end().with_context(|| format!("something stands behind the JSON of {name}"))?;
     Ok(message)
 }

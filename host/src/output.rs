@@ -76,11 +76,40 @@ pub(crate) fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
     if json {
         let value = match error.downcast_ref::<Refusal>() {
             Some(refusal) => refusal.json(),
-            None => serde_json::json!({"message": format!("{error:#}")}),
+            None => serde_json::json!({"message": chain(error)}),
         };
         eprintln!("{:#}", serde_json::json!({"error": value}));
     } else {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", chain(error));
     }
     ExitCode::FAILURE
+}
+
+/// An error with its causes, each said once: many libraries repeat a cause in their own text.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_is_said_once() {
+        let error = anyhow::anyhow!("in use (98)")
+            .context("cannot listen on 1.2.3.4: in use (98)")
+            .context("start");
+        assert_eq!(chain(&error), "start: cannot listen on 1.2.3.4: in use (98)");
+        let error = anyhow::anyhow!("refused").context("connect").context("connect");
+        assert_eq!(chain(&error), "connect: refused");
+    }
 }

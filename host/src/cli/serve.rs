@@ -34,10 +34,11 @@ pub(crate) struct ServeArgs {
     /// Largest component that a push may upload [default: 64Mi]
     #[arg(long, value_name = "SIZE")]
     pub max_upload: Option<ByteSize>,
-    /// Compiled code kept mapped; more is evicted by use [default: 1Gi]
+    /// Compiled code kept mapped; more is evicted by use [default: an eighth of the machine's
+    /// memory, at most 1Gi]
     #[arg(long, value_name = "SIZE")]
     pub code_budget: Option<ByteSize>,
-    /// Memory of all instances together [default: half of the machine's]
+    /// Memory of all instances together [default: 60 % of the machine's]
     #[arg(long, value_name = "SIZE")]
     pub memory_budget: Option<ByteSize>,
     /// Threads that run guests [default: one a core]

@@ -1,8 +1,12 @@
 //! `roadstead call`: one unary call, JSON in and out, described by the host's reflection.
 
-use std::{io::Read as _, process::ExitCode, time::Duration};
+use std::{
+    io::Read as _,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use roadstead_domain::ModuleRef;
@@ -34,24 +38,30 @@ pub(crate) struct Answer {
 }
 
 pub(crate) async fn call(to: &Connection, args: CallArgs) -> anyhow::Result<ExitCode> {
-    let Some((service, method)) = args.method.trim_start_matches('/').split_once('/') else {
-        bail!("`{}` is not package.Service/Method, like demo.calc.ops.v0_1.Ops/Add", args.method)
+    let data = read_data(&args.data)?;
+    let answer = match args.timeout {
+        None => answer(to, &args, &data).await?,
+        Some(timeout) => tokio::time::timeout(timeout, answer(to, &args, &data))
+            .await
+            .unwrap_or_else(|_| Err(Refusal::from(no_answer(timeout)).into()))?,
     };
-    let channel = client::connect(to).await?;
-    let method = descriptors::reflect(channel.clone(), service, method).await?;
-    let request = descriptors::from_json(&method, &read_data(&args.data)?)?;
-    let invocation = Invocation {
-        method: &method,
-        request,
-        module: args.module.as_ref(),
-        timeout: args.timeout,
-    };
-    let answer = invoke(channel, invocation).await?;
     if args.verbose {
         output::note(render::usage(&answer.trailers));
     }
     output::json(&descriptors::to_json(&answer.reply?)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Connects, asks what the method is like, and calls it.
+async fn answer(to: &Connection, args: &CallArgs, data: &str) -> anyhow::Result<Answer> {
+    let started = Instant::now();
+    let (service, method) = &args.method;
+    let channel = client::connect(to).await?;
+    let method = descriptors::reflect(channel.clone(), service, method).await?;
+    let request = descriptors::from_json(&method, data)?;
+    let timeout = args.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+    invoke(channel, Invocation { method: &method, request, module: args.module.as_ref(), timeout })
+        .await
 }
 
 /// Calls and waits for the answer.
@@ -93,11 +103,13 @@ pub(crate) async fn invoke(
 /// The client's own timer ends a call as CANCELLED, a moment before the host's answer would come.
 fn own_timeout(status: Status, timeout: Option<Duration>) -> Status {
     match timeout {
-        Some(timeout) if status.code() == Code::Cancelled => {
-            Status::deadline_exceeded(format!("no answer within {} ms", timeout.as_millis()))
-        }
+        Some(timeout) if status.code() == Code::Cancelled => no_answer(timeout),
         _ => status,
     }
+}
+
+fn no_answer(timeout: Duration) -> Status {
+    Status::deadline_exceeded(format!("no answer within {} ms", timeout.as_millis()))
 }
 
 fn read_data(data: &str) -> anyhow::Result<String> {

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use roadstead_proto::v1 as api;
 
 use crate::{
-    cli::{Connection, NameArgs, RefArgs},
+    cli::{Connection, NameArgs, PinArgs, RefArgs},
     client::{self, Refusal},
     descriptors, output, render,
 };
@@ -58,16 +58,13 @@ pub(crate) async fn delete(to: &Connection, args: RefArgs) -> anyhow::Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) async fn pin(to: &Connection, args: RefArgs) -> anyhow::Result<ExitCode> {
-    let version = args.module.version.with_context(|| {
-        format!("say which version: roadstead pin {}@VERSION", args.module.name)
-    })?;
-    let request =
-        api::PinModuleRequest { name: args.module.name.to_string(), version: version.to_string() };
+pub(crate) async fn pin(to: &Connection, args: PinArgs) -> anyhow::Result<ExitCode> {
+    let (name, version) = args.module;
+    let request = api::PinModuleRequest { name: name.to_string(), version: version.to_string() };
     let answer =
         client::modules(to).await?.pin_module(request).await.map_err(Refusal::from)?.into_inner();
     if !to.json {
-        output::line(format_args!("{}@{version} is pinned", args.module.name));
+        output::line(format_args!("{name}@{version} is pinned"));
         return Ok(ExitCode::SUCCESS);
     }
     show(to, answer.module)

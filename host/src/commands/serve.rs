@@ -1,8 +1,8 @@
 //! `roadstead serve`: wires storage, engine, registry and gateway into one host, and ends it.
 
-use std::{fs, net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::RedbCatalog;
 use roadstead_engine::{Engine, EngineConfig, OfferedDirectory};
@@ -51,9 +51,8 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 /// Says which part could not start and what to do.
 pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data_dir.clone();
-    fs::create_dir_all(&data).with_context(|| format!("make the folder {}", data.display()))?;
-    let catalog = RedbCatalog::open(&data.join("catalog.redb"))?;
     let blobs = BlobStore::open(&data)?;
+    let catalog = open_catalog(&data, &blobs)?;
     let engine = Engine::new(engine_config(&settings)).context("start the engine")?;
     let limits = RegistryConfig { upload_limit: settings.max_upload, ..RegistryConfig::default() };
     let registry = Registry::open(Arc::clone(&engine), Arc::new(catalog), Arc::new(blobs), limits)
@@ -81,6 +80,22 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         drop(stopped.await);
     }));
     Ok(Running { address, engine, stop, gateway })
+}
+
+/// Without its catalog, everything that is stored would be garbage: an empty one is made only where
+/// nothing is.
+fn open_catalog(data: &Path, blobs: &BlobStore) -> anyhow::Result<RedbCatalog> {
+    let path = data.join("catalog.redb");
+    let look = || format!("look into {}", data.display());
+    if !RedbCatalog::exists(&path).with_context(look)? && !blobs.is_empty().with_context(look)? {
+        bail!(
+            "{} is gone, but {} holds the modules that it names: put the catalog back from a \
+             backup, or move the whole directory away to begin without modules",
+            path.display(),
+            data.display()
+        );
+    }
+    Ok(RedbCatalog::open(&path)?)
 }
 
 fn engine_config(settings: &ServeConfig) -> EngineConfig {
@@ -118,5 +133,47 @@ impl Running {
         }
         self.engine.shutdown().await;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use roadstead_blobs::Kind;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn stored_modules_without_their_catalog_are_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("data");
+        let open = || {
+            let blobs = BlobStore::open(&data)?;
+            open_catalog(&data, &blobs).map(|catalog| (blobs, catalog))
+        };
+        let (blobs, catalog) = open().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let path = data.join("catalog.redb");
+        assert_eq!((mode(&data), mode(&path)), (0o700, 0o600));
+        drop(blobs.put(Kind::Component, "bytes".into()).await.unwrap());
+        drop((blobs, catalog));
+        // What a push left before its first word in the catalog is no reason.
+        drop(open().unwrap());
+        let backup = fs::read(&path).unwrap();
+        for lost in [None, Some(&b""[..])] {
+            match lost {
+                None => fs::remove_file(&path).unwrap(),
+                Some(bytes) => fs::write(&path, bytes).unwrap(),
+            }
+            // The refusal makes no catalog that the next start would believe.
+            for _ in 0..2 {
+                let error = open().unwrap_err().to_string();
+                assert!(error.contains("from a backup"), "{error}");
+            }
+        }
+        fs::write(&path, backup).unwrap();
+        let (blobs, _catalog) = open().unwrap();
+        assert!(!blobs.is_empty().unwrap());
     }
 }
