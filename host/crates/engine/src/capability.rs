@@ -94,9 +94,12 @@ pub(crate) struct GuestCapabilities {
 }
 
 impl GuestCapabilities {
-    /// A pooled instance begins another call: counters of calls start anew, logs get its id.
+    /// A pooled instance begins another call: counters, seeded random bytes and a fixed clock start
+    /// anew, so that no answer depends on earlier callers, and logs get the call's id.
     pub(crate) fn begin_call(&mut self, call: &CallContext) {
         self.account.begin_call();
+        self.random.begin_call();
+        self.clock.begin_call();
         self.network.begin_call(call.deadline);
         self.log.begin_call(call.id);
     }

@@ -4,7 +4,7 @@
 //! the host is. A sleep is slept in real time (the deadline of the call ends it, if need be), and
 //! afterwards both clocks of the guest stand later by exactly what it asked for. Without that step
 //! every loop of the form "sleep until the clock shows the deadline", as in event loops, would
-//! never end. Runs per host call; nothing blocks.
+//! never end. Every call starts at the same time. Runs per host call; nothing blocks.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ const FIXED_WALL: Duration = Duration::from_secs(1_735_689_600);
 pub(crate) enum Clock {
     /// Monotonic time counts from the instance's making, so that it tells nothing of the host.
     Real(Instant),
-    /// Nanoseconds slept so far.
+    /// Nanoseconds slept so far in this call.
     Fixed(Arc<AtomicU64>),
 }
 
@@ -58,6 +58,13 @@ impl Clock {
         match clocks {
             Clocks::Real => Self::Real(Instant::now()),
             Clocks::Fixed => Self::Fixed(Arc::default()),
+        }
+    }
+
+    /// A reused instance starts another call: a fixed clock shows what it showed the first.
+    pub(crate) fn begin_call(&mut self) {
+        if let Self::Fixed(slept) = self {
+            *slept = Arc::default();
         }
     }
 

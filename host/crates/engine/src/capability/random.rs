@@ -1,4 +1,4 @@
-//! Random bytes: the operating system's, or a sequence that is the same for every instance.
+//! Random bytes: the operating system's, or a sequence that is the same for every call.
 //!
 //! Every way to draw them counts against `limits.random` of the call, and nothing is made before
 //! it is paid for. Runs per host call.
@@ -31,6 +31,12 @@ enum Generator {
     Seeded(Xoshiro256PlusPlus),
 }
 
+impl Generator {
+    fn seeded() -> Self {
+        Self::Seeded(Xoshiro256PlusPlus::seed_from_u64(SEED))
+    }
+}
+
 /// Marks the random interfaces in the linker.
 pub(crate) struct HasRandom;
 
@@ -42,9 +48,16 @@ impl RandomSource {
     pub(crate) fn new(random: Random, account: Arc<Account>) -> Self {
         let generator = match random {
             Random::Real => Generator::System,
-            Random::Seeded => Generator::Seeded(Xoshiro256PlusPlus::seed_from_u64(SEED)),
+            Random::Seeded => Generator::seeded(),
         };
         Self { generator, account }
+    }
+
+    /// A reused instance starts another call: it draws what the first one drew.
+    pub(crate) fn begin_call(&mut self) {
+        if matches!(self.generator, Generator::Seeded(_)) {
+            self.generator = Generator::seeded();
+        }
     }
 
     fn fill(&mut self, bytes: &mut [u8]) {

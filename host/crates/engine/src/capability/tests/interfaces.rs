@@ -190,8 +190,15 @@ async fn sleep_of_0_3_moves_a_fixed_clock() {
                 (call $wait (i64.const 1234567))
                 (i32.wrap_i64 (call $now))))"#,
     );
-    let ran = Guest::new(&spec("")).run(&component).await;
+    let guest = Guest::new(&spec(""));
+    let ran = guest.run(&component).await;
     assert_eq!((ran.answer, ran.trap), (1_234_567, None));
+    let mut calls = guest.instance(&component).await;
+    for id in 1..=2 {
+        let capabilities = calls.store.data_mut().capabilities();
+        capabilities.begin_call(&CallContext { id: CallId(id), deadline: None });
+        assert_eq!(calls.call().await.unwrap(), 1_234_567, "the clock starts anew");
+    }
 }
 
 /// Every function of 0.3 that is replaced has the type that guests expect.
@@ -239,10 +246,11 @@ async fn a_reused_instance_starts_its_counters_anew() {
     );
     let guest = Guest::new(&spec("limits: {random: 512}"));
     let mut calls = guest.instance(&component).await;
+    let first = calls.call().await.unwrap();
     for id in 1..=3 {
         let capabilities = calls.store.data_mut().capabilities();
         capabilities.begin_call(&CallContext { id: CallId(id), deadline: None });
-        calls.call().await.unwrap();
+        assert_eq!(calls.call().await.unwrap(), first, "seeded anew");
     }
     assert!(calls.call().await.is_err(), "two calls' worth in one");
 }
