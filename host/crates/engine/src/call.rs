@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use roadstead_domain::{CallId, Fault, InstanceOrigin, LimitKind};
-use roadstead_transcode::{CopyBudget, MethodPlan, decode_request};
+use roadstead_transcode::{MethodPlan, decode_request};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     instance::Guest,
     instances::{Owner, owner_of},
     module::Inner,
+    room::Room,
     scheduler::{Ended, TaskHandle},
     store::Meter,
 };
@@ -191,10 +192,15 @@ async fn serve(job: Job) {
     let Job { module, call, deadline, export, place, owner, meter, reply, _running, _admitted } =
         job;
     let started = Instant::now();
-    let mut budget = CopyBudget::new(module.spec.limits.host_copy.0);
+    let mut room = Room::new(&module.values, &module.spec.limits);
+    let mut budget = room.open(0);
     let params = match decode_request(&call.method, &call.request, &mut budget) {
         Ok(params) => params,
         Err(fault) => {
+            let fault = match fault {
+                Fault::Limit(reached) => room.exceeded(reached),
+                other => other,
+            };
             // The instance has seen nothing of this call.
             if let (Place::Warm(guest), Some(owner)) = (place, owner) {
                 module.keep_idle(*guest, owner);
@@ -212,7 +218,7 @@ async fn serve(job: Job) {
         Ok(guest) => guest,
         Err(fault) => return send(reply, Err(fault)),
     };
-    let result = guest.answer(&module, &call, &export, params, &mut budget).await;
+    let result = guest.answer(&module, &call, &export, params, budget.used(), &mut room).await;
     let took = started.elapsed();
     module.admission.took(took);
     module.standing.ended(took);

@@ -6,9 +6,9 @@ mod wasm;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use roadstead_domain::{ByteSize, DirectoryMode, ModuleSpec};
+use roadstead_domain::{ByteSize, DirectoryMode, ModuleSpec, Span};
 
-use crate::EngineError;
+use crate::{EngineError, budget::part_of};
 
 pub(crate) use pool::TABLES_PER_SLOT;
 pub(crate) use wasm::build;
@@ -45,9 +45,16 @@ pub struct EngineConfig {
     /// Stack of a guest. Each live instance has one, touched as deep as it was used, and as much
     /// again for the host's own frames.
     pub stack: ByteSize,
-    /// Memories and tables of all instances together; growth beyond is refused, and calls that
-    /// need it are OVERLOADED.
+    /// Memories and tables of all instances together, those of one module at most half of it;
+    /// growth beyond is refused, and calls that need it are OVERLOADED.
     pub memory_budget: ByteSize,
+    /// Values of all calls together, on their way between protobuf and guests; a call that needs
+    /// what others have is OVERLOADED. Besides this, each call may have 1 MiB.
+    pub value_budget: ByteSize,
+    /// The longest deadline that a spec may ask for.
+    pub max_deadline: Span,
+    /// The most fuel that a spec may ask for.
+    pub max_fuel: u64,
     /// Compiled code that stays mapped. What is beyond is dropped by least use and mapped again in
     /// milliseconds.
     pub code_budget: ByteSize,
@@ -69,6 +76,9 @@ impl EngineConfig {
             slot_memory: ByteSize(4 << 30),
             stack: ByteSize::mib(1),
             memory_budget: ByteSize(memory.0 / 10 * 6),
+            value_budget: ByteSize(memory.0 / 5),
+            max_deadline: Span::secs(3600),
+            max_fuel: 1_000_000_000_000_000,
             code_budget: ByteSize((memory.0 / 8).min(1 << 30)),
             log_budget: ByteSize((memory.0 / 64).min(64 << 20)),
             directories: BTreeMap::new(),
@@ -106,10 +116,23 @@ impl EngineConfig {
                 limits.memory, self.slot_memory
             ));
         }
-        if self.memory_budget < limits.memory {
+        let part = ByteSize(part_of(self.memory_budget.0));
+        if part < limits.memory {
             return Some(format!(
-                "limits.memory is {}, and all instances here together have {}",
-                limits.memory, self.memory_budget
+                "limits.memory is {}, and one module's instances here together have {part}",
+                limits.memory
+            ));
+        }
+        if self.max_deadline.duration() < limits.deadline.duration() {
+            return Some(format!(
+                "limits.deadline is {}, and no call here can last longer than {}",
+                limits.deadline, self.max_deadline
+            ));
+        }
+        if self.max_fuel < limits.fuel_per_call {
+            return Some(format!(
+                "limits.fuel_per_call is {}, and no call here can have more than {}",
+                limits.fuel_per_call, self.max_fuel
             ));
         }
         if TABLE_ELEMENTS < limits.tables {

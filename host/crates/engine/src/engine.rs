@@ -27,6 +27,7 @@ pub(crate) struct Core {
     pub(crate) scheduler: Scheduler,
     pub(crate) slots: Slots,
     pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) values: Arc<MemoryBudget>,
     pub(crate) codes: Arc<CodeCache>,
     pub(crate) idle: Arc<IdleModules>,
 }
@@ -51,6 +52,7 @@ impl Engine {
             scheduler,
             slots: Slots::new(wasm.slots),
             memory: MemoryBudget::new(config.memory_budget.0),
+            values: MemoryBudget::new(config.value_budget.0),
             codes,
             idle,
             wasm: wasm.engine,
@@ -115,6 +117,11 @@ impl Engine {
     /// Memories and tables of all instances, reservations included.
     pub fn memory_taken(&self) -> u64 {
         self.core.memory.taken()
+    }
+
+    /// Room reserved for the values of all calls.
+    pub fn values_taken(&self) -> u64 {
+        self.core.values.taken()
     }
 
     /// Ends every call and the guests' threads. Calls after it are answered with DRAINING.

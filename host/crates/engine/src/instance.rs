@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use roadstead_domain::{Fault, InstanceOrigin, LimitKind, Limits};
-use roadstead_transcode::{CopyBudget, EncodeError, MethodPlan, encode_response};
+use roadstead_domain::{Fault, InstanceOrigin, Limits};
+use roadstead_transcode::{CopyBudget, EncodeError, encode_response};
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::{
     Store,
@@ -13,12 +13,13 @@ use wasmtime::{
 
 use crate::{
     Call,
-    budget::Reservation,
+    budget::{Exhausted, Reservation},
     capability::CallContext,
     code::{Export, Loaded},
     limiter::Limiter,
     module::Inner,
     overload,
+    room::Room,
     store::{self, GuestState, Meter},
     trap,
 };
@@ -46,7 +47,7 @@ impl Guest {
         meter.begin(InstanceOrigin::Fresh);
         let limits = &module.spec.limits;
         let usual = module.usual_memory().min(limits.memory.0);
-        let reservation = reserve(module, usual).ok_or_else(overload::memory)?;
+        let reservation = reserve(module, usual)?;
         let context = CallContext { id: call.id, deadline: Some(deadline) };
         let capabilities =
             module.granted.guest(&context).map_err(|error| trap::host(&error, call.id))?;
@@ -85,22 +86,33 @@ impl Guest {
         call: &Call,
         export: &Export,
         params: Vec<Val>,
-        budget: &mut CopyBudget,
+        used: u64,
+        room: &mut Room,
     ) -> Result<Bytes, Fault> {
         self.uses += 1;
         let limits = &module.spec.limits;
-        self.store.set_hostcall_fuel(lifting_allowance(limits, budget));
+        let mut budget = room.open(used);
+        self.store.set_hostcall_fuel(lifting_allowance(limits, &budget));
         let called = self.invoke(export, params).await;
         store::observe(&self.store);
         module.used_memory(self.store.data().limiter.bytes());
         let state = self.store.data_mut();
         state.capabilities.end_call();
-        let results =
-            called.map_err(|error| trap::fault_of(&error, self.store.data(), limits, call.id))?;
+        let results = called.map_err(|error| {
+            match trap::fault_of(&error, self.store.data(), limits, call.id) {
+                Fault::Limit(reached) => room.exceeded(reached),
+                other => other,
+            }
+        })?;
         if let Some(reached) = self.store.data().capabilities.limit_exceeded() {
             return Err(Fault::Limit(reached));
         }
-        encode(&call.method, &results, limits, budget, call)
+        encode_response(&call.method, &results, limits.output.0, &mut budget).map_err(|error| {
+            match error {
+                EncodeError::Limit(reached) => room.exceeded(reached),
+                EncodeError::Mismatch(_) => trap::host(&wasmtime::Error::new(error), call.id),
+            }
+        })
     }
 
     async fn invoke(&mut self, export: &Export, params: Vec<Val>) -> wasmtime::Result<Vec<Val>> {
@@ -118,39 +130,25 @@ impl Guest {
     }
 }
 
-/// A share of the host's memory; idle instances give theirs up for it.
-fn reserve(module: &Inner, bytes: u64) -> Option<Reservation> {
+/// A share of the host's memory; idle instances give theirs up for it: the module's own where its
+/// part is used up, any where all is.
+fn reserve(module: &Inner, bytes: u64) -> Result<Reservation, Fault> {
     loop {
-        let reserved = module.engine.memory.reserve(bytes);
-        if reserved.is_some() || !module.engine.idle.drop_oldest() {
-            return reserved;
+        let dropped = match module.memory.reserve(bytes) {
+            Ok(reserved) => return Ok(reserved),
+            Err(Exhausted::Part) => module.idle().drop_oldest(),
+            Err(Exhausted::Whole) => module.engine.idle.drop_oldest(),
+        };
+        if !dropped {
+            return Err(overload::memory());
         }
     }
 }
 
 /// What wasmtime may copy out of the guest for this call's results (and for each of its host
-/// calls): what is left of `host_copy`, less what the response message may need.
+/// calls): what is left of the call's room, less what the response message may need.
 fn lifting_allowance(limits: &Limits, budget: &CopyBudget) -> usize {
     let left = budget.remaining();
     let response = limits.output.0.min(left / 2);
     usize::try_from(left - response).unwrap_or(usize::MAX)
-}
-
-fn encode(
-    method: &MethodPlan,
-    results: &[Val],
-    limits: &Limits,
-    budget: &mut CopyBudget,
-    call: &Call,
-) -> Result<Bytes, Fault> {
-    encode_response(method, results, limits.output.0, budget).map_err(|error| match error {
-        EncodeError::Limit(mut reached) => {
-            // Callers know the limits of the spec, not what an earlier step left of them.
-            if reached.limit == LimitKind::HostCopy {
-                reached.allowed = limits.host_copy.0;
-            }
-            Fault::Limit(reached)
-        }
-        EncodeError::Mismatch(_) => trap::host(&wasmtime::Error::new(error), call.id),
-    })
 }

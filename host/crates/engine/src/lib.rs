@@ -22,6 +22,7 @@ mod limiter;
 mod logs;
 mod module;
 mod overload;
+mod room;
 mod scheduler;
 mod standing;
 mod stats;

@@ -15,7 +15,7 @@ const ELEMENT: u64 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Limit(LimitReached),
-    /// The host's memory budget is used up.
+    /// The host's memory budget is used up, or the module's part of it.
     Host,
 }
 

@@ -14,6 +14,7 @@ use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 use crate::{
     Call, CodeError, CodeSource, LoadError, Outcome, Stats,
     admission::Admission,
+    budget::MemoryBudget,
     call,
     capability::Granted,
     code::Loaded,
@@ -48,6 +49,9 @@ pub(crate) struct Inner {
     pub(crate) granted: Granted,
     pub(crate) engine: Arc<Core>,
     pub(crate) admission: Admission,
+    /// This module's parts of the host's budgets.
+    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) values: Arc<MemoryBudget>,
     pub(crate) account: Arc<Account>,
     pub(crate) counters: Counters,
     pub(crate) standing: Standing,
@@ -68,6 +72,7 @@ impl Module {
     ) -> Self {
         // No module can take all of the host's slots, whatever its spec asks for.
         let admission = Admission::new(&spec.quota, engine.slots.total() / 2);
+        let (memory, values) = (engine.memory.part(), engine.values.part());
         let inner = Arc::new(Inner {
             id,
             digest,
@@ -76,6 +81,8 @@ impl Module {
             granted,
             engine,
             admission,
+            memory,
+            values,
             account: Arc::default(),
             counters: Counters::default(),
             standing: Standing::default(),

@@ -9,9 +9,14 @@ pub(crate) fn slots() -> Fault {
     Fault::Overloaded { what: "host's instance slots", retry_after: Duration::from_millis(100) }
 }
 
-/// The memory budget of the host is used up.
+/// The memory budget of the host is used up, or the module's part of it.
 pub(crate) fn memory() -> Fault {
     Fault::Overloaded { what: "host's memory budget", retry_after: Duration::from_millis(250) }
+}
+
+/// Calls that run at the same time leave too little room for this one's values.
+pub(crate) fn values() -> Fault {
+    Fault::Overloaded { what: "host's room for values", retry_after: Duration::from_millis(100) }
 }
 
 /// The module's own queue is full.

@@ -17,6 +17,9 @@ use crate::{
 /// Ticks until a call yields for the first time. The first one may come at once.
 const FIRST_SLICE: u64 = 2;
 
+/// Bytes that each host call may copy while an instance is made: nobody has reserved more yet.
+const COPY_AT_START: u64 = 1 << 20;
+
 /// The data of a store: an instance's capabilities and the account of what it uses.
 pub(crate) struct GuestState {
     pub(crate) capabilities: GuestCapabilities,
@@ -70,6 +73,8 @@ pub(crate) fn new(
         context.data().observe(left);
         Ok(UpdateDeadline::Yield(1))
     });
+    let copied = limits.host_copy.0.min(COPY_AT_START);
+    store.set_hostcall_fuel(usize::try_from(copied).unwrap_or(usize::MAX));
     store.set_fuel(fuel)?;
     store.set_epoch_deadline(FIRST_SLICE);
     Ok(store)

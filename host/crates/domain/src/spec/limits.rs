@@ -9,7 +9,8 @@ use crate::{ByteRate, ByteSize, Span, units::Written};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// All linear memories and tables of an instance together.
+    /// All linear memories and tables of an instance together. The instances of a module get at most
+    /// half of the host's memory for instances.
     pub memory: ByteSize,
     /// Table elements of an instance, over all its tables.
     #[serde(deserialize_with = "whole_number")]
@@ -17,16 +18,18 @@ pub struct Limits {
     /// Core instances, and likewise memories and tables, that one component instance may have.
     #[serde(deserialize_with = "whole_number")]
     pub instances: u64,
-    /// Fuel of one call, instantiation and `start` included.
+    /// Fuel of one call, instantiation and `start` included. Hosts set a ceiling (10^15).
     #[serde(deserialize_with = "whole_number")]
     pub fuel_per_call: u64,
-    /// Wall time of one call; the caller's own deadline counts if it is shorter.
+    /// Wall time of one call; the caller's own deadline counts if it is shorter. Hosts set a ceiling
+    /// (an hour).
     pub deadline: Span,
     /// Bytes of one request message.
     pub input: ByteSize,
     /// Bytes of one response message.
     pub output: ByteSize,
-    /// Bytes that one call may have moved between host and guest, its own values included.
+    /// Bytes that one call may have moved between host and guest, its own values included: each
+    /// byte of a `list<u8>` counts about 40 on the way in and as much on the way out.
     pub host_copy: ByteSize,
     /// Live resource handles of an instance. What they hold on the host (headers, bodies that are
     /// not sent yet) is 32 MiB at the most, shared out evenly, and 32 KiB for each.
@@ -104,7 +107,7 @@ impl Default for Limits {
             deadline: Span::secs(10),
             input: ByteSize::mib(2),
             output: ByteSize::mib(2),
-            host_copy: ByteSize::mib(128),
+            host_copy: ByteSize::mib(192),
             handles: 1_000,
             session_idle: Span::secs(300),
             log_rate: ByteRate(64 << 10),

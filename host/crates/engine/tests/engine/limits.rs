@@ -1,6 +1,6 @@
 //! Each limit of a spec, obeyed and violated, in both instance policies.
 
-use roadstead_domain::{ByteSize, Fault, LimitKind};
+use roadstead_domain::{Fault, LimitKind};
 use roadstead_engine::LoadError;
 
 use crate::support::{
@@ -123,28 +123,6 @@ async fn a_refusal_that_the_guest_lives_with_is_no_fault() {
     assert_eq!(value(&guest.run("try").await.unwrap()), 1, "-1 in zigzag");
     // The next call of the same instance traps for a reason of its own.
     assert_eq!(trap(guest.run("divide").await).0, "it divided by zero");
-}
-
-#[tokio::test]
-async fn the_hosts_memory_budget_is_overload() {
-    let settings = roadstead_engine::EngineConfig {
-        memory_budget: ByteSize::mib(2),
-        ..crate::support::settings()
-    };
-    let engine = roadstead_engine::Engine::new(settings).unwrap();
-    let bytes = component(GROW, &[("grow", r#"(param "pages" u32)"#)]);
-    let first =
-        prepare(&engine, "first", &bytes, "limits: {memory: 2Mi}\ninstances: {policy: pooled}");
-    assert_eq!(limit(first.call("grow", number(1, 15)).await.result), None);
-    let second = prepare(&engine, "second", &bytes, "limits: {memory: 2Mi}");
-    let refused = second.call("grow", number(1, 20)).await.result.unwrap_err();
-    assert!(
-        matches!(refused, Fault::Overloaded { what: "host's memory budget", .. }),
-        "{refused:?}"
-    );
-    let memory = ByteSize::mib(3);
-    let never = try_prepare(&engine, "never", &bytes, &format!("limits: {{memory: {memory}}}"));
-    assert!(matches!(never.map(|_| ()), Err(LoadError::NeverFits(_))));
 }
 
 #[tokio::test]

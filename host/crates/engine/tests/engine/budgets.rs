@@ -1,0 +1,153 @@
+//! What the host gives to all calls and instances together, and to one module of it.
+
+use std::{sync::Arc, time::Duration};
+
+use roadstead_domain::{ByteSize, Fault, LimitKind};
+use roadstead_engine::{Engine, EngineConfig, LoadError};
+
+use crate::support::{
+    Guest, blob, component, engine, limit, number, prepare, settings, spec, try_prepare,
+};
+
+/// Grows its memory by so many pages; `hold` then spins.
+const GROW: &str = r#"(func $grow (export "grow") (param i32)
+        (if (i32.eq (memory.grow (local.get 0)) (i32.const -1)) (then unreachable)))
+    (func (export "hold") (param i32) (call $grow (local.get 0)) (loop (br 0)))"#;
+
+/// Takes bytes; `hold` then spins, `echo` gives them back.
+const BYTES: &str = r#"(memory (export "memory") 40)
+    (func (export "take") (param i32 i32))
+    (func (export "hold") (param i32 i32) (loop (br 0)))
+    (func (export "echo") (param i32 i32) (result i32)
+        (i32.store (i32.const 16) (local.get 0))
+        (i32.store (i32.const 20) (local.get 1))
+        (i32.const 16))"#;
+
+fn growing() -> Vec<u8> {
+    component(GROW, &[("grow", r#"(param "pages" u32)"#), ("hold", r#"(param "pages" u32)"#)])
+}
+
+fn bytes() -> Vec<u8> {
+    let functions = [
+        ("take", r#"(param "bytes" (list u8))"#),
+        ("hold", r#"(param "bytes" (list u8))"#),
+        ("echo", r#"(param "bytes" (list u8)) (result (list u8))"#),
+    ];
+    component(BYTES, &functions)
+}
+
+fn overloaded(result: Result<bytes::Bytes, Fault>) -> &'static str {
+    match result {
+        Err(Fault::Overloaded { what, .. }) => what,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn until(mut holds: impl FnMut() -> bool) {
+    for _ in 0..5000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    panic!("it never came true");
+}
+
+fn small(memory: u64) -> Arc<Engine> {
+    Engine::new(EngineConfig { memory_budget: ByteSize::mib(memory), ..settings() }).unwrap()
+}
+
+#[tokio::test]
+async fn the_hosts_memory_budget_is_overload() {
+    let engine = small(2);
+    let guest = |name, policy| {
+        let spec = format!("limits: {{memory: 1Mi}}\ninstances: {{policy: {policy}}}");
+        prepare(&engine, name, &growing(), &spec)
+    };
+    let (first, second) = (guest("first", "pooled"), guest("second", "pooled"));
+    for full in [&first, &second] {
+        assert_eq!(limit(full.call("grow", number(1, 15)).await.result), None);
+    }
+    let third = guest("third", "per-call");
+    assert_eq!(overloaded(third.call("grow", number(1, 1)).await.result), "host's memory budget");
+    first.module.drop_idle();
+    assert_eq!(limit(third.call("grow", number(1, 1)).await.result), None);
+}
+
+#[tokio::test]
+async fn one_module_gets_half_of_the_hosts_memory() {
+    let engine = small(4);
+    let guest = |name| prepare(&engine, name, &growing(), "limits: {memory: 2Mi}");
+    let (greedy, other) = (guest("greedy"), guest("other"));
+    let holding = greedy.clone();
+    let holding = tokio::spawn(async move { holding.call("hold", number(1, 20)).await });
+    until(|| 20 << 16 < engine.memory_taken()).await;
+    overloaded(greedy.call("grow", number(1, 20)).await.result);
+    assert_eq!(limit(other.call("grow", number(1, 20)).await.result), None);
+    holding.abort();
+    until(|| engine.memory_taken() == 0).await;
+    assert_eq!(limit(greedy.call("grow", number(1, 20)).await.result), None);
+}
+
+#[tokio::test]
+async fn specs_beyond_the_host_are_refused() {
+    let engine = small(64);
+    for (field, fits, never) in [
+        ("limits.memory", "memory: 32Mi", "memory: 33Mi"),
+        ("limits.deadline", "memory: 1Mi, deadline: 1h", "memory: 1Mi, deadline: 61m"),
+        (
+            "limits.fuel_per_call",
+            "memory: 1Mi, fuel_per_call: 1_000_000_000_000_000",
+            "memory: 1Mi, fuel_per_call: 18_446_744_073_709_551_615",
+        ),
+        ("limits.handles", "memory: 1Mi, handles: 8192", "memory: 1Mi, handles: 8193"),
+    ] {
+        let prepare = |limits| {
+            let spec = format!("limits: {{{limits}}}");
+            try_prepare(&engine, "m", &growing(), &spec).map(|_| ())
+        };
+        prepare(fits).unwrap();
+        let refused = prepare(never).unwrap_err();
+        assert!(matches!(refused, LoadError::NeverFits(_)), "{refused:?}");
+        assert!(refused.to_string().contains(field), "{refused}");
+    }
+    let refused = engine.inspect(&growing(), &spec("limits: {memory: 1Mi, deadline: 2h}"));
+    assert!(refused.unwrap_err().to_string().contains("limits.deadline"));
+}
+
+#[tokio::test]
+async fn the_defaults_let_the_largest_messages_through() {
+    let engine = engine();
+    let guest = prepare(&engine, "echo", &bytes(), "");
+    // A tag and a length of four bytes stand before the bytes.
+    let message = blob(1, &vec![7; (2 << 20) - 5]);
+    assert_eq!(message.len(), (2 << 20) - 1);
+    let outcome = guest.call("echo", message.clone()).await;
+    assert_eq!(outcome.result.unwrap(), message);
+    assert_eq!(engine.values_taken(), 0);
+}
+
+#[tokio::test]
+async fn values_of_all_calls_have_one_budget() {
+    let config = EngineConfig { value_budget: ByteSize::mib(64), ..settings() };
+    let engine = Engine::new(config).unwrap();
+    let guest = |name| prepare(&engine, name, &bytes(), "");
+    let (greedy, other): (Guest, Guest) = (guest("greedy"), guest("other"));
+    let large = || blob(1, &vec![7; 300_000]);
+    let holding = greedy.clone();
+    let holding = tokio::spawn(async move { holding.call("hold", large()).await });
+    until(|| 300_000 * 16 < engine.values_taken()).await;
+    until(|| engine.memory_taken() != 0).await;
+    assert!(engine.values_taken() <= 32 << 20, "half of it for one module");
+    let refused = greedy.call("take", large()).await.result;
+    assert_eq!(overloaded(refused), "host's room for values");
+    // What is small always fits, and another module has its own part.
+    assert!(greedy.call("take", blob(1, &[7; 1000])).await.result.is_ok());
+    assert!(other.call("take", large()).await.result.is_ok());
+    holding.abort();
+    until(|| engine.values_taken() == 0).await;
+    assert!(greedy.call("take", large()).await.result.is_ok());
+    // What would not fit a host that does nothing else is the limit's fault.
+    let too_large = greedy.call("take", blob(1, &vec![7; 1 << 20])).await.result;
+    assert_eq!(limit(too_large), Some(LimitKind::HostCopy));
+}
