@@ -5,13 +5,13 @@ use std::{fs::File, sync::Arc};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use roadstead_domain::{ByteSize, Limits};
-use roadstead_transcode::{ExportPath, MethodPlan};
+use roadstead_transcode::MethodPlan;
 use wasmtime::{
     Engine,
     component::{Component, ComponentExportIndex, InstancePre, Linker, types::ComponentItem},
 };
 
-use crate::{CodeError, LoadError, store::GuestState};
+use crate::{CodeError, LoadError, store::GuestState, weight};
 
 /// Methods of a module whose exports are remembered.
 const METHODS: usize = 1024;
@@ -54,6 +54,8 @@ pub(crate) struct Export {
     pub(crate) index: ComponentExportIndex,
     /// Values that it returns: none or one.
     pub(crate) results: usize,
+    /// How many times wasmtime's count they can take on the host.
+    pub(crate) weight: usize,
 }
 
 impl Loaded {
@@ -113,7 +115,7 @@ impl Loaded {
         if let Some(export) = known(&self.methods.read()) {
             return Some(export);
         }
-        let export = self.find(&method.export)?;
+        let export = self.find(method)?;
         let mut methods = self.methods.write();
         if methods.len() < METHODS && known(&methods).is_none() {
             methods.push((Arc::clone(method), export.clone()));
@@ -121,7 +123,8 @@ impl Loaded {
         Some(export)
     }
 
-    fn find(&self, path: &ExportPath) -> Option<Export> {
+    fn find(&self, method: &MethodPlan) -> Option<Export> {
+        let path = &method.export;
         let component = self.pre.component();
         let parent = match &path.interface {
             Some(interface) => Some(component.get_export_index(None, interface)?),
@@ -130,7 +133,8 @@ impl Loaded {
         let (item, index) = component.get_export(parent.as_ref(), &path.function)?;
         match item {
             ComponentItem::ComponentFunc(function) => {
-                Some(Export { index, results: function.results().len() })
+                let weight = weight::of_response(&method.response);
+                Some(Export { index, results: function.results().len(), weight })
             }
             _ => None,
         }

@@ -92,7 +92,7 @@ impl Guest {
         self.uses += 1;
         let limits = &module.spec.limits;
         let mut budget = room.open(used);
-        self.store.set_hostcall_fuel(lifting_allowance(limits, &budget));
+        self.store.set_hostcall_fuel(lifting_allowance(limits, &budget) / export.weight);
         let called = self.invoke(export, params).await;
         store::observe(&self.store);
         module.used_memory(self.store.data().limiter.bytes());

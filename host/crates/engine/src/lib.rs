@@ -28,6 +28,7 @@ mod standing;
 mod stats;
 mod store;
 mod trap;
+mod weight;
 
 pub use call::{Call, Outcome, Usage};
 pub use code::{CodeSource, VerifiedCode};

@@ -6,7 +6,7 @@ use roadstead_domain::{ByteSize, Fault, LimitKind};
 use roadstead_engine::{Engine, EngineConfig, LoadError};
 
 use crate::support::{
-    Guest, blob, component, engine, limit, number, prepare, settings, spec, try_prepare,
+    Guest, blob, component, engine, limit, number, prepare, settings, spec, try_prepare, wat,
 };
 
 /// Grows its memory by so many pages; `hold` then spins.
@@ -124,7 +124,44 @@ async fn the_defaults_let_the_largest_messages_through() {
     assert_eq!(message.len(), (2 << 20) - 1);
     let outcome = guest.call("echo", message.clone()).await;
     assert_eq!(outcome.result.unwrap(), message);
-    assert_eq!(engine.values_taken(), 0);
+    until(|| engine.values_taken() == 0).await;
+}
+
+#[tokio::test]
+async fn flags_count_as_the_strings_that_they_are_here() {
+    let engine = engine();
+    let names: Vec<String> = ('a'..='z').map(|letter| format!("\"{letter}\"")).collect();
+    let names = names.join(" ");
+    // A list of so many elements, all flags of each set.
+    let text = format!(
+        r#"(component
+            (core module $m
+                (memory (export "memory") 1)
+                (func (export "give") (param i32) (result i32)
+                    (memory.fill (i32.const 1024) (i32.const 255) (i32.const 60000))
+                    (i32.store (i32.const 16) (i32.const 1024))
+                    (i32.store (i32.const 20) (local.get 0))
+                    (i32.const 16)))
+            (core instance $i (instantiate $m))
+            (type $flags (flags {names}))
+            (func $give (param "n" u32) (result (list $flags))
+                (canon lift (core func $i "give") (memory (core memory $i "memory"))))
+            (component $letters
+                (type $flags (flags {names}))
+                (import "flags-here" (type $here (eq $flags)))
+                (import "give" (func $give (param "n" u32) (result (list $here))))
+                (export $there "flags-there" (type $here))
+                (export "give" (func $give) (func (param "n" u32) (result (list $there)))))
+            (instance $letters (instantiate $letters
+                (with "flags-here" (type $flags)) (with "give" (func $give))))
+            (export "test:letters/letters@0.1.0" (instance $letters)))"#
+    );
+    let spec = "limits: {host_copy: 1Mi}";
+    let guest = prepare(&engine, "letters", &wat(&text), spec);
+    assert_eq!(limit(guest.call("give", number(1, 100)).await.result), None);
+    // 2.2 MB in strings; by their letters a hundred kilobytes.
+    let over = guest.call("give", number(1, 2000)).await.result;
+    assert_eq!(limit(over), Some(LimitKind::HostCopy));
 }
 
 #[tokio::test]
