@@ -1,6 +1,7 @@
 //! What every request may use.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,6 +11,7 @@ use std::{
 
 use roadstead_domain::CallId;
 use roadstead_registry::Registry;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{AllowedOrigins, Counters, GatewayConfig, budget::Budget, builtin::Builtin};
@@ -19,8 +21,13 @@ pub(crate) struct App {
     pub registry: Arc<Registry>,
     pub builtin: Builtin,
     pub cors: AllowedOrigins,
+    /// Only this machine may call, and nobody is asked for credentials.
+    pub loopback: bool,
     pub receive_timeout: Duration,
     pub budget: Budget,
+    /// Places of the uploads that may be on their way, and how many a connection may have.
+    pub uploads: Arc<Semaphore>,
+    pub uploads_share: usize,
     pub counters: Arc<Counters>,
     next_call: AtomicU64,
 }
@@ -29,16 +36,19 @@ impl App {
     pub(crate) fn new(
         registry: Arc<Registry>,
         config: &GatewayConfig,
+        address: SocketAddr,
         drain: CancellationToken,
         counters: Arc<Counters>,
     ) -> Arc<Self> {
-        let budget = Budget::new(config.message_budget);
         Arc::new(Self {
-            builtin: Builtin::new(&registry, drain, &budget),
+            builtin: Builtin::new(&registry, drain, config),
             registry,
             cors: config.cors.clone(),
+            loopback: config.tls.is_none() && address.ip().is_loopback(),
             receive_timeout: config.receive_timeout,
-            budget,
+            budget: Budget::new(config.message_budget),
+            uploads: Arc::new(Semaphore::new(config.uploads)),
+            uploads_share: config.uploads.div_ceil(4),
             counters,
             next_call: AtomicU64::new(first_call()),
         })

@@ -1,8 +1,8 @@
-//! Bytes of messages that the gateway holds, of all connections together.
+//! Bytes of messages that the gateway holds, of all connections together and of each.
 //!
 //! Flow control bounds what one stream may send unasked; this bounds what all of them may have
 //! buffered at once, so that neither half-sent requests nor responses that nobody reads can take
-//! the host's memory.
+//! the host's memory. A connection gets a share only: one alone cannot lock the others out.
 
 use std::{
     sync::{
@@ -12,8 +12,14 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use roadstead_domain::{ByteSize, Fault};
+
+/// The part of the host's budget that one connection may use.
+const SHARE: u64 = 4;
+
+/// Bytes of each message that are not counted: a stream's own state takes more than that, and
+/// streams are bounded in number.
+pub(crate) const FREE: usize = 1 << 10;
 
 /// The bytes that may be held, and that are.
 #[derive(Debug, Clone)]
@@ -21,8 +27,11 @@ pub(crate) struct Budget(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    what: &'static str,
     most: u64,
     used: AtomicU64,
+    /// What this is a share of.
+    whole: Option<Budget>,
 }
 
 /// Some bytes of the budget, given back when dropped.
@@ -32,23 +41,19 @@ pub(crate) struct Charge {
     bytes: u64,
 }
 
-/// Responses up to this size are not counted.
-const SHORT: usize = 16 << 10;
-
-struct Held {
-    message: Bytes,
-    _charge: Charge,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.message
-    }
-}
-
 impl Budget {
     pub(crate) fn new(most: ByteSize) -> Self {
-        Self(Arc::new(Inner { most: most.0, used: AtomicU64::new(0) }))
+        Self::of("host's memory for messages", most.0, None)
+    }
+
+    /// The share of one connection.
+    pub(crate) fn share(&self) -> Self {
+        let most = self.0.most / SHARE;
+        Self::of("connection's share of the host's memory for messages", most, Some(self.clone()))
+    }
+
+    fn of(what: &'static str, most: u64, whole: Option<Self>) -> Self {
+        Self(Arc::new(Inner { what, most, used: AtomicU64::new(0), whole }))
     }
 
     /// Nothing yet, to be grown.
@@ -56,18 +61,38 @@ impl Budget {
         Charge { budget: self.clone(), bytes: 0 }
     }
 
-    /// Counts a response until its last byte is sent or given up. Short ones go uncounted: what
-    /// they can hold is bounded by the streams of a connection.
+    /// Counts a response; none if it is short enough to go uncounted.
     ///
     /// # Errors
-    /// [`Fault::Overloaded`] if the host holds too much already.
-    pub(crate) fn hold(&self, message: Bytes) -> Result<Bytes, Fault> {
-        if message.len() <= SHORT {
-            return Ok(message);
+    /// [`Fault::Overloaded`] if the host or the connection holds too much already.
+    pub(crate) fn hold(&self, bytes: usize) -> Result<Option<Charge>, Fault> {
+        if bytes <= FREE {
+            return Ok(None);
         }
         let mut charge = self.charge();
-        charge.grow(message.len() as u64)?;
-        Ok(Bytes::from_owner(Held { message, _charge: charge }))
+        charge.grow(bytes as u64)?;
+        Ok(Some(charge))
+    }
+
+    fn take(&self, bytes: u64) -> Result<(), Fault> {
+        let Inner { what, most, used, whole } = &*self.0;
+        let before = used.fetch_add(bytes, Ordering::Relaxed);
+        let taken = if before.saturating_add(bytes) > *most {
+            Err(Fault::Overloaded { what, retry_after: Duration::from_millis(100) })
+        } else {
+            whole.as_ref().map_or(Ok(()), |whole| whole.take(bytes))
+        };
+        if taken.is_err() {
+            used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    fn give(&self, bytes: u64) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.0.whole {
+            whole.give(bytes);
+        }
     }
 }
 
@@ -75,26 +100,29 @@ impl Charge {
     /// Takes `bytes` more.
     ///
     /// # Errors
-    /// [`Fault::Overloaded`] if the host holds too much already.
+    /// [`Fault::Overloaded`] if the host or the connection holds too much already.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Fault> {
-        let Inner { most, used } = &*self.budget.0;
-        let before = used.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > *most {
-            used.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(Fault::Overloaded {
-                what: "host's memory for messages",
-                retry_after: Duration::from_millis(100),
-            });
+        let grown = self.bytes.saturating_add(bytes);
+        let more = counted(grown) - counted(self.bytes);
+        if more > 0 {
+            self.budget.take(more)?;
         }
-        self.bytes += bytes;
+        self.bytes = grown;
         Ok(())
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        let bytes = counted(self.bytes);
+        if bytes > 0 {
+            self.budget.give(bytes);
+        }
     }
+}
+
+fn counted(bytes: u64) -> u64 {
+    bytes.saturating_sub(FREE as u64)
 }
 
 #[cfg(test)]
@@ -105,27 +133,34 @@ mod tests {
     fn what_is_dropped_comes_back() {
         let budget = Budget::new(ByteSize(100));
         let mut first = budget.charge();
-        first.grow(60).unwrap();
+        first.grow(FREE as u64 + 60).unwrap();
         first.grow(40).unwrap();
         let mut second = budget.charge();
+        second.grow(FREE as u64).unwrap();
         assert!(matches!(second.grow(1), Err(Fault::Overloaded { .. })));
         drop(first);
         second.grow(100).unwrap();
         assert!(second.grow(u64::MAX).is_err());
+        drop(second);
+        assert!(budget.hold(FREE).unwrap().is_none());
+        assert!(budget.hold(FREE + 101).is_err());
+        assert!(budget.hold(FREE + 100).unwrap().is_some());
     }
 
     #[test]
-    fn a_long_response_counts_until_its_last_piece_is_gone() {
-        let budget = Budget::new(ByteSize(SHORT as u64 + 1));
-        let short = Bytes::from(vec![1; SHORT]);
-        let long = Bytes::from(vec![1; SHORT + 1]);
-        let mut held = budget.hold(long.clone()).unwrap();
-        assert_eq!(held, long);
-        let piece = held.split_to(1);
-        drop(held);
-        assert!(budget.hold(long.clone()).is_err());
-        assert_eq!(budget.hold(short.clone()), Ok(short));
-        drop(piece);
-        assert!(budget.hold(long).is_ok());
+    fn a_connection_gets_its_share_and_no_more() {
+        let host = Budget::new(ByteSize(400));
+        let greedy = host.share();
+        let mut most = greedy.charge();
+        most.grow(FREE as u64 + 100).unwrap();
+        let refused = greedy.hold(FREE + 1).unwrap_err();
+        assert!(refused.to_string().contains("share"), "{refused}");
+        let others: Vec<_> = (0..3).map(|_| host.share().hold(FREE + 100)).collect();
+        assert!(others.iter().all(Result::is_ok));
+        let late = host.share();
+        let refused = late.hold(FREE + 1).unwrap_err();
+        assert!(!refused.to_string().contains("share"), "{refused}");
+        drop(most);
+        assert!(late.hold(FREE + 100).is_ok());
     }
 }

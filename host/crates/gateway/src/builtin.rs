@@ -1,13 +1,20 @@
 //! The host's own services: modules, reflection and health, served by generated code.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use prost_reflect::DescriptorPool;
 use roadstead_domain::{Fault, LimitKind};
 use roadstead_proto::v1::module_service_server::{ModuleServiceServer, SERVICE_NAME as MODULES};
 use roadstead_registry::Registry;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, codegen::Service as _};
 use tonic_health::pb::health_server::{HealthServer, SERVICE_NAME as HEALTH};
@@ -21,12 +28,13 @@ use tonic_reflection::pb::{
 };
 
 use crate::{
+    GatewayConfig,
     body::{RequestBody, ResponseBody},
-    budget::Budget,
     grpc,
     health::Health,
     modules::Modules,
     reflection::Reflection,
+    session::Session,
     status::from_fault,
     steps::Caller,
     timeout::Patience,
@@ -40,7 +48,7 @@ pub(crate) const UPLOAD_MESSAGE: u32 = 4 << 20;
 /// Bytes of a request that is not an upload: names, versions, little else.
 const REQUEST: usize = 64 << 10;
 /// Bytes of one response message: all modules of a namespace with their specs.
-const ANSWER: usize = 64 << 20;
+pub(crate) const ANSWER: usize = 64 << 20;
 
 /// One of the host's services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +65,18 @@ pub(crate) struct Builtin {
     reflection_v1: ReflectionV1<Reflection>,
     reflection_v1alpha: ReflectionV1Alpha<Reflection>,
     health: HealthServer<Health>,
+    receive_timeout: Duration,
     /// The messages of all of them, for JSON.
     pub pool: DescriptorPool,
 }
 
 impl Builtin {
-    pub(crate) fn new(registry: &Arc<Registry>, drain: CancellationToken, budget: &Budget) -> Self {
-        let modules = Modules::new(Arc::clone(registry), drain.clone(), budget.clone());
+    pub(crate) fn new(
+        registry: &Arc<Registry>,
+        drain: CancellationToken,
+        config: &GatewayConfig,
+    ) -> Self {
+        let modules = Modules::new(Arc::clone(registry), drain.clone());
         let reflection = Arc::new(Reflection::new(Arc::clone(registry), drain.clone()));
         Self {
             modules: ModuleServiceServer::new(modules)
@@ -75,6 +88,7 @@ impl Builtin {
                 .max_decoding_message_size(REQUEST),
             health: HealthServer::new(Health::new(Arc::clone(registry), drain))
                 .max_decoding_message_size(REQUEST),
+            receive_timeout: config.receive_timeout,
             pool: pool(),
         }
     }
@@ -92,6 +106,7 @@ impl Builtin {
     /// Answers one gRPC request, within the time that its caller gives.
     pub(crate) async fn grpc<B: RequestBody>(
         &self,
+        session: &Session,
         service: HostService,
         caller: Caller,
         parts: &Parts,
@@ -105,28 +120,37 @@ impl Builtin {
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
-        self.in_time(service, caller, request, &patience).await
+        self.in_time(session, service, caller, request, &patience).await
     }
 
     /// The same for a request made here.
     pub(crate) async fn in_time<B: RequestBody>(
         &self,
+        session: &Session,
         service: HostService,
         caller: Caller,
-        request: Request<B>,
+        mut request: Request<B>,
         patience: &Patience,
     ) -> Response<ResponseBody> {
-        let left = match patience.left() {
-            Ok(left) => left,
+        let admit = || {
+            let upload = service == HostService::Modules && is_upload(request.uri().path());
+            let upload = upload.then(|| session.upload()).transpose()?;
+            Ok((patience.left()?, session.own_request()?, upload))
+        };
+        let (left, place, upload) = match admit() {
+            Ok(admitted) => admitted,
             Err(fault) => return grpc::refused(&fault),
         };
+        if let Some(upload) = upload {
+            request.extensions_mut().insert(upload);
+        }
         let answering = self.call(service, caller, request);
         let answered = match left {
             None => Ok(answering.await),
             Some(left) => tokio::time::timeout(left, answering).await,
         };
         match answered {
-            Ok(response) => amended(response).map(ResponseBody::Tonic),
+            Ok(response) => amended(response).map(|body| ResponseBody::tonic(body, place)),
             Err(_) => grpc::refused(&patience.passed(left.unwrap_or_default())),
         }
     }
@@ -138,14 +162,16 @@ impl Builtin {
         mut request: Request<B>,
     ) -> Response<tonic::body::Body> {
         request.extensions_mut().insert(caller);
+        let whole = |body| short(body, self.receive_timeout);
         let answered = match service {
+            // These look after slow senders on their own.
             HostService::Modules if is_upload(request.uri().path()) => {
                 self.modules.clone().call(request).await
             }
-            HostService::Modules => self.modules.clone().call(request.map(short)).await,
             HostService::ReflectionV1 => self.reflection_v1.clone().call(request).await,
             HostService::ReflectionV1Alpha => self.reflection_v1alpha.clone().call(request).await,
-            HostService::Health => self.health.clone().call(request).await,
+            HostService::Modules => self.modules.clone().call(request.map(whole)).await,
+            HostService::Health => self.health.clone().call(request.map(whole)).await,
         };
         match answered {
             Ok(response) => response,
@@ -178,15 +204,51 @@ fn is_upload(path: &str) -> bool {
     matches!(method, Some("PushModule" | "CheckModule"))
 }
 
-/// The body of a request that must be short.
-fn short<B: RequestBody>(body: B) -> tonic::body::Body {
-    tonic::body::Body::new(Limited::new(body, REQUEST).map_err(|error| {
+/// The body of a request that must be short, and here within the time.
+fn short<B: RequestBody>(body: B, most: Duration) -> tonic::body::Body {
+    let limited = Limited::new(body, REQUEST).map_err(|error| {
         if error.is::<LengthLimitError>() {
             from_fault(&Fault::limit(LimitKind::Input, REQUEST as u64, None), true)
         } else {
             Status::from_error(error)
         }
-    }))
+    });
+    tonic::body::Body::new(Punctual { body: limited, most, timer: None })
+}
+
+/// A body that fails if it is not whole within the time.
+struct Punctual<B> {
+    body: B,
+    most: Duration,
+    /// None for a body that was whole when it was first looked at.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl<B: Body<Error = Status> + Unpin> Body for Punctual<B> {
+    type Data = B::Data;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, Status>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        let most = this.most;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(most)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Some(Err(from_fault(&Fault::Deadline(most), true))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 fn amended(mut response: Response<tonic::body::Body>) -> Response<tonic::body::Body> {

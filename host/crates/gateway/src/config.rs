@@ -16,9 +16,20 @@ pub struct GatewayConfig {
     /// How long a request may take to arrive, and a connection to say its first bytes: slow
     /// senders must not hold places.
     pub receive_timeout: Duration,
-    /// Bytes of requests and responses that may be held at once, of all connections together.
+    /// How long a client may leave what it is sent unread: its stream is reset then, or its
+    /// connection closed.
+    pub write_timeout: Duration,
+    /// How long a connection may stay open without a request. It is told to go elsewhere then
+    /// (GOAWAY), and closed if it stays for as long again.
+    pub idle_timeout: Duration,
+    /// Bytes of requests and responses that may be held at once, of all connections together; one
+    /// connection may hold a quarter of them. The first KiB of a message is not counted.
     pub message_budget: ByteSize,
-    /// Connections that may be open; further ones wait in the kernel's queue.
+    /// Uploads that may be on their way at once, each with up to 4 MiB in memory; one connection
+    /// may have a quarter of them.
+    pub uploads: usize,
+    /// Connections that may be open; further ones wait in the kernel's queue. They take three
+    /// quarters of the process's file descriptors at most.
     pub connections: usize,
     /// Calls that one connection may have open.
     pub streams: u32,
@@ -47,7 +58,10 @@ impl Default for GatewayConfig {
             cors: AllowedOrigins::None,
             drain_timeout: Duration::from_secs(30),
             receive_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(300),
             message_budget: ByteSize::mib(256),
+            uploads: 32,
             connections: 10_000,
             streams: 1024,
         }

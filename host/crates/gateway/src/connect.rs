@@ -13,12 +13,12 @@ use prost_reflect::{DescriptorPool, MethodDescriptor};
 use roadstead_domain::Fault;
 
 use crate::{
-    app::App,
     body::{RequestBody, ResponseBody},
     gzip, json,
     offload::convert,
     receive::{Message, Packing, accepts_gzip, in_time, whole_body},
-    status::host_fault,
+    session::Session,
+    status::{from_fault, host_fault},
     steps::{Answer, Caller, Path, Permit, Receipt},
     timeout::Patience,
 };
@@ -44,59 +44,60 @@ struct Terms {
 
 /// Answers one call of a module's method.
 pub(crate) async fn module<B: RequestBody>(
-    app: &App,
+    session: &Session,
     codec: Codec,
     path: Path<'_>,
     caller: Caller,
     headers: &HeaderMap,
     body: B,
 ) -> Response<ResponseBody> {
-    let mut answer = call(app, codec, path, caller, headers, body).await;
-    answer.result = answer.result.and_then(|message| app.budget.hold(message));
-    let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
-    let trailers = prefixed(&trailers);
-    match &answer.result {
-        Ok(message) => success(codec, message.clone(), headers, trailers).await,
-        Err(fault) => failure(&answer.status(fault), trailers),
-    }
-}
-
-/// The answer's message is written as the request's codec wants it.
-async fn call<B: RequestBody>(
-    app: &App,
-    codec: Codec,
-    path: Path<'_>,
-    caller: Caller,
-    headers: &HeaderMap,
-    body: B,
-) -> Answer {
     let prepared = Terms::of(headers).and_then(|terms| {
-        let target = caller.resolve(&app.registry, path, headers)?;
-        Ok((terms, target.authorize(app.next_call())?))
+        let target = caller.resolve(&session.app.registry, path, headers)?;
+        Ok((terms, target.authorize(session.app.next_call())?))
     });
     let (terms, permit) = match prepared {
         Ok(prepared) => prepared,
-        Err(fault) => return fault.into(),
+        Err(fault) => return failure(&from_fault(&fault, true), HeaderMap::new()),
     };
-    app.counters.call();
+    session.app.counters.call();
+    let output_limit = permit.output_limit();
     let types = match codec {
-        Codec::Proto => None,
-        Codec::Json => match types(&permit) {
-            Ok(types) => Some(types),
-            Err(fault) => return permit.refuse(fault),
-        },
+        Codec::Proto => Ok(None),
+        Codec::Json => types(&permit).map(Some),
     };
-    let received = receive(app, &terms, permit.input_limit(), types.as_ref(), body).await;
-    let (message, timeout) =
-        match received.and_then(|message| Ok((message, terms.patience.left()?))) {
-            Ok(received) => received,
-            Err(fault) => return permit.refuse(fault),
-        };
-    let mut answer = permit.call(message.bytes, timeout).await;
-    if let (Ok(bytes), Some(types)) = (&answer.result, types) {
-        answer.result = print(types, bytes.clone()).await;
+    let answer = match &types {
+        Ok(types) => call(session, &terms, permit, types.as_ref(), body).await,
+        Err(fault) => permit.refuse(fault.clone()),
+    };
+    let may_debug = answer.may_debug();
+    let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
+    let trailers = prefixed(&trailers);
+    let written = match (answer.result, types) {
+        (Ok(bytes), Ok(types)) => write(session, &terms, types, bytes, output_limit).await,
+        (Err(fault), _) | (_, Err(fault)) => Err(fault),
+    };
+    match written {
+        Ok(message) => success(codec, message, headers, trailers).await,
+        Err(fault) => failure(&from_fault(&fault, may_debug), trailers),
     }
-    answer
+}
+
+async fn call<B: RequestBody>(
+    session: &Session,
+    terms: &Terms,
+    permit: Permit,
+    types: Option<&MethodDescriptor>,
+    body: B,
+) -> Answer {
+    let received = receive(session, terms, permit.input_limit(), types, body).await;
+    match received.and_then(|message| Ok((message, terms.patience.left()?))) {
+        Ok((message, timeout)) => {
+            let answer = permit.call(message.bytes, timeout).await;
+            drop(message.charge);
+            answer
+        }
+        Err(fault) => permit.refuse(fault),
+    }
 }
 
 /// The method's descriptor, whose messages JSON is read and printed by.
@@ -113,7 +114,7 @@ fn method(pool: &DescriptorPool, service: &str, method: &str) -> Option<MethodDe
 
 /// The request's protobuf message; JSON is read here.
 async fn receive<B: RequestBody>(
-    app: &App,
+    session: &Session,
     terms: &Terms,
     limit: u64,
     types: Option<&MethodDescriptor>,
@@ -121,30 +122,44 @@ async fn receive<B: RequestBody>(
 ) -> Result<Message, Fault> {
     let room = if types.is_some() { limit.saturating_mul(JSON_ROOM) } else { limit };
     let receiving = async {
-        let mut message = whole_body(body, room, terms.packing, &app.budget).await?;
+        let mut message = whole_body(body, room, terms.packing, &session.budget).await?;
         if let Some(types) = types {
             let (input, text) = (types.input(), message.bytes);
             message.bytes = convert(text.len(), move || json::read(&input, &text)).await?;
         }
         Ok(message)
     };
-    in_time(receiving, &terms.patience, app.receive_timeout).await
+    in_time(receiving, &terms.patience, session.app.receive_timeout).await
 }
 
-async fn print(types: MethodDescriptor, message: Bytes) -> Result<Bytes, Fault> {
-    convert(message.len(), move || {
-        let text = json::print(&types.output(), message);
-        text.map(Bytes::from).ok_or_else(|| host_fault("print a response", &types.full_name()))
-    })
-    .await
+/// The response's message, counted, as the request's codec wants it. JSON is printed here, which
+/// is a part of the call's time.
+async fn write(
+    session: &Session,
+    terms: &Terms,
+    types: Option<MethodDescriptor>,
+    bytes: Bytes,
+    limit: u64,
+) -> Result<Message, Fault> {
+    let mut charge = session.budget.charge();
+    charge.grow(bytes.len() as u64)?;
+    let Some(types) = types else { return Ok(Message { bytes, charge }) };
+    let of_text = session.budget.charge();
+    let printing = convert(bytes.len(), move || {
+        let printed = json::print(&types.output(), bytes, limit, of_text);
+        drop(charge);
+        printed
+    });
+    in_time(printing, &terms.patience, session.app.receive_timeout).await
 }
 
 async fn success(
     codec: Codec,
-    mut message: Bytes,
+    message: Message,
     request: &HeaderMap,
     mut headers: HeaderMap,
 ) -> Response<ResponseBody> {
+    let Message { bytes: mut message, charge } = message;
     headers.insert(CONTENT_TYPE, codec.content_type());
     headers.append(VARY, HeaderValue::from_static("accept-encoding"));
     let worth = message.len() >= gzip::WORTH_COMPRESSING;
@@ -155,7 +170,7 @@ async fn success(
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
     }
-    let mut response = Response::new(ResponseBody::flat(message));
+    let mut response = Response::new(ResponseBody::flat(message).charged(Some(charge)));
     *response.headers_mut() = headers;
     response
 }

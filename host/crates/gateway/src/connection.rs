@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{GatewayConfig, app::App, hurry::Hurried, route};
+use crate::{GatewayConfig, app::App, hurry::Hurried, route, session::Session, stall::Unstalled};
 
 /// Bytes of a stream, and of all streams of a connection, that may be on their way unread.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -44,11 +44,16 @@ pub(crate) struct Connections {
     tls: Option<TlsAcceptor>,
     http: auto::Builder<Tracked>,
     patience: Duration,
+    write_timeout: Duration,
+    idle_timeout: Duration,
 }
 
-/// Spawns HTTP/2's tasks where they are counted.
+/// Spawns HTTP/2's tasks, one for each stream, where they are counted and do not stall.
 #[derive(Debug, Clone)]
-struct Tracked(TaskTracker);
+struct Tracked {
+    tasks: TaskTracker,
+    write_timeout: Duration,
+}
 
 impl<F> hyper::rt::Executor<F> for Tracked
 where
@@ -56,7 +61,7 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, task: F) {
-        self.0.spawn(task);
+        self.tasks.spawn(Unstalled::new(task, self.write_timeout));
     }
 }
 
@@ -67,7 +72,8 @@ impl Connections {
         config: &GatewayConfig,
         tasks: TaskTracker,
     ) -> Self {
-        let mut http = auto::Builder::new(Tracked(tasks));
+        let write_timeout = config.write_timeout;
+        let mut http = auto::Builder::new(Tracked { tasks, write_timeout });
         http.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(config.receive_timeout)
@@ -82,7 +88,8 @@ impl Connections {
             .max_header_list_size(HEADERS)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE);
-        Self { app, tls, http, patience: config.receive_timeout }
+        let (patience, idle_timeout) = (config.receive_timeout, config.idle_timeout);
+        Self { app, tls, http, patience, write_timeout, idle_timeout }
     }
 
     /// Serves one connection until it or the host ends.
@@ -107,15 +114,24 @@ impl Connections {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let app = &self.app;
+        let session = Session::new(Arc::clone(&self.app));
+        let of_requests = Arc::clone(&session);
         let service = service_fn(move |request| {
-            route::answer(Arc::clone(app), request).map(Ok::<_, Infallible>)
+            route::answer(Arc::clone(&of_requests), request).map(Ok::<_, Infallible>)
         });
-        let io = TokioIo::new(Hurried::new(stream, self.patience));
+        let io = TokioIo::new(Hurried::new(stream, self.patience, self.write_timeout));
         let connection = self.http.serve_connection(io, service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = self.idle(&session) => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = self.idle(&session) => Ok(()),
+                    () = ends.abort.cancelled() => Ok(()),
+                }
+            }
             () = ends.drain.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -126,6 +142,19 @@ impl Connections {
         };
         if let Err(error) = ended {
             tracing::debug!(error = &*error, "serve a connection");
+        }
+    }
+
+    /// Until nothing was asked, and nothing was open, for the idle timeout.
+    async fn idle(&self, session: &Arc<Session>) {
+        /// Here, and in the connection's service.
+        const AT_REST: usize = 2;
+        loop {
+            let before = session.requests();
+            tokio::time::sleep(self.idle_timeout).await;
+            if session.requests() == before && Arc::strong_count(session) == AT_REST {
+                return;
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The frame of a unary gRPC request, read from the body as it arrives.
 //!
 //! The parser performs no IO. It looks at the length before it keeps a byte of the message, keeps
-//! no more than arrived, and hands out the very bytes it was given where they came in one piece.
+//! and counts no more than arrived, and hands out the very bytes it was given where they came in
+//! one piece.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use roadstead_domain::{Fault, LimitKind};
@@ -10,9 +11,6 @@ use crate::budget::Charge;
 
 /// Length of the header: a flag and a length.
 const HEADER: usize = 5;
-
-/// Room that is made for a message before it arrives.
-const RESERVE: usize = 64 << 10;
 
 /// Slack for packed messages: gzip of noise is a little longer than the noise.
 const PACKED_SLACK: u64 = 1 << 10;
@@ -74,7 +72,8 @@ impl UnaryFrame {
         if chunk.len() > missing {
             return Err(wrong_count("more than one"));
         }
-        parts.push(chunk, *length);
+        self.charge.grow(chunk.len() as u64)?;
+        parts.push(chunk, missing);
         Ok(())
     }
 
@@ -103,7 +102,6 @@ impl UnaryFrame {
             let used = (!packed).then_some(u64::from(length));
             return Err(Fault::limit(LimitKind::Input, self.limit, used));
         }
-        self.charge.grow(u64::from(length))?;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         self.state = State::Message { packed, length, parts: Parts::None };
         Ok(())
@@ -119,23 +117,15 @@ impl Parts {
         }
     }
 
-    fn push(&mut self, chunk: Bytes, length: usize) {
-        if chunk.is_empty() {
-            return;
+    /// Takes a chunk where `missing` bytes are. One that is not the whole message is copied: it may
+    /// be a few bytes of a large buffer, which would be kept for as long as the rest takes.
+    fn push(&mut self, chunk: Bytes, missing: usize) {
+        match self {
+            Self::Joined(joined) => joined.put(chunk),
+            _ if chunk.is_empty() => {}
+            _ if chunk.len() == missing => *self = Self::One(chunk),
+            _ => *self = Self::Joined(BytesMut::from(&*chunk)),
         }
-        *self = match std::mem::replace(self, Self::None) {
-            Self::None => Self::One(chunk),
-            Self::One(first) => {
-                let mut joined = BytesMut::with_capacity(length.min(RESERVE));
-                joined.put(first);
-                joined.put(chunk);
-                Self::Joined(joined)
-            }
-            Self::Joined(mut joined) => {
-                joined.put(chunk);
-                Self::Joined(joined)
-            }
-        };
     }
 
     fn join(self) -> Bytes {

@@ -11,11 +11,12 @@ use roadstead_domain::{Fault, InstanceOrigin};
 use tonic::{Code, Status};
 
 use crate::{
-    app::App,
     body::{RequestBody, ResponseBody},
+    budget::Charge,
     gzip,
     offload::convert,
     receive::{Packing, UnknownPacking, grpc_message, in_time},
+    session::Session,
     status::{from_fault, host_fault, refusal},
     steps::{Answer, Caller, Path, Receipt},
     timeout::Patience,
@@ -40,7 +41,7 @@ pub(crate) const RECEIPT: [HeaderName; 5] = [
 
 /// Answers one unary call.
 pub(crate) async fn unary<B: RequestBody>(
-    app: &App,
+    session: &Session,
     caller: Caller,
     path: Path<'_>,
     headers: &HeaderMap,
@@ -49,23 +50,29 @@ pub(crate) async fn unary<B: RequestBody>(
     let Ok(packing) = Packing::of(headers, "grpc-encoding") else {
         return unknown_packing(UnknownPacking);
     };
-    let mut answer = call(app, caller, path, headers, body, packing).await;
+    let answer = call(session, caller, path, headers, body, packing).await;
     let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
-    answer.result = answer.result.and_then(|message| app.budget.hold(message));
-    match &answer.result {
-        Ok(message) => success(message.clone(), packing, trailers).await,
-        Err(fault) => failure(answer.status(fault), trailers),
+    let may_debug = answer.may_debug();
+    let refused = |fault: &Fault| from_fault(fault, may_debug);
+    let message = match answer.result {
+        Ok(message) => message,
+        Err(fault) => return failure(refused(&fault), trailers),
+    };
+    match session.budget.hold(message.len()) {
+        Ok(charge) => success(message, charge, packing, trailers).await,
+        Err(fault) => failure(refused(&fault), trailers),
     }
 }
 
 async fn call<B: RequestBody>(
-    app: &App,
+    session: &Session,
     caller: Caller,
     path: Path<'_>,
     headers: &HeaderMap,
     body: B,
     packing: Packing,
 ) -> Answer {
+    let app = &session.app;
     let prepared = Patience::of_grpc(headers).and_then(|patience| {
         let target = caller.resolve(&app.registry, path, headers)?;
         Ok((patience, target.authorize(app.next_call())?))
@@ -75,7 +82,7 @@ async fn call<B: RequestBody>(
         Err(fault) => return fault.into(),
     };
     app.counters.call();
-    let receiving = grpc_message(body, permit.input_limit(), packing, &app.budget);
+    let receiving = grpc_message(body, permit.input_limit(), packing, &session.budget);
     let received = in_time(receiving, &patience, app.receive_timeout).await;
     match received.and_then(|message| Ok((message, patience.left()?))) {
         Ok((message, timeout)) => {
@@ -90,14 +97,14 @@ async fn call<B: RequestBody>(
 /// Packs the message if the request was packed: a client that wants to spend time to save bytes
 /// says so with its own messages, while most merely list what they could read.
 async fn success(
-    message: Bytes,
+    mut message: Bytes,
+    charge: Option<Charge>,
     packing: Packing,
     mut trailers: HeaderMap,
 ) -> Response<ResponseBody> {
     let mut response = Response::new(ResponseBody::empty());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, GRPC);
-    let mut message = message;
     let mut packed = false;
     if packing == Packing::Gzip {
         headers.insert(ENCODING, GZIP);
@@ -115,7 +122,7 @@ async fn success(
         return failure(from_fault(&fault, true), trailers);
     };
     trailers.insert(STATUS, OK);
-    *response.body_mut() = ResponseBody::unary(packed, message, length, trailers);
+    *response.body_mut() = ResponseBody::unary(packed, message, length, trailers).charged(charge);
     response
 }
 

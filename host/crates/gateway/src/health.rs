@@ -6,12 +6,15 @@ use futures::Stream;
 use roadstead_domain::Namespace;
 use roadstead_registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server,
 };
 
-use crate::builtin::{SERVICES, caller};
+use crate::{
+    builtin::{SERVICES, caller},
+    status::refusal,
+};
 
 /// Looks services up as they are asked for; keeps no state of its own.
 pub(crate) struct Health(Arc<State>);
@@ -56,7 +59,9 @@ impl health_server::Health for Health {
         let namespace = caller(&request)?.namespace;
         let service = request.into_inner().service;
         let status = self.0.status(&namespace, &service);
-        let status = status.ok_or_else(|| Status::not_found("no such service here"))?;
+        let status = status.ok_or_else(|| {
+            refusal(Code::NotFound, "NO_SUCH_SERVICE", &format!("no service `{service}` here"))
+        })?;
         Ok(Response::new(response(status)))
     }
 

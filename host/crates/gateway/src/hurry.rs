@@ -1,7 +1,8 @@
-//! A connection that must say something soon.
+//! A connection that must say something soon, and take what it is told.
 //!
-//! Until the first bytes tell HTTP/1.1 from HTTP/2, no timeout of hyper runs. This wrapper ends
-//! connections that stay silent, or stop within HTTP/2's preface.
+//! Until the first bytes tell HTTP/1.1 from HTTP/2, no timeout of hyper runs, and none ever runs
+//! while it writes. This wrapper ends connections that stay silent or stop within HTTP/2's
+//! preface, and those that read nothing while something waits for them.
 
 use std::{
     io,
@@ -18,16 +19,36 @@ use tokio::{
 /// Length of HTTP/2's preface, by which the version is known.
 const PREFACE: usize = 24;
 
-/// A stream whose first bytes must come in time.
+/// A stream whose first bytes must come, and whose bytes must go, in time.
 pub(crate) struct Hurried<S> {
     stream: S,
+    write_patience: Duration,
+    /// Runs while bytes wait to be written.
+    writing: Option<Pin<Box<Sleep>>>,
     /// Bytes that came, and until when the rest of the preface must; none once it did.
     waiting: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
 impl<S> Hurried<S> {
-    pub(crate) fn new(stream: S, patience: Duration) -> Self {
-        Self { stream, waiting: Some((0, Box::pin(sleep(patience)))) }
+    pub(crate) fn new(stream: S, read_patience: Duration, write_patience: Duration) -> Self {
+        let waiting = Some((0, Box::pin(sleep(read_patience))));
+        Self { stream, write_patience, writing: None, waiting }
+    }
+
+    /// Fails what has been waiting to be written for too long.
+    fn written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.writing = None;
+            return polled;
+        }
+        let patience = self.write_patience;
+        let until = self.writing.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(until.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -66,7 +87,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.written(cx, polled)
     }
 
     fn poll_write_vectored(
@@ -74,7 +96,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.written(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -82,11 +105,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.written(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.written(cx, polled)
     }
 }
 
@@ -103,7 +128,7 @@ mod tests {
 
     async fn read_after(first: &[u8], wait: Duration) -> io::Result<usize> {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut stream = Hurried::new(server, PATIENCE);
+        let mut stream = Hurried::new(server, PATIENCE, PATIENCE);
         let mut buffer = [0; 64];
         if !first.is_empty() {
             client.write_all(first).await.unwrap();
@@ -133,6 +158,24 @@ mod tests {
         for first in [&b"GET / HTTP/1.1\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03"]
         {
             assert_eq!(read_after(first, late).await.unwrap(), 4);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_is_hung_up_on_and_who_reads_slowly_is_not() {
+        for (pause, served) in [(PATIENCE / 2, true), (PATIENCE * 2, false)] {
+            let (mut client, server) = tokio::io::duplex(64);
+            let mut stream = Hurried::new(server, PATIENCE, PATIENCE);
+            tokio::spawn(async move {
+                let mut buffer = [0; 64];
+                loop {
+                    sleep(pause).await;
+                    client.read_exact(&mut buffer).await.unwrap();
+                }
+            });
+            let written = stream.write_all(&[0; 64 * 10]).await;
+            let kind = written.err().map(|error| error.kind());
+            assert_eq!(kind, (!served).then_some(io::ErrorKind::TimedOut));
         }
     }
 }

@@ -3,6 +3,7 @@
 mod logs;
 mod push;
 mod to_proto;
+mod uploads;
 
 use std::{pin::Pin, str::FromStr, sync::Arc};
 
@@ -21,23 +22,22 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    budget::Budget,
     builtin::caller,
     status::{from_change, from_fault},
 };
+use uploads::Messages;
 
 /// The service's state.
 pub(crate) struct Modules {
     registry: Arc<Registry>,
     drain: CancellationToken,
-    budget: Budget,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Modules {
-    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken, budget: Budget) -> Self {
-        Self { registry, drain, budget }
+    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken) -> Self {
+        Self { registry, drain }
     }
 }
 
@@ -50,9 +50,9 @@ impl ModuleService for Modules {
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<Self::PushModuleStream>, Status> {
         let namespace = caller(&request)?.namespace;
-        let room = push::room(&self.budget)?;
+        let messages = Messages::of(request);
         let registry = Arc::clone(&self.registry);
-        Ok(Response::new(Box::pin(push::push(registry, namespace, request.into_inner(), room))))
+        Ok(Response::new(Box::pin(push::push(registry, namespace, messages))))
     }
 
     async fn check_module(
@@ -60,8 +60,8 @@ impl ModuleService for Modules {
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<CheckModuleResponse>, Status> {
         let namespace = caller(&request)?.namespace;
-        let _room = push::room(&self.budget)?;
-        let checked = push::check(&self.registry, &namespace, request.into_inner()).await?;
+        let messages = Messages::of(request);
+        let checked = push::check(&self.registry, &namespace, messages).await?;
         Ok(Response::new(checked))
     }
 

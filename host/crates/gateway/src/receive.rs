@@ -132,11 +132,11 @@ where
 ///
 /// # Errors
 /// [`Fault::Deadline`], or what `receiving` comes to.
-pub(crate) async fn in_time(
-    receiving: impl Future<Output = Result<Message, Fault>>,
+pub(crate) async fn in_time<T>(
+    receiving: impl Future<Output = Result<T, Fault>>,
     patience: &Patience,
     most: Duration,
-) -> Result<Message, Fault> {
+) -> Result<T, Fault> {
     tokio::pin!(receiving);
     // Most requests are here when their headers are: no timer for them.
     if let Poll::Ready(received) = futures::poll!(&mut receiving) {

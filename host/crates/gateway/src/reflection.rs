@@ -7,12 +7,12 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 
 use futures::Stream;
 use parking_lot::Mutex;
-use roadstead_domain::Namespace;
+use roadstead_domain::{Fault, Namespace};
 use roadstead_registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use crate::builtin::caller;
+use crate::{builtin::caller, status::from_fault};
 use index::Index;
 
 /// How long a client may leave a stream idle.
@@ -44,7 +44,10 @@ impl State {
             return Arc::clone(index);
         }
         let index = Arc::new(Index::new(&routes.services(namespace), &routes.files(namespace)));
-        self.indexes.lock().insert(key, (revision, Arc::clone(&index)));
+        let mut indexes = self.indexes.lock();
+        let lives = |name: &Namespace| routes.namespace_revision(name) != 0;
+        indexes.retain(|key, _| key.as_ref().is_none_or(lives));
+        indexes.insert(key, (revision, Arc::clone(&index)));
         index
     }
 }
@@ -99,7 +102,8 @@ macro_rules! version {
 
             fn question(request: &ServerReflectionRequest) -> Result<Question, Status> {
                 let Some(asked) = request.message_request.clone() else {
-                    return Err(Status::invalid_argument("the request asks nothing"));
+                    let fault = Fault::bad_input("message_request", "must ask something");
+                    return Err(from_fault(&fault, true));
                 };
                 Ok(match asked {
                     MessageRequest::FileByFilename(name) => Question::File(name),

@@ -12,11 +12,11 @@ use roadstead_domain::Fault;
 
 use crate::{
     Counters,
-    app::App,
     body::{RequestBody, ResponseBody},
     connect::{self, Codec},
     cors::Grant,
-    grpc,
+    grpc, origin,
+    session::Session,
     status::{from_fault, host_fault},
     steps::{Caller, Path, authenticate},
 };
@@ -36,28 +36,38 @@ enum Dialect {
 
 /// Answers any request. Never fails and never panics: what goes wrong becomes a response.
 pub(crate) async fn answer<B: RequestBody>(
-    app: Arc<App>,
+    session: Arc<Session>,
     request: Request<B>,
 ) -> Response<ResponseBody> {
-    app.counters.request();
+    session.request();
+    let app = &session.app;
+    let dialect = Dialect::of(&request);
+    if app.loopback {
+        let grpc = dialect == Ok(Dialect::Grpc);
+        let checked = origin::check(&app.cors, request.uri(), request.headers(), grpc);
+        if let Err(foreign) = checked {
+            return plain(StatusCode::FORBIDDEN, foreign.advice());
+        }
+    }
     let grant = Grant::of(&app.cors, request.headers());
     if let Some(mut response) = grant.preflight(request.method(), request.headers()) {
         grant.mark(response.headers_mut());
         return response;
     }
-    let mut response = match Dialect::of(&request) {
+    let mut response = match dialect {
         Ok(dialect) => {
-            let answered = guarded(&app.counters, speak(&app, dialect, request)).await;
+            let answered = guarded(&app.counters, speak(&session, dialect, request)).await;
             answered.unwrap_or_else(|fault| dialect.refuse(&fault))
         }
         Err(misdirected) => misdirected.response(),
     };
     grant.mark(response.headers_mut());
+    response.body_mut().belongs_to(session);
     response
 }
 
 async fn speak<B: RequestBody>(
-    app: &App,
+    session: &Session,
     dialect: Dialect,
     request: Request<B>,
 ) -> Response<ResponseBody> {
@@ -70,30 +80,30 @@ async fn speak<B: RequestBody>(
     let Some(path) = Path::parse(parts.uri.path()) else {
         return dialect.refuse(&Fault::NoSuchService(parts.uri.path().to_owned()));
     };
-    route(app, dialect, path, caller, &parts, body).await
+    route(session, dialect, path, caller, &parts, body).await
 }
 
 /// Who answers which path.
 async fn route<B: RequestBody>(
-    app: &App,
+    session: &Session,
     dialect: Dialect,
     path: Path<'_>,
     caller: Caller,
     parts: &Parts,
     body: B,
 ) -> Response<ResponseBody> {
-    match (app.builtin.find(path.service), dialect) {
+    match (session.app.builtin.find(path.service), dialect) {
         // The host's own services: modules, reflection, health.
         (Some(service), Dialect::Grpc) => {
-            Box::pin(app.builtin.grpc(service, caller, parts, body)).await
+            Box::pin(session.app.builtin.grpc(session, service, caller, parts, body)).await
         }
         (Some(service), Dialect::Connect(codec)) => {
-            Box::pin(connect::host(app, service, codec, path, caller, parts, body)).await
+            Box::pin(connect::host(session, service, codec, path, caller, parts, body)).await
         }
         // Everything else is a module's.
-        (None, Dialect::Grpc) => grpc::unary(app, caller, path, &parts.headers, body).await,
+        (None, Dialect::Grpc) => grpc::unary(session, caller, path, &parts.headers, body).await,
         (None, Dialect::Connect(codec)) => {
-            Box::pin(connect::module(app, codec, path, caller, &parts.headers, body)).await
+            Box::pin(connect::module(session, codec, path, caller, &parts.headers, body)).await
         }
     }
 }
@@ -125,13 +135,18 @@ impl Misdirected {
                 (StatusCode::HTTP_VERSION_NOT_SUPPORTED, text, None)
             }
         };
-        let mut response = Response::new(ResponseBody::flat(text));
-        *response.status_mut() = status;
-        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
+        let mut response = plain(status, text);
         response.headers_mut().extend(header);
         response
     }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::flat(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }
 
 impl Dialect {
@@ -183,6 +198,8 @@ fn media_type(headers: &HeaderMap) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -193,8 +210,8 @@ mod tests {
         let Err(fault @ Fault::Host { .. }) = ended else { panic!("{ended:?}") };
         assert_eq!(counters.read().panics, 1);
         for dialect in [Dialect::Grpc, Dialect::Connect(Codec::Json)] {
-            let response = dialect.refuse(&fault);
-            let text = format!("{response:?}");
+            let (parts, body) = dialect.refuse(&fault).into_parts();
+            let text = format!("{parts:?} {:?}", body.collect().await.unwrap());
             assert!(!text.contains("purpose"), "{text}");
         }
     }

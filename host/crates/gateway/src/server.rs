@@ -5,6 +5,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use roadstead_registry::Registry;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -69,14 +70,15 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let ends = Ends::default();
         let counters = Arc::new(Counters::default());
-        let app = App::new(registry, &config, ends.drain.clone(), Arc::clone(&counters));
+        let drain = ends.drain.clone();
+        let app = App::new(registry, &config, address, drain, Arc::clone(&counters));
         Ok(Self {
             listener,
             address,
             connections: Arc::new(Connections::new(app, tls, &config, tasks.clone())),
             tasks,
             ends,
-            places: Arc::new(Semaphore::new(config.connections)),
+            places: Arc::new(Semaphore::new(connections(&config))),
             drain_timeout: config.drain_timeout,
             counters,
         })
@@ -116,6 +118,30 @@ impl Gateway {
         self.ends.abort.cancel();
         self.tasks.wait().await;
         Drained::TimedOut
+    }
+}
+
+/// The connections that there are file descriptors for: modules and storage need some, too.
+fn connections(config: &GatewayConfig) -> usize {
+    let room = descriptors().and_then(|most| usize::try_from(most - most / 4).ok());
+    let room = room.unwrap_or(config.connections);
+    if room < config.connections {
+        tracing::warn!(room, "file descriptors are short: raise `ulimit -n` for more connections");
+    }
+    config.connections.min(room).min(Semaphore::MAX_PERMITS)
+}
+
+/// The file descriptors that the process may have, after asking for all it can get: the usual soft
+/// limit is there for programs that use `select`. None where there is no limit.
+fn descriptors() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "raise the limit of file descriptors");
+            limit.current
+        }
     }
 }
 

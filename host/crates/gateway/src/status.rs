@@ -21,7 +21,7 @@ const BACKTRACE_FRAMES: usize = 16;
 const FRAME_BYTES: usize = 120;
 
 /// How long a client that meets a host in its last or first moments should wait.
-const RETRY_SOON: Duration = Duration::from_secs(1);
+pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// The status of a fault, without `google.rpc.DebugInfo` unless `may_debug`.
 pub fn from_fault(fault: &Fault, may_debug: bool) -> Status {

@@ -10,10 +10,7 @@ use roadstead_domain::{CallId, Fault, LimitKind, ModuleRef, Namespace};
 use roadstead_engine::{Call, Module, Usage};
 use roadstead_registry::{LiveVersion, Registry};
 use roadstead_transcode::MethodPlan;
-use tonic::Status;
 use tracing::Instrument as _;
-
-use crate::status::from_fault;
 
 /// Request metadata that selects a namespace and a module.
 pub(crate) const NAMESPACE: &str = "roadstead-namespace";
@@ -137,6 +134,11 @@ impl Permit {
         self.target.live.record().spec.limits.input.0
     }
 
+    /// Bytes that the response message may have.
+    pub(crate) fn output_limit(&self) -> u64 {
+        self.target.live.record().spec.limits.output.0
+    }
+
     pub(crate) fn live(&self) -> &LiveVersion {
         &self.target.live
     }
@@ -176,9 +178,9 @@ impl Permit {
 }
 
 impl Answer {
-    /// The status of a call that failed.
-    pub(crate) fn status(&self, fault: &Fault) -> Status {
-        from_fault(fault, self.receipt.as_ref().is_some_and(|receipt| receipt.may_debug))
+    /// Whether the caller may see backtraces.
+    pub(crate) fn may_debug(&self) -> bool {
+        self.receipt.as_ref().is_some_and(|receipt| receipt.may_debug)
     }
 }
 

@@ -4,18 +4,19 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE, request::Parts};
 use http_body_util::{BodyExt as _, Full};
-use prost_reflect::MethodDescriptor;
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 use roadstead_domain::{ByteSize, Fault};
-use tonic::Status;
+use tonic::{Code, Status};
 
-use super::{Codec, Terms, failure, method, print, receive, success};
+use super::{Codec, Terms, failure, method, receive, success, write};
 use crate::{
-    app::App,
     body::{RequestBody, ResponseBody},
     budget::Budget,
-    builtin::HostService,
+    builtin::{ANSWER, HostService},
     frame::{self, UnaryFrame},
-    status::{from_fault, host_fault},
+    receive::Message,
+    session::Session,
+    status::{from_fault, host_fault, refusal},
     steps::{Caller, Path},
 };
 
@@ -24,7 +25,7 @@ const REQUEST: u64 = 4 << 20;
 
 /// Answers one call of a method of the host's own.
 pub(crate) async fn host<B: RequestBody>(
-    app: &App,
+    session: &Session,
     service: HostService,
     codec: Codec,
     path: Path<'_>,
@@ -32,42 +33,42 @@ pub(crate) async fn host<B: RequestBody>(
     parts: &Parts,
     body: B,
 ) -> Response<ResponseBody> {
-    match call(app, service, codec, path, caller, parts, body).await {
+    match call(session, service, codec, path, caller, parts, body).await {
         Ok(message) => success(codec, message, &parts.headers, HeaderMap::new()).await,
         Err(status) => failure(&status, HeaderMap::new()),
     }
 }
 
 async fn call<B: RequestBody>(
-    app: &App,
+    session: &Session,
     service: HostService,
     codec: Codec,
     path: Path<'_>,
     caller: Caller,
     parts: &Parts,
     body: B,
-) -> Result<Bytes, Status> {
+) -> Result<Message, Status> {
     let refuse = |fault: Fault| from_fault(&fault, true);
-    let types = unary_method(app, path)?;
+    let builtin = &session.app.builtin;
+    let types = unary_method(&builtin.pool, path)?;
     let json = (codec == Codec::Json).then_some(&types);
     let terms = Terms::of(&parts.headers).map_err(refuse)?;
-    let message = receive(app, &terms, REQUEST, json, body).await.map_err(refuse)?;
+    let message = receive(session, &terms, REQUEST, json, body).await.map_err(refuse)?;
     let request = grpc_request(parts, &message.bytes)?;
-    let response = app.builtin.in_time(service, caller, request, &terms.patience).await;
+    let response = builtin.in_time(session, service, caller, request, &terms.patience).await;
     let answer = read(response).await?;
-    match codec {
-        Codec::Proto => Ok(answer),
-        Codec::Json => print(types, answer).await.map_err(refuse),
-    }
+    let types = (codec == Codec::Json).then_some(types);
+    write(session, &terms, types, answer, ANSWER as u64).await.map_err(refuse)
 }
 
-fn unary_method(app: &App, path: Path<'_>) -> Result<MethodDescriptor, Status> {
-    let found = method(&app.builtin.pool, path.service, path.method).ok_or_else(|| {
+fn unary_method(pool: &DescriptorPool, path: Path<'_>) -> Result<MethodDescriptor, Status> {
+    let found = method(pool, path.service, path.method).ok_or_else(|| {
         let (service, method) = (path.service.to_owned(), path.method.to_owned());
         from_fault(&Fault::NoSuchMethod { service, method }, true)
     })?;
     if found.is_client_streaming() || found.is_server_streaming() {
-        return Err(Status::unimplemented("this method streams: call it over gRPC"));
+        let text = "this method streams: call it over gRPC";
+        return Err(refusal(Code::Unimplemented, "STREAMING_METHOD", text));
     }
     Ok(found)
 }
@@ -90,7 +91,7 @@ async fn read(response: Response<ResponseBody>) -> Result<Bytes, Status> {
     }
     let body = response.into_body().collect().await?;
     let status = body.trailers().and_then(Status::from_header_map).ok_or_else(broken)?;
-    if status.code() != tonic::Code::Ok {
+    if status.code() != Code::Ok {
         return Err(status);
     }
     let mut frame = UnaryFrame::new(u64::MAX, Budget::new(ByteSize(u64::MAX)).charge());

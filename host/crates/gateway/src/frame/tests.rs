@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use roadstead_domain::ByteSize;
 
 use super::*;
-use crate::budget::Budget;
+use crate::budget::{Budget, FREE};
 
 fn framed(packed: bool, message: &[u8]) -> Vec<u8> {
     let mut body = header(packed, u32::try_from(message.len()).unwrap()).to_vec();
@@ -52,10 +52,21 @@ fn none_two_and_cut_messages_are_bad_input() {
 }
 
 #[test]
-fn a_full_host_refuses() {
-    let mut frame = UnaryFrame::new(100, Budget::new(ByteSize(10)).charge());
-    let refused = frame.push(Bytes::copy_from_slice(&header(false, 11)));
+fn what_arrives_is_counted_and_what_is_announced_is_not() {
+    let budget = Budget::new(ByteSize(10));
+    let length = u32::try_from(FREE).unwrap() + 11;
+    let mut idle: Vec<_> = (0..100).map(|_| UnaryFrame::new(1 << 20, budget.charge())).collect();
+    for frame in &mut idle {
+        frame.push(Bytes::copy_from_slice(&header(false, length))).unwrap();
+        frame.push(Bytes::from_static(b"few")).unwrap();
+    }
+    let body = vec![0; FREE];
+    let mut fits = UnaryFrame::new(1 << 20, budget.charge());
+    fits.push(framed(false, &[&body[..], b"0123456789"].concat()).into()).unwrap();
+    let refused = idle[0].push([&body[..], b"0"].concat().into());
     assert!(matches!(refused, Err(Fault::Overloaded { .. })));
+    drop(fits);
+    assert!(idle[1].push([&body[..], b"0"].concat().into()).is_ok());
 }
 
 proptest! {

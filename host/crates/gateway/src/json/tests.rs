@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 use prost_reflect::DescriptorPool;
+use roadstead_domain::ByteSize;
+use serde_json::Value;
 
 use super::*;
+use crate::budget::Budget;
 
 const PROTO: &str = r#"
 syntax = "proto3";
@@ -34,6 +37,11 @@ fn all() -> MessageDescriptor {
     let files = protox::compile(["t.proto"], [directory.path()]).unwrap();
     let pool = DescriptorPool::from_file_descriptor_set(files).unwrap();
     pool.get_message_by_name("t.All").unwrap()
+}
+
+fn print(descriptor: &MessageDescriptor, message: Bytes) -> Result<Vec<u8>, Fault> {
+    let charge = Budget::new(ByteSize::mib(100)).charge();
+    super::print(descriptor, message, 10 << 20, charge).map(|text| text.bytes.to_vec())
 }
 
 fn fault(text: &str) -> (String, String) {
@@ -112,7 +120,7 @@ fn the_field_that_does_not_fit_is_named() {
 
 #[test]
 fn nesting_is_bounded() {
-    let deep = r#"{"inner":"#.repeat(100_000);
+    let deep = r#"{"inner":"#.repeat(10_000);
     assert!(fault(&deep).1.contains("recursion"));
     let unknown = format!("{{\"x\":{}", "[".repeat(100_000));
     fault(&unknown);
@@ -125,6 +133,69 @@ fn many_values_are_not_searched_for_ever() {
     assert_eq!(field, "");
 }
 
+#[test]
+fn a_text_ends_at_its_limit_and_at_the_budget() {
+    // An empty message prints all its defaults.
+    let message: Bytes = [0x3a, 0].repeat(1000).into();
+    let print = |limit, budget| {
+        let charge = Budget::new(ByteSize(budget)).charge();
+        super::print(&all(), message.clone(), limit, charge)
+    };
+    let text = print(10_000, 1 << 20).unwrap();
+    assert!(text.bytes.len() > 10_000 && text.bytes.len() < 80_000, "{}", text.bytes.len());
+    let length = text.bytes.len() as u64;
+    assert!(print(length.div_ceil(TEXT), 1 << 20).is_ok());
+    let limit = length / TEXT - 1;
+    let refused = print(limit, 1 << 20).unwrap_err();
+    assert_eq!(refused, Fault::limit(LimitKind::Output, limit, None));
+    assert!(matches!(print(10_000, length / 2), Err(Fault::Overloaded { .. })));
+}
+
+#[test]
+fn a_tree_is_weighed_before_it_is_built() {
+    // Two bytes of each message become hundreds.
+    let points = |count| Bytes::from([0x3a, 9, 9, 0, 0, 0, 0, 0, 0, 0, 0].repeat(count));
+    let limit = 100 << 20;
+    let charge = || Budget::new(ByteSize(u64::MAX)).charge();
+    assert!(super::print(&all(), points(10_000), limit, charge()).is_ok());
+    let refused = super::print(&all(), points(1 << 20), limit, charge()).unwrap_err();
+    assert_eq!(refused, Fault::limit(LimitKind::Output, limit, None));
+    let numbers = [&[0x62, 0x80, 0x80, 0x80, 0x02][..], &[1; 4 << 20]].concat();
+    assert!(super::print(&all(), numbers.into(), limit, charge()).is_err());
+
+    let points = |count| format!(r#"{{"points":[{}{{}}]}}"#, "{},".repeat(count));
+    assert!(read(&all(), points(10_000).as_bytes()).is_ok());
+    let refused = read(&all(), points(1 << 20).as_bytes()).unwrap_err();
+    assert!(matches!(refused, Fault::Limit(reached) if reached.limit == LimitKind::Input));
+    // What looks like values within a string is none.
+    let csv = format!(r#"{{"text":"{}"}}"#, r#"{\"a\":[1,2]},"#.repeat(200_000));
+    assert!(read(&all(), csv.as_bytes()).is_ok());
+}
+
+#[test]
+fn weights_are_no_less_than_what_is_built() {
+    let message = read(&all(), br#"{"small":1,"points":[{"x":1}],"counts":{"a":1}}"#).unwrap();
+    let weight = weight::of_message(&all(), &message, TREE);
+    assert!(weight > 3 * 400, "{weight}");
+    assert_eq!(weight::of_message(&all(), b"", TREE), 0);
+    for cut in 0..message.len() {
+        assert!(weight::of_message(&all(), &message[..cut], TREE) <= weight);
+    }
+}
+
+#[test]
+fn errors_deep_within_are_found_without_reading_all_again() {
+    let around = |inner: &str| {
+        (0..100).fold(inner.to_owned(), |text, _| {
+            format!(r#"{{"numbers":[{}1],"inner":{text}}}"#, "1,".repeat(2000))
+        })
+    };
+    let (field, _) = fault(&around(r#"{"small":"x"}"#));
+    assert!(field.is_empty() || field.ends_with("inner.small"), "{field}");
+    let long_key = format!(r#"{{"{}":1}}"#, "k".repeat(1 << 20));
+    assert_eq!(fault(&long_key).0.len(), 1 << 20);
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in ".*") {
@@ -134,6 +205,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>) {
         read(&all(), &bytes).ok();
-        print(&all(), bytes.into());
+        weight::of_text(&bytes);
+        print(&all(), bytes.into()).ok();
     }
 }

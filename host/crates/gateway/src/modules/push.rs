@@ -1,45 +1,31 @@
 //! Uploads: a header that is checked before anything is taken in, then chunks, then the registry.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
 use roadstead_domain::{Fault, ModuleSpec, Namespace, SpecFormat};
 use roadstead_proto::v1::{
-    self as pb, CheckModuleResponse, PushHeader, PushModuleRequest, PushModuleResponse,
-    push_module_request::Message, push_module_response::Event,
+    self as pb, CheckModuleResponse, PushHeader, PushModuleResponse, push_module_request::Message,
+    push_module_response::Event,
 };
 use roadstead_registry::{PushError, PushRequest, Registry, Staged, Upload};
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-use super::{parsed, to_proto};
-use crate::{
-    budget::{Budget, Charge},
-    builtin::{UPLOAD_MESSAGE, amended_status},
-    status::{from_fault, from_push},
-};
+use super::{parsed, to_proto, uploads::Messages};
+use crate::status::{from_fault, from_push};
 
 /// Bytes of one chunk.
 const CHUNK: usize = 1 << 20;
 /// Bytes after which an upload tells how far it is.
 const TELL_EVERY: u64 = 1 << 20;
-/// How long a sender may pause.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Room for a message of an upload, which bounds the uploads that may be on their way.
-pub(super) fn room(budget: &Budget) -> Result<Charge, Status> {
-    let mut room = budget.charge();
-    room.grow(u64::from(UPLOAD_MESSAGE)).map_err(|fault| from_fault(&fault, true))?;
-    Ok(room)
-}
 
 /// Publishes what the client sends; the last event is the outcome. Dropping the stream ends the
 /// push.
 pub(super) fn push(
     registry: Arc<Registry>,
     namespace: Namespace,
-    mut messages: Streaming<PushModuleRequest>,
-    room: Charge,
+    mut messages: Messages,
 ) -> impl Stream<Item = Result<PushModuleResponse, Status>> + Send {
     async_stream::try_stream! {
         let (request, announced) = header(&mut messages).await?;
@@ -53,7 +39,7 @@ pub(super) fn push(
             }
         }
         let staged = finish(upload, announced)?;
-        drop((room, messages));
+        drop(messages);
         yield receiving(staged.size());
 
         let (tell, mut events) = tokio::sync::mpsc::unbounded_channel();
@@ -87,7 +73,7 @@ pub(super) fn push(
 pub(super) async fn check(
     registry: &Arc<Registry>,
     namespace: &Namespace,
-    mut messages: Streaming<PushModuleRequest>,
+    mut messages: Messages,
 ) -> Result<CheckModuleResponse, Status> {
     let (request, announced) = header(&mut messages).await?;
     let mut upload = registry.upload(announced).await.map_err(from_push)?;
@@ -95,6 +81,7 @@ pub(super) async fn check(
         upload = write(upload, chunk).await?;
     }
     let staged = finish(upload, announced)?;
+    drop(messages);
     let checked = registry.check(namespace, request, staged).await.map_err(from_push)?;
     Ok(CheckModuleResponse {
         module: Some(to_proto::version(namespace, &checked.name, &checked.record)),
@@ -103,10 +90,8 @@ pub(super) async fn check(
 }
 
 /// The first message, read and checked whole, and the bytes that it announces.
-async fn header(
-    messages: &mut Streaming<PushModuleRequest>,
-) -> Result<(PushRequest, Option<u64>), Status> {
-    match next(messages).await? {
+async fn header(messages: &mut Messages) -> Result<(PushRequest, Option<u64>), Status> {
+    match messages.next().await? {
         Some(Message::Header(header)) => {
             let announced = (header.size > 0).then_some(header.size);
             Ok((request(header)?, announced))
@@ -141,22 +126,12 @@ fn spec(header: &PushHeader) -> Result<ModuleSpec, Status> {
     ModuleSpec::parse(&header.spec, format).map_err(|error| bad("header.spec", &error.to_string()))
 }
 
-async fn chunk(messages: &mut Streaming<PushModuleRequest>) -> Result<Option<Bytes>, Status> {
-    match next(messages).await? {
+async fn chunk(messages: &mut Messages) -> Result<Option<Bytes>, Status> {
+    match messages.next().await? {
         None => Ok(None),
         Some(Message::Chunk(chunk)) if chunk.len() <= CHUNK => Ok(Some(chunk)),
         Some(Message::Chunk(_)) => Err(bad("chunk", "must be at most 1 MiB")),
         Some(Message::Header(_)) => Err(bad("header", "must be sent once only")),
-    }
-}
-
-async fn next(messages: &mut Streaming<PushModuleRequest>) -> Result<Option<Message>, Status> {
-    match tokio::time::timeout(PATIENCE, messages.message()).await {
-        Err(_) => Err(from_fault(&Fault::Deadline(PATIENCE), true)),
-        Ok(Err(status)) => Err(amended_status(status, UPLOAD_MESSAGE.into())),
-        Ok(Ok(None)) => Ok(None),
-        Ok(Ok(Some(PushModuleRequest { message: Some(message) }))) => Ok(Some(message)),
-        Ok(Ok(Some(_))) => Err(bad("message", "must be a header or a chunk")),
     }
 }
 
@@ -180,6 +155,6 @@ fn receiving(bytes: u64) -> PushModuleResponse {
     PushModuleResponse { event: Some(Event::Progress(pb::Progress { phase, bytes })) }
 }
 
-fn bad(field: &str, problem: &str) -> Status {
+pub(super) fn bad(field: &str, problem: &str) -> Status {
     from_fault(&Fault::bad_input(field, problem), true)
 }

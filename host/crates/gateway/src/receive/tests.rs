@@ -85,7 +85,7 @@ async fn a_slow_sender_meets_its_deadline_or_the_hosts_patience() {
         }
         let patience = Patience::of_grpc(&headers).unwrap();
         let never = std::future::pending();
-        let late = in_time(never, &patience, most).await.unwrap_err();
+        let late = in_time::<Message>(never, &patience, most).await.unwrap_err();
         assert_eq!(late, Fault::Deadline(deadline));
     }
 }

@@ -7,7 +7,7 @@ use tonic_health::pb::{
 
 use crate::{
     guest::SERVICE,
-    support::{Host, PATIENCE},
+    support::{Host, PATIENCE, failure},
 };
 
 async fn check(channel: &Channel, service: &str, namespace: &str) -> Result<ServingStatus, Status> {
@@ -26,8 +26,8 @@ async fn every_service_has_its_health() {
         assert_eq!(status, ServingStatus::Serving, "{service}");
     }
     for (service, namespace) in [("no.such.Service", "default"), (SERVICE, "other")] {
-        let status = check(&channel, service, namespace).await.unwrap_err();
-        assert_eq!(status.code(), Code::NotFound);
+        let checked = check(&channel, service, namespace).await;
+        assert_eq!(failure(checked), (Code::NotFound, "NO_SUCH_SERVICE".to_owned()));
     }
     host.stop().await;
 }

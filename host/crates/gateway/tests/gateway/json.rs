@@ -43,7 +43,10 @@ async fn send(
     let (mut client, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
     tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", "host");
+    let mut request = Request::builder().method(method).uri(path);
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        request = request.header("host", "localhost");
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -121,7 +124,7 @@ async fn errors_are_connects() {
     assert_eq!(unknown.error(), (501, "unimplemented".to_owned()));
     let unknown = send(&host, Method::POST, "/", &[JSON], "{}").await;
     assert_eq!(unknown.error(), (501, "unimplemented".to_owned()));
-    let deep = post(&host, "Add", &"{\"a\":".repeat(100_000)).await;
+    let deep = post(&host, "Add", &"{\"a\":".repeat(10_000)).await;
     assert_eq!(deep.error(), (400, "invalid_argument".to_owned()));
     let elsewhere = [JSON, ("roadstead-namespace", "other")];
     let hidden = send(&host, Method::POST, &path("Add"), &elsewhere, "{}").await;
@@ -222,6 +225,10 @@ async fn the_hosts_own_unary_methods_speak_json() {
     assert_eq!(absent.error(), (404, "not_found".to_owned()));
     let streams = call("/roadstead.v1.ModuleService/WatchModules", "{}").await;
     assert_eq!(streams.error(), (501, "unimplemented".to_owned()));
+    assert_eq!(streams.json()["details"][0]["debug"]["reason"], "STREAMING_METHOD");
+    let health = call("/grpc.health.v1.Health/Check", r#"{"service":"no.such"}"#).await;
+    assert_eq!(health.error(), (404, "not_found".to_owned()));
+    assert_eq!(health.json()["details"][0]["debug"]["reason"], "NO_SUCH_SERVICE");
     let unknown = call("/roadstead.v1.ModuleService/Absent", "{}").await;
     assert_eq!(unknown.error(), (501, "unimplemented".to_owned()));
     let bad = call("/roadstead.v1.ModuleService/GetModule", r#"{"nam":"x"}"#).await;
@@ -274,6 +281,32 @@ async fn pages_are_let_in_by_origin() {
 }
 
 #[tokio::test]
+async fn pages_of_others_reach_nothing_on_loopback() {
+    let host = Host::with_guest().await;
+    let delete = "/roadstead.v1.ModuleService/DeleteModule";
+    let body = r#"{"name":"guest"}"#;
+    let rebound = [JSON, ("host", "evil.example")];
+    let foreign = [JSON, ("origin", "http://evil.example")];
+    let sandboxed = [JSON, ("origin", "null")];
+    for headers in [&rebound, &foreign, &sandboxed] {
+        for (method, path) in [(Method::POST, delete), (Method::GET, "/")] {
+            let refused = send(&host, method, path, headers, body).await;
+            assert_eq!(refused.status, StatusCode::FORBIDDEN, "{headers:?}");
+            let text = String::from_utf8_lossy(&refused.body).into_owned();
+            assert!(text.contains("localhost") || text.contains("--cors-origin"), "{text}");
+        }
+    }
+    for name in ["localhost:1234", "127.0.0.1", "[::1]:80", "demo.localhost"] {
+        let answer = send(&host, Method::POST, &path("Add"), &[JSON, ("host", name)], "{}").await;
+        assert_eq!(answer.status, StatusCode::OK, "{name}");
+    }
+    assert_eq!(host.stats("guest").calls, 4);
+    let deleted = send(&host, Method::POST, delete, &[JSON], body).await;
+    assert_eq!(deleted.status, StatusCode::OK);
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn one_connection_serves_request_after_request() {
     let host = Host::with_guest().await;
     let tcp = TcpStream::connect(host.address).await.unwrap();
@@ -282,7 +315,7 @@ async fn one_connection_serves_request_after_request() {
     tokio::spawn(connection);
     for _ in 0..5 {
         client.ready().await.unwrap();
-        let request = Request::post(path("Add")).header("host", "h").header(JSON.0, JSON.1);
+        let request = Request::post(path("Add")).header("host", "localhost").header(JSON.0, JSON.1);
         let request = request.body(Full::new(Bytes::from_static(b"{}"))).unwrap();
         let response = client.send_request(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
@@ -299,7 +332,7 @@ async fn a_caller_that_hangs_up_cancels() {
     let (mut client, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
     let connection = tokio::spawn(connection);
-    let request = Request::post(path("Spin")).header("host", "h").header(JSON.0, JSON.1);
+    let request = Request::post(path("Spin")).header("host", "localhost").header(JSON.0, JSON.1);
     let request = request.body(Full::new(Bytes::from_static(b"{}"))).unwrap();
     let calling = tokio::spawn(async move { client.send_request(request).await });
     host.until(|stats| stats.running == 1).await;

@@ -72,7 +72,7 @@ async fn idle_and_silent_connections_do_not_hold_a_drain_up() {
     let mut half = TcpStream::connect(host.address).await.unwrap();
     half.write_all(b"PRI * HT").await.unwrap();
     let mut idle = TcpStream::connect(host.address).await.unwrap();
-    idle.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     assert!(idle.read(&mut [0; 512]).await.unwrap() > 0);
     let channel = host.channel().await;
     call(&channel, "Add", vec![]).await.unwrap();
@@ -112,7 +112,7 @@ async fn tls_speaks_h2_and_http_1() {
     }
     // Plain text is not answered there.
     let mut plain = TcpStream::connect(host.address).await.unwrap();
-    plain.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut got = Vec::new();
     plain.read_to_end(&mut got).await.ok();
     assert!(!got.starts_with(b"HTTP"));
@@ -137,7 +137,8 @@ async fn over_tls(host: &Host, pem: &str, alpn: &str, expected: Option<&str>) ->
     let name = ServerName::try_from("localhost").unwrap();
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), expected.map(str::as_bytes));
-    let request = format!("GET {} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n", path("Add"));
+    let request =
+        format!("GET {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", path("Add"));
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = Vec::new();
     stream.read_to_end(&mut text).await.unwrap();
@@ -179,7 +180,7 @@ async fn connections_beyond_the_limit_wait_their_turn() {
     let host = Host::with(GatewayConfig { connections: 1, ..GatewayConfig::default() }).await;
     let first = TcpStream::connect(host.address).await.unwrap();
     let mut second = TcpStream::connect(host.address).await.unwrap();
-    second.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    second.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     let mut buffer = [0; 512];
     let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut buffer)).await;
     assert!(early.is_err());

@@ -12,6 +12,7 @@ mod guest;
 mod health;
 mod json;
 mod life;
+mod limits;
 mod modules;
 mod raw;
 mod reflection;

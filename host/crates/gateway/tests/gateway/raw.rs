@@ -24,13 +24,13 @@ use crate::{
     support::{Host, PATIENCE},
 };
 
-type Body = BoxBody<Bytes, std::io::Error>;
+pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
 
-async fn connect(host: &Host) -> SendRequest<Body> {
+pub(crate) async fn connect(host: &Host) -> SendRequest<Body> {
     speak(TcpStream::connect(host.address).await.unwrap()).await
 }
 
-async fn speak(tcp: TcpStream) -> SendRequest<Body> {
+pub(crate) async fn speak(tcp: TcpStream) -> SendRequest<Body> {
     let io = TokioIo::new(tcp);
     let (client, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
@@ -38,21 +38,21 @@ async fn speak(tcp: TcpStream) -> SendRequest<Body> {
     client
 }
 
-fn chunks(chunks: Vec<Bytes>) -> Body {
+pub(crate) fn chunks(chunks: Vec<Bytes>) -> Body {
     let frames = chunks.into_iter().map(|chunk| Ok(Frame::data(chunk)));
     BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)))
 }
 
-fn framed(message: &[u8]) -> Bytes {
+pub(crate) fn framed(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0][..], &length, message].concat().into()
 }
 
-fn request(method: &str, body: Body) -> Request<Body> {
+pub(crate) fn request(method: &str, body: Body) -> Request<Body> {
     Request::builder()
         .version(Version::HTTP_2)
         .method(Method::POST)
-        .uri(format!("http://host{}", path(method)))
+        .uri(format!("http://localhost{}", path(method)))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(body)
@@ -60,14 +60,19 @@ fn request(method: &str, body: Body) -> Request<Body> {
 }
 
 /// Headers, body and trailers.
-async fn whole(response: Response<hyper::body::Incoming>) -> (HeaderMap, Bytes, HeaderMap) {
+pub(crate) async fn whole(
+    response: Response<hyper::body::Incoming>,
+) -> (HeaderMap, Bytes, HeaderMap) {
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap();
     let trailers = body.trailers().cloned().unwrap_or_default();
     (parts.headers, body.to_bytes(), trailers)
 }
 
-async fn refused(client: &mut SendRequest<Body>, request: Request<Body>) -> (i32, String, String) {
+pub(crate) async fn refused(
+    client: &mut SendRequest<Body>,
+    request: Request<Body>,
+) -> (i32, String, String) {
     let response = client.send_request(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let (headers, body, trailers) = whole(response).await;
@@ -179,7 +184,7 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     host.stop().await;
 }
 
-async fn until(done: impl Fn() -> bool) {
+pub(crate) async fn until(done: impl Fn() -> bool) {
     let waiting = async {
         while !done() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -1,0 +1,71 @@
+//! What the requests of one connection share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use roadstead_domain::Fault;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{app::App, budget::Budget, status::RETRY_SOON};
+
+/// Requests to the host's own services that a connection may have open, watches among them.
+const OWN_REQUESTS: usize = 128;
+
+/// One connection. Every request holds it until the last byte of its response.
+pub(crate) struct Session {
+    pub app: Arc<App>,
+    /// The connection's share.
+    pub budget: Budget,
+    requests: AtomicU64,
+    own_requests: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+}
+
+/// A place among the uploads of the connection, and among those of the host.
+#[derive(Debug, Clone)]
+pub(crate) struct UploadPlace(#[expect(dead_code, reason = "held")] Arc<[OwnedSemaphorePermit; 2]>);
+
+impl Session {
+    pub(crate) fn new(app: Arc<App>) -> Arc<Self> {
+        let budget = app.budget.share();
+        let own_requests = Arc::new(Semaphore::new(OWN_REQUESTS));
+        let uploads = Arc::new(Semaphore::new(app.uploads_share));
+        Arc::new(Self { app, budget, requests: AtomicU64::new(0), own_requests, uploads })
+    }
+
+    /// Counts a request.
+    pub(crate) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.app.counters.request();
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// A place for a request to one of the host's own services.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if the connection has too many open.
+    pub(crate) fn own_request(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        place(&self.own_requests, "connection's allowance of requests to the host's own services")
+    }
+
+    /// A place for an upload.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if the connection or the host has too many on their way.
+    pub(crate) fn upload(&self) -> Result<UploadPlace, Fault> {
+        let own = place(&self.uploads, "connection's allowance of uploads")?;
+        let hosts = place(&self.app.uploads, "host's allowance of uploads")?;
+        Ok(UploadPlace(Arc::new([own, hosts])))
+    }
+}
+
+fn place(places: &Arc<Semaphore>, what: &'static str) -> Result<OwnedSemaphorePermit, Fault> {
+    let place = Arc::clone(places).try_acquire_owned();
+    place.map_err(|_| Fault::Overloaded { what, retry_after: RETRY_SOON })
+}
