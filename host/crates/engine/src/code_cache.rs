@@ -143,7 +143,7 @@ impl CodeCache {
         holders.retain(|holder| !std::ptr::addr_eq(holder.as_ptr(), Arc::as_ptr(newest)));
         holders.push(Arc::downgrade(newest));
         drop(holders);
-        loaded.sort_by_key(|holder| holder.slot().used.load(Ordering::Relaxed));
+        least_used_first(&mut loaded);
         let size = |holder: &Arc<dyn HoldsCode>| holder.slot().size().unwrap_or(0);
         let mut total = loaded.iter().map(size).sum::<u64>().saturating_add(size(newest));
         for holder in loaded {
@@ -157,6 +157,51 @@ impl CodeCache {
     }
 }
 
+/// Calls go on using code meanwhile, so each is looked at once: an order that changes under the
+/// sorting is none.
+fn least_used_first<H: HoldsCode + ?Sized>(holders: &mut [Arc<H>]) {
+    holders.sort_by_cached_key(|holder| holder.slot().used.load(Ordering::Relaxed));
+}
+
 fn interrupted(error: tokio::task::JoinError) -> Arc<LoadError> {
     Arc::new(LoadError::Interrupted(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+
+    struct Holder(CodeSlot);
+
+    impl HoldsCode for Holder {
+        fn slot(&self) -> &CodeSlot {
+            &self.0
+        }
+
+        fn evicted(&self) {}
+    }
+
+    #[test]
+    fn use_may_change_while_the_least_used_is_looked_for() {
+        let holders: Vec<_> = (0..200).map(|_| Arc::new(Holder(CodeSlot::default()))).collect();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut clock = 0_u64;
+                while !done.load(Ordering::Relaxed) {
+                    for holder in &holders {
+                        clock = clock.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        holder.0.used.store(clock, Ordering::Relaxed);
+                    }
+                }
+            });
+            let mut sorted = holders.clone();
+            let sorting = || (0..2000).for_each(|_| least_used_first(&mut sorted));
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(sorting));
+            done.store(true, Ordering::Relaxed);
+            assert!(panicked.is_ok());
+        });
+    }
 }

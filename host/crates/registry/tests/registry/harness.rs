@@ -69,7 +69,8 @@ impl Host {
         drop(registry);
         // Work in the background may hold the files for another moment.
         for _ in 0..1000 {
-            if BlobStore::open(&data).is_ok() {
+            let catalog = data.join("catalog.redb");
+            if BlobStore::open(&data).is_ok() && RedbCatalog::open(&catalog).is_ok() {
                 return (data, _directory);
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
