@@ -48,6 +48,7 @@ impl Host {
         let engine = Engine::new(EngineConfig {
             slots: 100,
             memory_budget: ByteSize::mib(1024),
+            value_budget: ByteSize::mib(8192),
             ..EngineConfig::for_machine()
         })
         .unwrap();
