@@ -35,7 +35,7 @@ def test_the_newest_answers_a_pin_rolls_back(cli, components):
     assert answering(cli) == "tide@0.1.2"
     cli.run("pin", "tide@9.9.9", code=1)
     cli.run("pin", "absent@0.1.0", code=1)
-    cli.run("pin", "tide", code=1)
+    cli.run("pin", "tide", code=2)
 
 
 def test_versions_are_immutable(cli, components):
