@@ -181,6 +181,8 @@ impl Body for ResponseBody {
             tonic @ Then::Tonic(_) => {
                 this.then = tonic;
                 let Poll::Ready(frame) = this.poll_tonic(cx) else {
+                    // All that was counted is sent.
+                    this.charge = None;
                     stall::waiting();
                     return Poll::Pending;
                 };
@@ -213,9 +215,11 @@ mod tests {
 
     use futures::StreamExt as _;
     use http_body_util::{BodyExt as _, StreamBody};
+    use roadstead_domain::ByteSize;
     use tonic::Code;
 
     use super::*;
+    use crate::budget::Budget;
 
     async fn pieces(mut body: ResponseBody) -> (Vec<usize>, Option<HeaderMap>) {
         let mut sizes = Vec::new();
@@ -247,6 +251,19 @@ mod tests {
             assert!(trailers.is_some());
             assert!(size < JOIN || sizes.last() == Some(&1), "{sizes:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_waits_for_its_next_message_counts_for_nothing() {
+        let budget = Budget::new(ByteSize(100));
+        let charge = budget.hold(FREE + 100).unwrap();
+        let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        let silent = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
+        let silent = tonic::body::Body::new(StreamBody::new(silent));
+        let mut body = ResponseBody::tonic(silent, place).charged(charge);
+        assert!(budget.hold(FREE + 1).is_err());
+        assert!(futures::poll!(body.frame()).is_pending());
+        assert!(budget.hold(FREE + 100).is_ok());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::{FutureExt as _, Stream};
+use prost::Message as _;
 use roadstead_domain::{Fault, ModuleName, Namespace};
 use roadstead_engine::{LogEvent, LogFollower, LogLine, LogSource};
 use roadstead_proto::v1::{self as pb, StreamLogsRequest, StreamLogsResponse};
@@ -12,8 +13,9 @@ use tonic::Status;
 
 use crate::status::from_fault;
 
-/// Lines of one message.
-const BATCH: usize = 100;
+/// Lines of one message, and bytes after which no further line is put into it.
+const LINES: usize = 100;
+const BYTES: usize = 16 << 10;
 
 /// The newest lines, and if asked for every line from now on.
 pub(super) fn stream(
@@ -34,35 +36,41 @@ pub(super) fn stream(
         (logs.tail(namespace, name, count), None)
     };
     async_stream::try_stream! {
-        for lines in kept.chunks(BATCH) {
-            yield StreamLogsResponse { lines: lines.iter().map(|found| line(found)).collect() };
+        let mut kept = kept.iter().map(|found| line(found));
+        while let Some(first) = kept.next() {
+            yield batch(first, || kept.next());
         }
         let Some(mut follower) = follower else { return };
         loop {
-            let lines = tokio::select! {
-                lines = batch(&mut follower) => lines,
+            let first = tokio::select! {
+                next = follower.next() => next,
                 () = drain.cancelled() => None,
             };
             if drain.is_cancelled() {
                 Err(from_fault(&Fault::Draining, true))?;
             }
             // The module was deleted.
-            let Some(lines) = lines else { return };
-            yield StreamLogsResponse { lines };
+            let Some(first) = first else { return };
+            yield batch(event(&first), || ready(&mut follower));
         }
     }
 }
 
-/// The next line, and those that are there already behind it.
-async fn batch(follower: &mut LogFollower) -> Option<Vec<pb::LogLine>> {
-    let mut lines = vec![event(&follower.next().await?)];
-    while lines.len() < BATCH {
-        match follower.next().now_or_never() {
-            Some(Some(next)) => lines.push(event(&next)),
-            _ => break,
-        }
+/// A line, and as many of those behind it as go into one message.
+fn batch(first: pb::LogLine, mut next: impl FnMut() -> Option<pb::LogLine>) -> StreamLogsResponse {
+    let mut bytes = first.encoded_len();
+    let mut lines = vec![first];
+    while lines.len() < LINES && bytes < BYTES {
+        let Some(line) = next() else { break };
+        bytes += line.encoded_len();
+        lines.push(line);
     }
-    Some(lines)
+    StreamLogsResponse { lines }
+}
+
+/// The next line if it is there already.
+fn ready(follower: &mut LogFollower) -> Option<pb::LogLine> {
+    follower.next().now_or_never().flatten().map(|next| event(&next))
 }
 
 fn event(event: &LogEvent) -> pb::LogLine {
@@ -90,4 +98,20 @@ fn line(line: &LogLine) -> pb::LogLine {
 fn unix_ms(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_bounded_by_lines_and_by_bytes() {
+        for (length, most) in [(1, LINES), (1 << 10, 17), (1 << 20, 1)] {
+            let line = || pb::LogLine { text: "x".repeat(length), ..Default::default() };
+            let lines = batch(line(), || Some(line())).lines.len();
+            assert!(lines <= most && lines + 1 >= most, "{lines} lines of {length} bytes");
+        }
+        let mut rest = vec![pb::LogLine::default()];
+        assert_eq!(batch(pb::LogLine::default(), || rest.pop()).lines.len(), 2);
+    }
 }
