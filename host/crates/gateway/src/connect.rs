@@ -26,9 +26,6 @@ use crate::{
 pub(crate) use error::failure;
 pub(crate) use host::host;
 
-/// JSON writes bytes as base64 and numbers as digits: room for text over the message's limit.
-const JSON_ROOM: u64 = 2;
-
 /// How messages are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Codec {
@@ -120,7 +117,7 @@ async fn receive<B: RequestBody>(
     types: Option<&MethodDescriptor>,
     body: B,
 ) -> Result<Message, Fault> {
-    let room = if types.is_some() { limit.saturating_mul(JSON_ROOM) } else { limit };
+    let room = if types.is_some() { limit.saturating_mul(json::TEXT) } else { limit };
     let receiving = async {
         let mut message = whole_body(body, room, terms.packing, &session.budget).await?;
         if let Some(types) = types {

@@ -10,17 +10,24 @@ mod weight;
 use std::io;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
 use roadstead_domain::{Fault, LimitKind};
 
 use crate::{budget::Charge, receive::Message, status::host_fault};
 
-/// Bytes that a tree may take. So many trees may exist as conversions run at once.
-const TREE: u64 = 64 << 20;
+/// Bytes that a tree may take: enough for 2 MiB of packed numbers of any kind.
+const TREE: u64 = 256 << 20;
 
-/// A text may be this many times as long as its message may: names and default values are printed.
-const TEXT: u64 = 8;
+/// Bytes from which a tree is the only one of its size. Of smaller ones so many may exist as
+/// conversions run at once.
+const LARGE: u64 = 64 << 20;
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// A text may be this many times as long as its message may: numbers become digits, and names and
+/// default values are written.
+pub(crate) const TEXT: u64 = 8;
 
 /// Bytes of a text that are counted at once.
 const STEP: usize = 4 << 10;
@@ -28,13 +35,10 @@ const STEP: usize = 4 << 10;
 /// Reads one message. Nesting is bounded by serde_json, at 128 levels.
 ///
 /// # Errors
-/// [`Fault::BadInput`] names the field that does not fit; [`LimitKind::Input`] if the text holds
+/// [`Fault::BadInput`] names the field that does not fit; [`Fault::NeverFits`] if the text holds
 /// more values than the host takes in.
 pub(crate) fn read(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Bytes, Fault> {
-    let weight = weight::of_text(text);
-    if weight > TREE {
-        return Err(Fault::limit(LimitKind::Input, TREE, Some(weight)));
-    }
+    let _alone = room(weight::of_text(text))?;
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let read = DynamicMessage::deserialize(descriptor.clone(), &mut deserializer)
         .and_then(|message| deserializer.end().map(|()| message));
@@ -47,17 +51,15 @@ pub(crate) fn read(descriptor: &MessageDescriptor, text: &[u8]) -> Result<Bytes,
 /// Prints one message, whose text is counted as `charge`. `limit` is the message's own.
 ///
 /// # Errors
-/// [`LimitKind::Output`] if the text or the tree is too large, [`Fault::Overloaded`] if the host
-/// holds too much already.
+/// [`LimitKind::Output`] if the text is too long, [`Fault::NeverFits`] if the tree is too large,
+/// [`Fault::Overloaded`] if the host holds too much already.
 pub(crate) fn print(
     descriptor: &MessageDescriptor,
     message: Bytes,
     limit: u64,
     charge: Charge,
 ) -> Result<Message, Fault> {
-    if weight::of_message(descriptor, &message, TREE) > TREE {
-        return Err(Fault::limit(LimitKind::Output, limit, None));
-    }
+    let _alone = room(weight::of_message(descriptor, &message, TREE))?;
     let broken = |error: &dyn std::fmt::Display| host_fault("print a message", error);
     let message = DynamicMessage::decode(descriptor.clone(), message);
     let message = message.map_err(|error| broken(&error))?;
@@ -70,6 +72,19 @@ pub(crate) fn print(
         (Err(_), Some(fault)) => Err(fault),
         (Err(error), None) => Err(broken(&error)),
     }
+}
+
+/// Waits until a tree of this weight may be built, until what is returned is dropped. It waits for
+/// large trees only, which are not built on the threads that serve connections.
+fn room(weight: u64) -> Result<Option<MutexGuard<'static, ()>>, Fault> {
+    if weight > TREE {
+        return Err(Fault::NeverFits(format!(
+            "the message's tree of JSON values would take more than {} MiB: use gRPC or \
+             application/proto",
+            TREE >> 20
+        )));
+    }
+    Ok((weight > LARGE).then(|| ALONE.lock()))
 }
 
 /// A text that is counted as it grows.

@@ -28,15 +28,25 @@ message All {
   uint32 two_words = 14;
 }
 message Point { double x = 1; double y = 2; }
+message Numbers {
+  repeated double reals = 1;
+  repeated float singles = 2;
+  repeated bool flags = 3;
+  repeated uint32 words = 4;
+}
 enum Colour { COLOUR_UNSPECIFIED = 0; COLOUR_RED = 1; }
 "#;
 
 fn all() -> MessageDescriptor {
+    message("t.All")
+}
+
+fn message(name: &str) -> MessageDescriptor {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("t.proto"), PROTO).unwrap();
     let files = protox::compile(["t.proto"], [directory.path()]).unwrap();
     let pool = DescriptorPool::from_file_descriptor_set(files).unwrap();
-    pool.get_message_by_name("t.All").unwrap()
+    pool.get_message_by_name(name).unwrap()
 }
 
 fn print(descriptor: &MessageDescriptor, message: Bytes) -> Result<Vec<u8>, Fault> {
@@ -158,18 +168,46 @@ fn a_tree_is_weighed_before_it_is_built() {
     let limit = 100 << 20;
     let charge = || Budget::new(ByteSize(u64::MAX)).charge();
     assert!(super::print(&all(), points(10_000), limit, charge()).is_ok());
-    let refused = super::print(&all(), points(1 << 20), limit, charge()).unwrap_err();
-    assert_eq!(refused, Fault::limit(LimitKind::Output, limit, None));
+    let too_large = |refused: Fault| {
+        assert!(matches!(refused, Fault::NeverFits(_)), "{refused}");
+        assert!(refused.to_string().contains("JSON values"), "{refused}");
+    };
+    too_large(super::print(&all(), points(1 << 20), limit, charge()).unwrap_err());
     let numbers = [&[0x62, 0x80, 0x80, 0x80, 0x02][..], &[1; 4 << 20]].concat();
     assert!(super::print(&all(), numbers.into(), limit, charge()).is_err());
 
     let points = |count| format!(r#"{{"points":[{}{{}}]}}"#, "{},".repeat(count));
     assert!(read(&all(), points(10_000).as_bytes()).is_ok());
-    let refused = read(&all(), points(1 << 20).as_bytes()).unwrap_err();
-    assert!(matches!(refused, Fault::Limit(reached) if reached.limit == LimitKind::Input));
+    too_large(read(&all(), points(1 << 20).as_bytes()).unwrap_err());
     // What looks like values within a string is none.
     let csv = format!(r#"{{"text":"{}"}}"#, r#"{\"a\":[1,2]},"#.repeat(200_000));
     assert!(read(&all(), csv.as_bytes()).is_ok());
+}
+
+/// A message of `Numbers` with 2 MiB of one field's values.
+fn packed(field: u8, value: &[u8]) -> Bytes {
+    let mut message = vec![field << 3 | 2];
+    prost::encoding::encode_varint(2 << 20, &mut message);
+    message.extend(value.iter().cycle().take(2 << 20));
+    message.into()
+}
+
+#[test]
+fn two_mib_of_any_numbers_are_read_and_printed() {
+    let numbers = message("t.Numbers");
+    for (field, value, name) in [
+        (1, &1.5_f64.to_le_bytes()[..], "reals"),
+        (2, &1.5_f32.to_le_bytes(), "singles"),
+        (3, &[1], "flags"),
+        (4, &[7], "words"),
+        (4, &[0xff, 0xff, 0xff, 0x7f], "words"),
+    ] {
+        let message = packed(field, value);
+        let charge = Budget::new(ByteSize::mib(64)).charge();
+        let text = super::print(&numbers, message.clone(), 2 << 20, charge).unwrap().bytes;
+        assert!(text.len() as u64 <= (2 << 20) * TEXT, "{name}");
+        assert_eq!(read(&numbers, &text).unwrap(), message, "{name}");
+    }
 }
 
 #[test]

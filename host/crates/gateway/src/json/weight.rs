@@ -28,14 +28,25 @@ pub(super) fn of_message(descriptor: &MessageDescriptor, message: &[u8], most: u
 /// What the tree of a JSON text takes, by its punctuation.
 pub(super) fn of_text(text: &[u8]) -> u64 {
     let (mut weight, mut within, mut escaped) = (text.len() as u64, false, false);
+    // A bit for each level, set in lists. No text is read that is deeper than there are bits.
+    let mut lists = 0_u128;
     for byte in text {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if within => escaped = true,
             b'"' => within = !within,
             _ if within => {}
-            b'{' => weight += NODE + ITEM,
-            b'[' | b',' => weight += FIELD.max(ENTRY),
+            b'{' => {
+                lists <<= 1;
+                weight += NODE + ITEM;
+            }
+            b'[' => {
+                lists = lists << 1 | 1;
+                weight += FIELD.max(ENTRY);
+            }
+            b'}' | b']' => lists >>= 1,
+            b',' if lists & 1 == 1 => weight += ITEM,
+            b',' => weight += FIELD.max(ENTRY),
             _ => {}
         }
     }
@@ -84,13 +95,23 @@ impl Scale {
             match field.map(|field| field.kind()) {
                 Some(Kind::Message(message)) => self.message(&message, inner, depth)?,
                 None | Some(Kind::String | Kind::Bytes) => self.add(length as u64)?,
-                // Packed numbers.
-                Some(_) => self.add(ITEM.saturating_mul(length as u64))?,
+                Some(number) => self.add(ITEM.saturating_mul(packed(&number, inner)))?,
             }
             rest.advance(length);
         }
         Some(())
     }
+}
+
+/// How many numbers are packed in these bytes.
+fn packed(kind: &Kind, bytes: &[u8]) -> u64 {
+    let count = match kind {
+        Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => bytes.len() / 8,
+        Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => bytes.len() / 4,
+        // The last byte of a varint has no continuation bit.
+        _ => bytes.iter().filter(|byte| **byte < 0x80).count(),
+    };
+    count as u64
 }
 
 fn place(field: &FieldDescriptor) -> u64 {
