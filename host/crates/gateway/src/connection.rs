@@ -16,7 +16,14 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{GatewayConfig, app::App, hurry::Hurried, route, session::Session, stall::Unstalled};
+use crate::{
+    GatewayConfig,
+    app::App,
+    hurry::{Hurried, Taken},
+    route,
+    session::Session,
+    stall::Unstalled,
+};
 
 /// Bytes of a stream, and of all streams of a connection, that may be on their way unread.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -42,16 +49,19 @@ pub(crate) struct Ends {
 pub(crate) struct Connections {
     app: Arc<App>,
     tls: Option<TlsAcceptor>,
-    http: auto::Builder<Tracked>,
+    tasks: TaskTracker,
+    streams: u32,
     patience: Duration,
     write_timeout: Duration,
     idle_timeout: Duration,
 }
 
-/// Spawns HTTP/2's tasks, one for each stream, where they are counted and do not stall.
+/// Spawns a connection's HTTP/2 tasks, one for each stream, where they are counted and do not
+/// stall.
 #[derive(Debug, Clone)]
 struct Tracked {
     tasks: TaskTracker,
+    taken: Taken,
     write_timeout: Duration,
 }
 
@@ -61,7 +71,7 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, task: F) {
-        self.tasks.spawn(Unstalled::new(task, self.write_timeout));
+        self.tasks.spawn(Unstalled::new(task, self.write_timeout, self.taken.clone()));
     }
 }
 
@@ -72,24 +82,36 @@ impl Connections {
         config: &GatewayConfig,
         tasks: TaskTracker,
     ) -> Self {
-        let write_timeout = config.write_timeout;
-        let mut http = auto::Builder::new(Tracked { tasks, write_timeout });
+        Self {
+            app,
+            tls,
+            tasks,
+            streams: config.streams,
+            patience: config.receive_timeout,
+            write_timeout: config.write_timeout,
+            idle_timeout: config.idle_timeout,
+        }
+    }
+
+    /// How one connection speaks HTTP.
+    fn http(&self, taken: Taken) -> auto::Builder<Tracked> {
+        let (tasks, write_timeout) = (self.tasks.clone(), self.write_timeout);
+        let mut http = auto::Builder::new(Tracked { tasks, taken, write_timeout });
         http.http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(config.receive_timeout)
+            .header_read_timeout(self.patience)
             .max_buf_size(BUFFER);
         http.http2()
             .timer(TokioTimer::new())
             .auto_date_header(false)
-            .max_concurrent_streams(config.streams)
+            .max_concurrent_streams(self.streams)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME)
             .max_header_list_size(HEADERS)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE);
-        let (patience, idle_timeout) = (config.receive_timeout, config.idle_timeout);
-        Self { app, tls, http, patience, write_timeout, idle_timeout }
+        http
     }
 
     /// Serves one connection until it or the host ends.
@@ -119,8 +141,10 @@ impl Connections {
         let service = service_fn(move |request| {
             route::answer(Arc::clone(&of_requests), request).map(Ok::<_, Infallible>)
         });
-        let io = TokioIo::new(Hurried::new(stream, self.patience, self.write_timeout));
-        let connection = self.http.serve_connection(io, service);
+        let taken = Taken::default();
+        let http = self.http(taken.clone());
+        let io = TokioIo::new(Hurried::new(stream, taken, self.patience, self.write_timeout));
+        let connection = http.serve_connection(io, service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -2,11 +2,15 @@
 //!
 //! Until the first bytes tell HTTP/1.1 from HTTP/2, no timeout of hyper runs, and none ever runs
 //! while it writes. This wrapper ends connections that stay silent or stop within HTTP/2's
-//! preface, and those that read nothing while something waits for them.
+//! preface, and those that read nothing while something waits for them. It counts what they take.
 
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,9 +23,24 @@ use tokio::{
 /// Length of HTTP/2's preface, by which the version is known.
 const PREFACE: usize = 24;
 
+/// Bytes that a connection has taken so far.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Taken(Arc<AtomicU64>);
+
+impl Taken {
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// A stream whose first bytes must come, and whose bytes must go, in time.
 pub(crate) struct Hurried<S> {
     stream: S,
+    taken: Taken,
     write_patience: Duration,
     /// Runs while bytes wait to be written.
     writing: Option<Pin<Box<Sleep>>>,
@@ -30,9 +49,21 @@ pub(crate) struct Hurried<S> {
 }
 
 impl<S> Hurried<S> {
-    pub(crate) fn new(stream: S, read_patience: Duration, write_patience: Duration) -> Self {
+    pub(crate) fn new(
+        stream: S,
+        taken: Taken,
+        read_patience: Duration,
+        write_patience: Duration,
+    ) -> Self {
         let waiting = Some((0, Box::pin(sleep(read_patience))));
-        Self { stream, write_patience, writing: None, waiting }
+        Self { stream, taken, write_patience, writing: None, waiting }
+    }
+
+    fn taken(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = &polled {
+            self.taken.add(*bytes);
+        }
+        polled
     }
 
     /// Fails what has been waiting to be written for too long.
@@ -88,6 +119,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let polled = self.taken(polled);
         self.written(cx, polled)
     }
 
@@ -97,6 +129,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let polled = self.taken(polled);
         self.written(cx, polled)
     }
 
@@ -128,7 +161,7 @@ mod tests {
 
     async fn read_after(first: &[u8], wait: Duration) -> io::Result<usize> {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut stream = Hurried::new(server, PATIENCE, PATIENCE);
+        let mut stream = Hurried::new(server, Taken::default(), PATIENCE, PATIENCE);
         let mut buffer = [0; 64];
         if !first.is_empty() {
             client.write_all(first).await.unwrap();
@@ -165,7 +198,8 @@ mod tests {
     async fn who_reads_nothing_is_hung_up_on_and_who_reads_slowly_is_not() {
         for (pause, served) in [(PATIENCE / 2, true), (PATIENCE * 2, false)] {
             let (mut client, server) = tokio::io::duplex(64);
-            let mut stream = Hurried::new(server, PATIENCE, PATIENCE);
+            let taken = Taken::default();
+            let mut stream = Hurried::new(server, taken.clone(), PATIENCE, PATIENCE);
             tokio::spawn(async move {
                 let mut buffer = [0; 64];
                 loop {
@@ -174,6 +208,7 @@ mod tests {
                 }
             });
             let written = stream.write_all(&[0; 64 * 10]).await;
+            assert_eq!(taken.bytes() == 64 * 10, served);
             let kind = written.err().map(|error| error.kind());
             assert_eq!(kind, (!served).then_some(io::ErrorKind::TimedOut));
         }

@@ -1,19 +1,28 @@
 //! HTTP/2 responses that nobody reads.
 //!
 //! hyper waits for a client's flow-control window without a limit. It spawns a task for each
-//! stream, though, and that task ends here: a response that waits to be sent, and moves no piece
-//! within the time, loses its task, which resets the stream and frees all that it held. The body
+//! stream, though, and that task ends here: a response that waits to be sent while its connection
+//! takes nothing, loses its task, which resets the stream and frees all that it held. The body
 //! says from within the task how far it is, as there is no other way past hyper.
+//!
+//! Streams share what their connection takes: with many of them, a piece of each may wait long
+//! although the client reads as fast as it can. But not for ever: who reads only some of its
+//! streams must not hold the others.
 
 use std::{
     cell::Cell,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::hurry::Taken;
+
+/// Patiences that a piece may wait while its connection takes something.
+const PATIENCES: u32 = 10;
 
 /// How far a stream's task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +57,45 @@ pin_project! {
         #[pin]
         task: F,
         patience: Duration,
+        taken: Taken,
         progress: Progress,
-        // Runs while a piece waits. Most responses are gone at once: no timer for them.
-        timer: Option<Pin<Box<Sleep>>>,
+        // While a piece waits. Most responses are gone at once: no timer for them.
+        wait: Option<Wait>,
     }
 }
 
 impl<F> Unstalled<F> {
-    pub(crate) fn new(task: F, patience: Duration) -> Self {
-        Self { task, patience, progress: Progress::Waiting, timer: None }
+    /// `taken` is of the stream's connection.
+    pub(crate) fn new(task: F, patience: Duration, taken: Taken) -> Self {
+        Self { task, patience, taken, progress: Progress::Waiting, wait: None }
+    }
+}
+
+/// A piece that waits.
+struct Wait {
+    timer: Pin<Box<Sleep>>,
+    /// What the connection had taken when the timer was set.
+    taken: u64,
+    /// How often the timer has run out.
+    times: u32,
+}
+
+impl Wait {
+    fn new(patience: Duration, taken: &Taken) -> Self {
+        Self { timer: Box::pin(sleep(patience)), taken: taken.bytes(), times: 0 }
+    }
+
+    /// Ready when there is no more patience.
+    fn poll(&mut self, cx: &mut Context<'_>, patience: Duration, taken: &Taken) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let before = std::mem::replace(&mut self.taken, taken.bytes());
+            self.times += 1;
+            if self.taken == before || self.times >= PATIENCES {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(Instant::now() + patience);
+        }
     }
 }
 
@@ -72,15 +111,15 @@ impl<F: Future> Future for Unstalled<F> {
         }
         *this.progress = PROGRESS.get();
         if *this.progress == Progress::Waiting {
-            *this.timer = None;
+            *this.wait = None;
             return Poll::Pending;
         }
         if *this.progress != before {
-            *this.timer = None;
+            *this.wait = None;
         }
         let patience = *this.patience;
-        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(patience)));
-        timer.as_mut().poll(cx).map(|()| None)
+        let wait = this.wait.get_or_insert_with(|| Wait::new(patience, this.taken));
+        wait.poll(cx, patience, this.taken).map(|()| None)
     }
 }
 
@@ -88,7 +127,7 @@ impl<F: Future> Future for Unstalled<F> {
 mod tests {
     use std::future::{pending, poll_fn};
 
-    use tokio::time::{Instant, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -112,6 +151,7 @@ mod tests {
                 piece(PATIENCE * 100).await;
             },
             PATIENCE,
+            Taken::default(),
         );
         let mut task = Box::pin(task);
         assert_eq!(task.as_mut().await, None);
@@ -127,7 +167,7 @@ mod tests {
                 piece(PATIENCE * 2 / 3).await;
             }
         };
-        assert_eq!(Unstalled::new(reading, PATIENCE).await, Some(()));
+        assert_eq!(Unstalled::new(reading, PATIENCE, Taken::default()).await, Some(()));
         // Between messages of a watch nothing is to be read.
         let watching = Unstalled::new(
             async {
@@ -136,11 +176,30 @@ mod tests {
                 pending::<()>().await;
             },
             PATIENCE,
+            Taken::default(),
         );
         assert!(timeout(PATIENCE * 100, watching).await.is_err());
         // Another task on this thread says nothing about this one.
-        let silent = Unstalled::new(poll_fn(|_| Poll::<()>::Pending), PATIENCE);
+        let silent = poll_fn(|_| Poll::<()>::Pending);
+        let silent = Unstalled::new(silent, PATIENCE, Taken::default());
         sending();
         assert!(timeout(PATIENCE * 100, silent).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_piece_waits_while_its_connection_takes_something_but_not_for_ever() {
+        let taken = Taken::default();
+        let reads = taken.clone();
+        tokio::spawn(async move {
+            loop {
+                reads.add(1);
+                sleep(PATIENCE / 3).await;
+            }
+        });
+        let shared = Unstalled::new(piece(PATIENCE * 9), PATIENCE, taken.clone());
+        assert_eq!(shared.await, Some(()));
+        let began = Instant::now();
+        assert_eq!(Unstalled::new(piece(PATIENCE * 100), PATIENCE, taken).await, None);
+        assert_eq!(began.elapsed(), PATIENCE * PATIENCES);
     }
 }
