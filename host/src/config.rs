@@ -25,6 +25,7 @@ pub(crate) struct ServeConfig {
     pub directories: BTreeMap<String, (PathBuf, DirectoryMode)>,
     pub tls: Option<TlsFiles>,
     pub cors_origins: Vec<String>,
+    pub allowed_hosts: Vec<String>,
     pub max_upload: ByteSize,
     pub code_budget: Option<ByteSize>,
     pub memory_budget: Option<ByteSize>,
@@ -49,6 +50,7 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     cors_origin: Vec<String>,
+    allowed_host: Vec<String>,
     insecure_no_auth: bool,
     max_upload: Option<ByteSize>,
     code_budget: Option<ByteSize>,
@@ -118,6 +120,11 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         directories,
         tls,
         cors_origins: if args.cors_origin.is_empty() { file.cors_origin } else { args.cors_origin },
+        allowed_hosts: if args.allowed_host.is_empty() {
+            file.allowed_host
+        } else {
+            args.allowed_host
+        },
         max_upload,
         code_budget,
         memory_budget,

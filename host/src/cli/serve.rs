@@ -28,6 +28,9 @@ pub(crate) struct ServeArgs {
     /// Let pages of this origin call from a browser; repeat it, or `*` for all
     #[arg(long, value_name = "ORIGIN")]
     pub cors_origin: Vec<String>,
+    /// Name by which proxies or other machines call a host that listens on loopback; repeat it
+    #[arg(long, value_name = "NAME")]
+    pub allowed_host: Vec<String>,
     /// Serve beyond loopback although nobody is asked who they are
     #[arg(long)]
     pub insecure_no_auth: bool,

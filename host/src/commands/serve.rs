@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::RedbCatalog;
 use roadstead_engine::{Engine, EngineConfig, OfferedDirectory};
-use roadstead_gateway::{AllowedOrigins, Drained, Gateway, GatewayConfig, Tls};
+use roadstead_gateway::{AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, Tls};
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -69,6 +69,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let config = GatewayConfig {
         tls,
         cors: AllowedOrigins::parse(settings.cors_origins),
+        allowed_hosts: AllowedHosts::new(settings.allowed_hosts),
         drain_timeout: settings.drain_timeout,
         ..GatewayConfig::default()
     };

@@ -14,13 +14,16 @@ use roadstead_registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{AllowedOrigins, Counters, GatewayConfig, budget::Budget, builtin::Builtin};
+use crate::{
+    AllowedHosts, AllowedOrigins, Counters, GatewayConfig, budget::Budget, builtin::Builtin,
+};
 
 /// The gateway's state, one for all connections.
 pub(crate) struct App {
     pub registry: Arc<Registry>,
     pub builtin: Builtin,
     pub cors: AllowedOrigins,
+    pub allowed_hosts: AllowedHosts,
     /// Only this machine may call, and nobody is asked for credentials.
     pub loopback: bool,
     pub receive_timeout: Duration,
@@ -44,6 +47,7 @@ impl App {
             builtin: Builtin::new(&registry, drain, config),
             registry,
             cors: config.cors.clone(),
+            allowed_hosts: config.allowed_hosts.clone(),
             loopback: config.tls.is_none() && address.ip().is_loopback(),
             receive_timeout: config.receive_timeout,
             budget: Budget::new(config.message_budget),

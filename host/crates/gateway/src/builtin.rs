@@ -129,22 +129,15 @@ impl Builtin {
         session: &Session,
         service: HostService,
         caller: Caller,
-        mut request: Request<B>,
+        request: Request<B>,
         patience: &Patience,
     ) -> Response<ResponseBody> {
-        let admit = || {
-            let upload = service == HostService::Modules && is_upload(request.uri().path());
-            let upload = upload.then(|| session.upload()).transpose()?;
-            Ok((patience.left()?, session.own_request()?, upload))
-        };
-        let (left, place, upload) = match admit() {
+        let admit = || Ok((patience.left()?, session.own_request()?));
+        let (left, place) = match admit() {
             Ok(admitted) => admitted,
             Err(fault) => return grpc::refused(&fault),
         };
-        if let Some(upload) = upload {
-            request.extensions_mut().insert(upload);
-        }
-        let answering = self.call(service, caller, request);
+        let answering = self.call(session, service, caller, request);
         let answered = match left {
             None => Ok(answering.await),
             Some(left) => tokio::time::timeout(left, answering).await,
@@ -157,6 +150,7 @@ impl Builtin {
 
     async fn call<B: RequestBody>(
         &self,
+        session: &Session,
         service: HostService,
         caller: Caller,
         mut request: Request<B>,
@@ -166,7 +160,9 @@ impl Builtin {
         let answered = match service {
             // These look after slow senders on their own.
             HostService::Modules if is_upload(request.uri().path()) => {
-                self.modules.clone().call(request).await
+                let upload = session.upload();
+                request.extensions_mut().insert(upload.clone());
+                self.modules.clone().call(request.map(|body| upload.counted(body))).await
             }
             HostService::ReflectionV1 => self.reflection_v1.clone().call(request).await,
             HostService::ReflectionV1Alpha => self.reflection_v1alpha.clone().call(request).await,

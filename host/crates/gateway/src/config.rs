@@ -4,6 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use roadstead_domain::ByteSize;
 
+use crate::AllowedHosts;
+
 /// Everything about the gateway but the address. Each bound says what it keeps away.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -11,6 +13,9 @@ pub struct GatewayConfig {
     pub tls: Option<Tls>,
     /// Whose pages may call from a browser.
     pub cors: AllowedOrigins,
+    /// Names by which proxies and other machines call a host on loopback: any other could be a web
+    /// page's own, by DNS rebinding.
+    pub allowed_hosts: AllowedHosts,
     /// How long running calls may take to finish once the host is told to stop.
     pub drain_timeout: Duration,
     /// How long a request may take to arrive, and a connection to say its first bytes: slow
@@ -26,7 +31,7 @@ pub struct GatewayConfig {
     /// connection may hold a quarter of them. The first KiB of a message is not counted.
     pub message_budget: ByteSize,
     /// Uploads that may be on their way at once, each with up to 4 MiB in memory; one connection
-    /// may have a quarter of them.
+    /// may have a quarter of them. An upload is one once its header came, in 5 seconds at most.
     pub uploads: usize,
     /// Connections that may be open; further ones wait in the kernel's queue. They take three
     /// quarters of the process's file descriptors at most.
@@ -56,6 +61,7 @@ impl Default for GatewayConfig {
         Self {
             tls: None,
             cors: AllowedOrigins::None,
+            allowed_hosts: AllowedHosts::default(),
             drain_timeout: Duration::from_secs(30),
             receive_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),

@@ -40,9 +40,11 @@ mod status;
 mod steps;
 mod timeout;
 mod tls;
+mod upload;
 
 pub use config::{AllowedOrigins, GatewayConfig, Tls};
 pub use counters::{Counted, Counters};
+pub use origin::AllowedHosts;
 pub use server::{BindError, Drained, Gateway};
 pub use status::{ERROR_DOMAIN, from_fault};
 pub use tls::TlsError;

@@ -50,7 +50,7 @@ impl ModuleService for Modules {
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<Self::PushModuleStream>, Status> {
         let namespace = caller(&request)?.namespace;
-        let messages = Messages::of(request);
+        let messages = Messages::of(request)?;
         let registry = Arc::clone(&self.registry);
         Ok(Response::new(Box::pin(push::push(registry, namespace, messages))))
     }
@@ -60,7 +60,7 @@ impl ModuleService for Modules {
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<CheckModuleResponse>, Status> {
         let namespace = caller(&request)?.namespace;
-        let messages = Messages::of(request);
+        let messages = Messages::of(request)?;
         let checked = push::check(&self.registry, &namespace, messages).await?;
         Ok(Response::new(checked))
     }

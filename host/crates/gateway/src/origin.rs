@@ -4,9 +4,10 @@
 //! machines. A browser is not, and shows pages of anyone. Such a page may name this host as its
 //! own by DNS rebinding, so names that are not loopback's are refused, and so are pages of other
 //! origins. gRPC needs HTTP/2 without TLS, which no browser speaks, so its clients may name the
-//! host as they like.
+//! host as they like. Who names the host otherwise on purpose, as a proxy does, is let in by
+//! setting.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use http::{
     HeaderMap, Uri,
@@ -23,13 +24,20 @@ pub(crate) enum Foreign {
 }
 
 impl Foreign {
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Name => "FOREIGN_HOST",
+            Self::Page => "FOREIGN_ORIGIN",
+        }
+    }
+
     /// What to do about it.
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Self::Name => {
                 "This host listens on loopback without authentication, so it answers to \
-                 loopback's names only. Call it as localhost, or let your proxy send \
-                 `host: localhost`.\n"
+                 loopback's names only. Call it as localhost, let your proxy send \
+                 `host: localhost`, or start it with --allowed-host to name it otherwise.\n"
             }
             Self::Page => {
                 "This host listens on loopback without authentication, so pages of other \
@@ -39,12 +47,27 @@ impl Foreign {
     }
 }
 
+/// The names, without ports, by which a host on loopback may be called besides loopback's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AllowedHosts(BTreeSet<String>);
+
+impl AllowedHosts {
+    pub fn new(names: impl IntoIterator<Item = String>) -> Self {
+        Self(names.into_iter().map(|name| without_port(&name).to_ascii_lowercase()).collect())
+    }
+
+    fn allow(&self, authority: &str) -> bool {
+        is_loopback(authority) || self.0.contains(&without_port(authority).to_ascii_lowercase())
+    }
+}
+
 /// Looks at a request to a host on loopback; `grpc` if that is what it speaks.
 ///
 /// # Errors
 /// What about it is foreign.
 pub(crate) fn check(
     allowed: &AllowedOrigins,
+    names: &AllowedHosts,
     uri: &Uri,
     headers: &HeaderMap,
     grpc: bool,
@@ -57,21 +80,26 @@ pub(crate) fn check(
         return Ok(());
     }
     let mut hosts = headers.get_all(HOST).iter().map(|host| host.to_str().unwrap_or_default());
-    let named = uri.authority().is_none_or(|name| is_loopback(name.as_str()));
-    if named && hosts.all(is_loopback) { Ok(()) } else { Err(Foreign::Name) }
+    let named = uri.authority().is_none_or(|name| names.allow(name.as_str()));
+    if named && hosts.all(|host| names.allow(host)) { Ok(()) } else { Err(Foreign::Name) }
 }
 
-/// Whether `host`, `host:port` or `[address]:port` is this machine.
-fn is_loopback(authority: &str) -> bool {
+/// The host of `host`, `host:port` or `[address]:port`.
+fn without_port(authority: &str) -> &str {
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
         None => authority.split(':').next(),
     };
-    let Some(host) = host else { return false };
+    let host = host.unwrap_or_default();
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// Whether `host`, `host:port` or `[address]:port` is this machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = without_port(authority);
     match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => {
-            let host = host.strip_suffix('.').unwrap_or(host);
             let name = host.rsplit('.').next().unwrap_or_default();
             name.eq_ignore_ascii_case("localhost")
         }
@@ -116,6 +144,9 @@ mod tests {
     #[test]
     fn every_name_in_a_request_counts() {
         let none = AllowedOrigins::None;
+        let check = |origins: &AllowedOrigins, uri: &Uri, headers: &HeaderMap, grpc| {
+            check(origins, &AllowedHosts::default(), uri, headers, grpc)
+        };
         let mut headers = HeaderMap::new();
         let relative = Uri::from_static("/a");
         assert_eq!(check(&none, &relative, &headers, false), Ok(()));
@@ -133,5 +164,23 @@ mod tests {
         let good = AllowedOrigins::parse(["http://good.example".to_owned()]);
         assert_eq!(check(&good, &relative, &headers, false), Ok(()));
         assert_eq!(check(&good, &absolute, &headers, true), Err(Foreign::Name));
+    }
+
+    #[test]
+    fn names_are_let_in_by_setting() {
+        let names = AllowedHosts::new(["Box.lan".to_owned(), "10.0.0.1:80".to_owned()]);
+        let checked = |host: &str, uri| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            check(&AllowedOrigins::None, &names, &Uri::from_static(uri), &headers, false)
+        };
+        for name in ["box.lan", "BOX.LAN:8080", "box.lan.:80", "10.0.0.1", "localhost:1"] {
+            assert_eq!(checked(name, "/a"), Ok(()), "{name}");
+        }
+        for name in ["", "a.box.lan", "box.lan.evil.example", "lan", "10.0.0.2"] {
+            assert_eq!(checked(name, "/a"), Err(Foreign::Name), "{name}");
+        }
+        assert_eq!(checked("box.lan", "http://box.lan/a"), Ok(()));
+        assert_eq!(checked("box.lan", "http://evil.example/a"), Err(Foreign::Name));
     }
 }

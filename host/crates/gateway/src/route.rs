@@ -9,15 +9,17 @@ use http::{
     request::Parts,
 };
 use roadstead_domain::Fault;
+use tonic::Code;
 
 use crate::{
     Counters,
     body::{RequestBody, ResponseBody},
     connect::{self, Codec},
     cors::Grant,
-    grpc, origin,
+    grpc,
+    origin::{self, Foreign},
     session::Session,
-    status::{from_fault, host_fault},
+    status::{from_fault, host_fault, refusal},
     steps::{Caller, Path, authenticate},
 };
 
@@ -44,9 +46,10 @@ pub(crate) async fn answer<B: RequestBody>(
     let dialect = Dialect::of(&request);
     if app.loopback {
         let grpc = dialect == Ok(Dialect::Grpc);
-        let checked = origin::check(&app.cors, request.uri(), request.headers(), grpc);
+        let (uri, headers) = (request.uri(), request.headers());
+        let checked = origin::check(&app.cors, &app.allowed_hosts, uri, headers, grpc);
         if let Err(foreign) = checked {
-            return plain(StatusCode::FORBIDDEN, foreign.advice());
+            return turned_away(foreign, grpc);
         }
     }
     let grant = Grant::of(&app.cors, request.headers());
@@ -139,6 +142,15 @@ impl Misdirected {
         response.headers_mut().extend(header);
         response
     }
+}
+
+fn turned_away(foreign: Foreign, grpc: bool) -> Response<ResponseBody> {
+    if grpc {
+        let advice = foreign.advice().trim_end();
+        let status = refusal(Code::PermissionDenied, foreign.reason(), advice);
+        return grpc::failure(status, HeaderMap::new());
+    }
+    plain(StatusCode::FORBIDDEN, foreign.advice())
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {

@@ -8,7 +8,7 @@ use std::sync::{
 use roadstead_domain::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{app::App, budget::Budget, status::RETRY_SOON};
+use crate::{app::App, budget::Budget, status::RETRY_SOON, upload::Admission};
 
 /// Requests to the host's own services that a connection may have open, watches among them.
 const OWN_REQUESTS: usize = 128;
@@ -22,10 +22,6 @@ pub(crate) struct Session {
     own_requests: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
 }
-
-/// A place among the uploads of the connection, and among those of the host.
-#[derive(Debug, Clone)]
-pub(crate) struct UploadPlace(#[expect(dead_code, reason = "held")] Arc<[OwnedSemaphorePermit; 2]>);
 
 impl Session {
     pub(crate) fn new(app: Arc<App>) -> Arc<Self> {
@@ -54,18 +50,17 @@ impl Session {
         place(&self.own_requests, "connection's allowance of requests to the host's own services")
     }
 
-    /// A place for an upload.
-    ///
-    /// # Errors
-    /// [`Fault::Overloaded`] if the connection or the host has too many on their way.
-    pub(crate) fn upload(&self) -> Result<UploadPlace, Fault> {
-        let own = place(&self.uploads, "connection's allowance of uploads")?;
-        let hosts = place(&self.app.uploads, "host's allowance of uploads")?;
-        Ok(UploadPlace(Arc::new([own, hosts])))
+    /// What an upload needs to get its place.
+    pub(crate) fn upload(&self) -> Admission {
+        let (own, hosts) = (Arc::clone(&self.uploads), Arc::clone(&self.app.uploads));
+        Admission::new(own, hosts, self.budget.charge(), self.app.receive_timeout)
     }
 }
 
-fn place(places: &Arc<Semaphore>, what: &'static str) -> Result<OwnedSemaphorePermit, Fault> {
+pub(crate) fn place(
+    places: &Arc<Semaphore>,
+    what: &'static str,
+) -> Result<OwnedSemaphorePermit, Fault> {
     let place = Arc::clone(places).try_acquire_owned();
     place.map_err(|_| Fault::Overloaded { what, retry_after: RETRY_SOON })
 }

@@ -91,7 +91,7 @@ pub(super) async fn check(
 
 /// The first message, read and checked whole, and the bytes that it announces.
 async fn header(messages: &mut Messages) -> Result<(PushRequest, Option<u64>), Status> {
-    match messages.next().await? {
+    match messages.first().await? {
         Some(Message::Header(header)) => {
             let announced = (header.size > 0).then_some(header.size);
             Ok((request(header)?, announced))

@@ -5,14 +5,14 @@ use std::time::Duration;
 use prost::Message as _;
 use roadstead_domain::Fault;
 use roadstead_proto::v1::{PushModuleRequest, push_module_request::Message};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::{Request, Status, Streaming};
 
 use super::push::bad;
 use crate::{
     builtin::{UPLOAD_MESSAGE, amended_status},
-    session::UploadPlace,
     status::from_fault,
+    upload::{Admission, UploadPlace},
 };
 
 /// How long a sender may pause, all pauses together.
@@ -23,13 +23,25 @@ const PACE: u32 = 16 << 10;
 pub(super) struct Messages {
     stream: Streaming<PushModuleRequest>,
     pace: Pace,
-    _place: Option<UploadPlace>,
+    admission: Admission,
+    place: Option<UploadPlace>,
 }
 
 impl Messages {
-    pub(super) fn of(request: Request<Streaming<PushModuleRequest>>) -> Self {
-        let place = request.extensions().get::<UploadPlace>().cloned();
-        Self { stream: request.into_inner(), pace: Pace::new(), _place: place }
+    pub(super) fn of(request: Request<Streaming<PushModuleRequest>>) -> Result<Self, Status> {
+        let admission = request.extensions().get::<Admission>().cloned();
+        let admission = admission.ok_or_else(|| Status::internal("an upload by no connection"))?;
+        Ok(Self { stream: request.into_inner(), pace: Pace::new(), admission, place: None })
+    }
+
+    /// The first message, with which the upload takes its place.
+    pub(super) async fn first(&mut self) -> Result<Option<Message>, Status> {
+        let within = self.admission.header_within;
+        let first = timeout(within, self.next()).await;
+        let first = first.map_err(|_| from_fault(&Fault::Deadline(within), true))??;
+        let place = self.admission.place().map_err(|fault| from_fault(&fault, true))?;
+        self.place = Some(place);
+        Ok(first)
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<Message>, Status> {

@@ -7,7 +7,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
-use roadstead_gateway::{AllowedOrigins, GatewayConfig};
+use roadstead_gateway::{AllowedHosts, AllowedOrigins, GatewayConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
@@ -303,6 +303,22 @@ async fn pages_of_others_reach_nothing_on_loopback() {
     assert_eq!(host.stats("guest").calls, 4);
     let deleted = send(&host, Method::POST, delete, &[JSON], body).await;
     assert_eq!(deleted.status, StatusCode::OK);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_on_loopback_is_called_by_the_names_it_was_given() {
+    let allowed_hosts = AllowedHosts::new(["box.lan".to_owned()]);
+    let host = Host::with(GatewayConfig { allowed_hosts, ..GatewayConfig::default() }).await;
+    host.push("guest", "").await;
+    for (name, status) in [
+        ("box.lan:80", StatusCode::OK),
+        ("localhost", StatusCode::OK),
+        ("evil.example", StatusCode::FORBIDDEN),
+    ] {
+        let answer = send(&host, Method::POST, &path("Add"), &[JSON, ("host", name)], "{}").await;
+        assert_eq!(answer.status, status, "{name}");
+    }
     host.stop().await;
 }
 

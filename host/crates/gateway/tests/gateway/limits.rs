@@ -9,9 +9,13 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use prost::Message as _;
 use roadstead_domain::ByteSize;
 use roadstead_gateway::GatewayConfig;
-use roadstead_proto::v1::{WatchModulesRequest, module_service_client::ModuleServiceClient};
+use roadstead_proto::v1::{
+    PushHeader, PushModuleRequest, WatchModulesRequest, module_service_client::ModuleServiceClient,
+    push_module_request::Message,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -55,6 +59,12 @@ async fn reads_nothing(host: &Host, window: u32) -> SendRequest<Body> {
     let (client, connection) = builder.handshake(io).await.unwrap();
     tokio::spawn(connection);
     client
+}
+
+/// The first message of an upload.
+fn header() -> Bytes {
+    let header = PushHeader { name: "held".into(), ..PushHeader::default() };
+    framed(&PushModuleRequest { message: Some(Message::Header(header)) }.encode_to_vec())
 }
 
 /// The status of a response that may be headers alone.
@@ -170,15 +180,19 @@ async fn uploads_have_places_of_their_own() {
         let mut client = connect(&host).await;
         let (more, frames) = tokio::sync::mpsc::channel(1);
         let body = BodyExt::boxed(StreamBody::new(ReceiverStream::new(frames)));
+        more.send(Ok(Frame::data(header()))).await.unwrap();
         let pushing = client.send_request(own("PushModule", body)).await.unwrap();
         assert!(status(&pushing).is_none());
         held.push((client, pushing, more));
     }
+    crate::raw::until(|| host.staged() == 4).await;
     let (client, ..) = &mut held[0];
     for (client, whose) in [(client, "connection's"), (&mut connect(&host).await, "host's")] {
         for method in ["PushModule", "CheckModule"] {
-            let answer = client.send_request(own(method, unfinished(b""))).await.unwrap();
-            let status = status(&answer).unwrap();
+            let answer = client.send_request(own(method, unfinished(&header()))).await.unwrap();
+            let (headers, _, trailers) = whole(answer).await;
+            let status = Status::from_header_map(&headers);
+            let status = status.or_else(|| Status::from_header_map(&trailers)).unwrap();
             let details = status.get_error_details();
             assert_eq!(details.error_info().unwrap().reason, "OVERLOADED");
             assert!(details.retry_info().is_some());
@@ -192,14 +206,37 @@ async fn uploads_have_places_of_their_own() {
     drop(held);
     let channel = host.channel().await;
     let pushed = async {
-        let header =
-            || roadstead_proto::v1::PushHeader { name: "other".into(), ..Default::default() };
+        let header = || PushHeader { name: "other".into(), ..Default::default() };
         let component = crate::guest::component;
         while let Err(status) = crate::support::push(channel.clone(), header(), component()).await {
             assert_eq!(status.code(), Code::ResourceExhausted);
         }
     };
     timeout(PATIENCE, pushed).await.unwrap();
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn who_sends_no_header_holds_no_place_and_not_for_long() {
+    let config =
+        GatewayConfig { uploads: 4, message_budget: ByteSize::mib(4), ..GatewayConfig::default() };
+    let host = host(config).await;
+    let mut silent = connect(&host).await;
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(silent.send_request(own("PushModule", unfinished(&[0, 0]))).await.unwrap());
+    }
+    host.push("other", "").await;
+    // What comes of a header is counted as any message is.
+    let announced = [&[0][..], &(3_u32 << 20).to_be_bytes(), &vec![0; 2 << 20]].concat();
+    let (code, reason, text) =
+        refused(&mut silent, own("PushModule", unfinished(&announced))).await;
+    assert_eq!((code, reason.as_str()), (8, "OVERLOADED"), "{text}");
+    for answer in held {
+        let (_, _, trailers) = timeout(PATIENCE, whole(answer)).await.unwrap();
+        let status = Status::from_header_map(&trailers).unwrap();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+    }
     host.stop().await;
 }
 
@@ -238,6 +275,26 @@ async fn a_connection_has_so_many_requests_to_the_hosts_own_services() {
     let again = async { while client.watch_modules(WatchModulesRequest {}).await.is_err() {} };
     timeout(PATIENCE, again).await.unwrap();
     drop((client, other, channel));
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn watches_that_wait_hold_nothing() {
+    let message_budget = ByteSize::kib(64);
+    let host = host(GatewayConfig { message_budget, ..GatewayConfig::default() }).await;
+    for other in 0..7 {
+        host.push(&format!("other{other}"), "").await;
+    }
+    let mut client = ModuleServiceClient::new(host.channel().await);
+    let mut watches = Vec::new();
+    let mut sent = 0;
+    for _ in 0..100 {
+        let mut watch = client.watch_modules(WatchModulesRequest {}).await.unwrap().into_inner();
+        sent += watch.message().await.unwrap().unwrap().encoded_len() - 1024;
+        watches.push(watch);
+    }
+    assert!(sent > 64 << 10, "{sent}");
+    drop((watches, client));
     host.stop().await;
 }
 

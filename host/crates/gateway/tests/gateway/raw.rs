@@ -194,6 +194,20 @@ pub(crate) async fn until(done: impl Fn() -> bool) {
 }
 
 #[tokio::test]
+async fn pages_of_others_are_refused_in_grpc() {
+    let host = Host::with_guest().await;
+    let mut client = connect(&host).await;
+    let mut foreign = request("Add", chunks(vec![framed(&[])]));
+    foreign.headers_mut().insert("origin", "http://evil.example".parse().unwrap());
+    let (code, reason, text) = refused(&mut client, foreign).await;
+    assert_eq!((code, reason.as_str()), (7, "FOREIGN_ORIGIN"));
+    assert!(text.contains("--cors-origin"), "{text}");
+    assert_eq!(host.counters.read().calls, 0);
+    drop(client);
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn other_content_types_are_not_grpc() {
     let host = Host::with_guest().await;
     let mut client = connect(&host).await;
