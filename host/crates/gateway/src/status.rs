@@ -91,6 +91,7 @@ pub(crate) fn from_push(error: PushError) -> Status {
             precondition("BREAKING_CHANGE", &text, found)
         }
         PushError::VersionExists { .. } => refusal(Code::AlreadyExists, "VERSION_EXISTS", &text),
+        PushError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
         PushError::Full(cause) => full(&text, &*cause),
         PushError::Host(cause) => from_fault(&host_fault("push a module", &Chain(&*cause)), true),
     }
@@ -106,6 +107,7 @@ pub(crate) fn from_change(error: ChangeError) -> Status {
             from_fault(&Fault::NoSuchVersion(wanted), true)
         }
         ChangeError::Pinned { .. } => refusal(Code::FailedPrecondition, "PINNED", &text),
+        ChangeError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
         ChangeError::Full(cause) => full(&text, &*cause),
         ChangeError::Host(cause) => {
             from_fault(&host_fault("change the catalog", &Chain(&*cause)), true)

@@ -122,12 +122,16 @@ pub(crate) fn packages(derived: &Derived) -> impl Iterator<Item = &str> {
     derived.files.iter().map(|file| file.package())
 }
 
+/// The lock of a single package, as it is stored.
+pub(crate) fn lock_text(locks: &Locks, package: &str) -> Bytes {
+    locks.restricted(|name| name == package).to_string().into()
+}
+
 /// The locks of single packages, as they are stored: text by its digest.
 pub(crate) fn lock_blobs(derived: &Derived) -> Vec<(String, Digest, Bytes)> {
     packages(derived)
         .map(|package| {
-            let alone = derived.locks.restricted(|name| name == package);
-            let text = Bytes::from(alone.to_string());
+            let text = lock_text(&derived.locks, package);
             (package.to_owned(), Digest::of(&text), text)
         })
         .collect()

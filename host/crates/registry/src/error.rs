@@ -6,7 +6,7 @@ use std::{error::Error, time::Duration};
 
 use roadstead_blobs::BlobError;
 use roadstead_catalog::{BreakRecord, CatalogError};
-use roadstead_domain::{ByteSize, ModuleName, Version};
+use roadstead_domain::{ByteSize, ModuleId, ModuleName, Version};
 use roadstead_engine::UnknownImport;
 
 /// A push or a check that came to nothing. Nothing is published then, and nothing stays stored.
@@ -30,6 +30,8 @@ pub enum PushError {
     Breaks(Vec<BreakRecord>),
     #[error("`{name}@{version}` exists with other content; versions are immutable")]
     VersionExists { name: ModuleName, version: Version },
+    #[error(transparent)]
+    DamagedLock(#[from] DamagedLock),
     #[error("too many pushes wait: try again")]
     Overloaded { retry_after: Duration },
     #[error("the host's disk is full")]
@@ -49,10 +51,21 @@ pub enum ChangeError {
         "`{name}@{version}` is pinned: unpin `{name}` or pin another version before deleting it"
     )]
     Pinned { name: ModuleName, version: Version },
+    #[error(transparent)]
+    DamagedLock(#[from] DamagedLock),
     #[error("the host's disk is full")]
     Full(#[source] Box<dyn Error + Send + Sync>),
     #[error("the host failed")]
     Host(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// The newest wire lock of a package does not read, so that nothing new can be told from a break.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored wire lock of `{package}` is damaged: {}", remedy(.holder.as_ref()))]
+pub struct DamagedLock {
+    pub package: String,
+    /// A version that was published with it.
+    pub holder: Option<ModuleId>,
 }
 
 /// The registry could not start from what is stored.
@@ -62,12 +75,6 @@ pub enum OpenError {
     Catalog(#[from] CatalogError),
     #[error("read the stored modules")]
     Blobs(#[from] BlobError),
-    #[error("read the wire lock of {package}")]
-    Lock {
-        package: String,
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
 }
 
 impl PushError {
@@ -106,6 +113,14 @@ impl From<CatalogError> for ChangeError {
             error => Self::Host(error.into()),
         }
     }
+}
+
+fn remedy(holder: Option<&ModuleId>) -> String {
+    let with_lock = "push with its last `roadstead.lock`";
+    holder.map_or_else(
+        || with_lock.to_owned(),
+        |holder| format!("push `{holder}` again, unchanged, or {with_lock}"),
+    )
 }
 
 fn imports(unknown: &[UnknownImport]) -> String {

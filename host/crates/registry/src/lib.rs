@@ -18,7 +18,7 @@ mod request;
 mod routes;
 mod turns;
 
-pub use error::{ChangeError, OpenError, PushError};
+pub use error::{ChangeError, DamagedLock, OpenError, PushError};
 pub use live::{LiveModule, LiveVersion, Schema};
 pub use registry::{Registry, RegistryConfig};
 pub use request::{Checked, Phase, Progress, Protos, PushRequest, Pushed};

@@ -4,6 +4,7 @@
 //! Everything up to the catalog's transaction only adds bytes that nobody names. They are swept up
 //! after a refusal, and at the next start after a crash.
 
+mod book;
 mod plan;
 mod publish;
 mod repair;
@@ -17,7 +18,8 @@ use roadstead_domain::Namespace;
 use roadstead_engine::{InspectError, LoadError, Module};
 use tokio::{sync::Notify, task::JoinHandle};
 
-pub(crate) use self::plan::{LockBook, Plan, Planned};
+pub(crate) use self::book::{LockBook, NewestLock, Unreadable};
+pub(crate) use self::plan::{Plan, Planned};
 pub(crate) use self::validate::Validated;
 use crate::{
     Checked, Phase, Progress, PushError, PushRequest, Pushed, Registry,

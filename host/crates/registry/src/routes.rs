@@ -10,8 +10,9 @@ use std::{
 
 use prost_types::FileDescriptorProto;
 use roadstead_domain::{Fault, ModuleName, ModuleRef, Namespace};
+use roadstead_transcode::Locks;
 
-use crate::{LiveModule, LiveVersion, merge::merge, push::LockBook};
+use crate::{DamagedLock, LiveModule, LiveVersion, merge::merge, push::LockBook};
 
 /// Everything that serves, as of one revision of the catalog.
 #[derive(Default)]
@@ -118,6 +119,22 @@ impl RouteTable {
     /// The newest wire locks of the namespace.
     pub(crate) fn locks(&self, namespace: &Namespace) -> Arc<LockBook> {
         self.namespaces.get(namespace).map(|routes| Arc::clone(&routes.locks)).unwrap_or_default()
+    }
+
+    /// The newest wire locks of those packages that were published before.
+    pub(crate) fn newest_locks<'a>(
+        &self,
+        namespace: &Namespace,
+        packages: impl Iterator<Item = &'a str>,
+    ) -> Result<Locks, DamagedLock> {
+        let book = self.locks(namespace);
+        book.locks(packages).map_err(|(package, digest)| {
+            let versions = self.modules(namespace).flat_map(|module| module.versions.values());
+            let holds =
+                |live: &&Arc<LiveVersion>| live.record().locks.get(package) == Some(&digest);
+            let holder = versions.filter(holds).last().map(|live| live.id().clone());
+            DamagedLock { package: package.to_owned(), holder }
+        })
     }
 
     /// The table after one module changed, or is gone; with the namespace's locks where they moved.

@@ -7,7 +7,7 @@ use roadstead_catalog::{
     BreakRecord, LockChange, Publication, VersionChoice, VersionRecord, rules,
 };
 use roadstead_domain::{Digest, Version};
-use roadstead_transcode::{DeriveError, Derived, Lock, Locks};
+use roadstead_transcode::{DeriveError, Derived, Locks};
 
 use super::Validated;
 use crate::{
@@ -67,6 +67,7 @@ impl Registry {
         turn: &Turn,
         validated: &Arc<Validated>,
     ) -> Result<Plan, PushError> {
+        self.restore_locks(validated).await?;
         let (routes, validated) = (self.routes(), Arc::clone(validated));
         turn.run(move || plan(&routes, &validated)).await?
     }
@@ -92,7 +93,7 @@ fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
     let mut locks = validated.supplied.clone();
     // Which packages are needed does not depend on their locks.
     let needed = derive(&locks)?;
-    locks.extend(book.locks(derive::packages(&needed)));
+    locks.extend(routes.newest_locks(namespace, derive::packages(&needed))?);
     let derived = derive(&locks)?;
     let previous = module.map(|module| previous(module, &version, &derived)).unwrap_or_default();
     let breaks = roadstead_transcode::compare(&locks, &previous, &derived)
@@ -196,32 +197,4 @@ fn derive_error(error: DeriveError) -> PushError {
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The newest locks of one namespace, with the digests of their texts.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LockBook(BTreeMap<String, (Digest, Arc<Lock>)>);
-
-impl LockBook {
-    pub(crate) fn locks<'a>(&self, packages: impl Iterator<Item = &'a str>) -> Locks {
-        let lock = |package| Some((String::from(package), (*self.0.get(package)?.1).clone()));
-        packages.filter_map(lock).collect()
-    }
-
-    fn digest(&self, package: &str) -> Option<Digest> {
-        self.0.get(package).map(|(digest, _)| *digest)
-    }
-
-    /// Adds the locks of the packages that `digests` names.
-    pub(crate) fn extend(
-        &mut self,
-        of: &Locks,
-        digests: impl IntoIterator<Item = (String, Digest)>,
-    ) {
-        for (package, digest) in digests {
-            if let Some(lock) = of.get(&package) {
-                self.0.insert(package, (digest, Arc::new(lock.clone())));
-            }
-        }
-    }
 }

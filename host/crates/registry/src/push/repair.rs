@@ -1,6 +1,10 @@
-//! Pushing again what is published: whatever is damaged of it is stored anew.
+//! Pushing again what is published, or with the lock that is damaged: it is stored anew.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    iter,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use roadstead_blobs::{BlobError, Kind};
@@ -9,10 +13,14 @@ use roadstead_domain::Digest;
 use roadstead_transcode::Locks;
 
 use super::{Validated, joined};
-use crate::{PushError, Registry, RouteTable, derive, turns::Turn};
+use crate::{DamagedLock, PushError, Registry, derive, turns::Turn};
+
+/// What a stored text is found by.
+type Text = (Kind, Digest);
 
 impl Registry {
-    /// Makes a version that exists whole again, from an upload of the same content.
+    /// Makes a version that exists whole again, from an upload of the same content. A lock that
+    /// does not follow from it is refused, so that no one takes the version for whole.
     pub(super) async fn repair(
         self: &Arc<Self>,
         turn: &Turn,
@@ -27,14 +35,15 @@ impl Registry {
         let storing = Arc::clone(self).store(turn.clone(), Arc::clone(validated), code);
         let mut stored = joined(tokio::spawn(storing)).await?;
         let lost = self.lost_texts(record).await?;
+        let mut still_lost = None;
         if !lost.is_empty() {
-            let routes = self.routes();
-            let (validated, record) = (Arc::clone(validated), Arc::clone(record));
-            let texts = turn.run(move || texts(&routes, &validated, &record)).await?;
-            for (kind, text) in texts {
-                if lost.contains(&(kind, Digest::of(&text))) {
-                    stored.add(self, kind, text).await?;
-                }
+            let found = self.follow(turn, validated, record, &lost).await?;
+            let gone = |text: Text| lost.contains(&text) && !found.contains_key(&text);
+            let mut locks = record.locks.iter();
+            let still = locks.find(|(_, digest)| gone((Kind::Lock, **digest)));
+            still_lost = still.map(|(package, _)| package.clone());
+            for ((kind, _), text) in found {
+                stored.add(self, kind, text).await?;
             }
         }
         let (registry, validated, record) =
@@ -46,19 +55,82 @@ impl Registry {
             drop(stored);
             reloaded.map_err(PushError::host)
         };
-        joined(tokio::spawn(serving)).await
+        joined(tokio::spawn(serving)).await?;
+        still_lost.map_or(Ok(()), |package| Err(DamagedLock { package, holder: None }.into()))
+    }
+
+    async fn follow(
+        &self,
+        turn: &Turn,
+        validated: &Arc<Validated>,
+        record: &Arc<VersionRecord>,
+        lost: &HashSet<Text>,
+    ) -> Result<HashMap<Text, Bytes>, PushError> {
+        let bases = self.bases(validated, record).await;
+        let (validated, record, lost) = (Arc::clone(validated), Arc::clone(record), lost.clone());
+        turn.run(move || texts(&validated, &record, &bases, lost)).await
+    }
+
+    /// Takes damaged locks of the namespace from those that the push brings, where they are the
+    /// very same.
+    pub(super) async fn restore_locks(&self, validated: &Validated) -> Result<(), PushError> {
+        let book = self.routes().locks(&validated.namespace);
+        let mut restored = false;
+        for (package, digest) in book.damaged() {
+            let text = derive::lock_text(&validated.supplied, package);
+            if Digest::of(&text) == digest {
+                self.blobs.put(Kind::Lock, text).await?;
+                restored = true;
+            }
+        }
+        if restored {
+            let _changing = self.changing.lock().await;
+            self.reload().await.map_err(PushError::host)?;
+        }
+        Ok(())
+    }
+
+    /// Locks that a version may have been published with: those of the push alone, or over them
+    /// the newest, or those that any version of its packages has left.
+    async fn bases(&self, validated: &Validated, record: &VersionRecord) -> Vec<Locks> {
+        let Validated { namespace, supplied, .. } = validated;
+        let routes = self.routes();
+        let versions = routes.modules(namespace).flat_map(|module| module.versions.values());
+        let left: BTreeSet<Vec<Digest>> = versions
+            .map(|live| {
+                let shared = |package: &String| live.record().locks.get(package).copied();
+                record.locks.keys().filter_map(shared).collect()
+            })
+            .collect();
+        let mut newest = supplied.clone();
+        for package in record.locks.keys() {
+            let one = routes.newest_locks(namespace, iter::once(package.as_str()));
+            newest.extend(one.unwrap_or_default());
+        }
+        let mut bases = vec![newest, supplied.clone(), Locks::default()];
+        for digests in left.into_iter().filter(|digests| !digests.is_empty()) {
+            let mut base = supplied.clone();
+            for digest in digests {
+                let Ok(text) = self.blobs.get(Kind::Lock, digest).await else { continue };
+                base.extend(derive::lock_from(&text).unwrap_or_default());
+            }
+            bases.push(base);
+        }
+        bases
     }
 
     /// Texts of a version that do not read.
-    async fn lost_texts(&self, record: &VersionRecord) -> Result<Vec<(Kind, Digest)>, PushError> {
+    async fn lost_texts(&self, record: &VersionRecord) -> Result<HashSet<Text>, PushError> {
         let locks = record.locks.values().map(|digest| (Kind::Lock, *digest));
         let interface =
             (record.interface != record.component).then_some((Kind::Interface, record.interface));
-        let mut lost = Vec::new();
+        let mut lost = HashSet::new();
         for (kind, digest) in locks.chain(interface) {
             match self.blobs.get(kind, digest).await {
                 Ok(_) => {}
-                Err(BlobError::Missing(_) | BlobError::Damaged(_)) => lost.push((kind, digest)),
+                Err(BlobError::Missing(_) | BlobError::Damaged(_)) => {
+                    lost.insert((kind, digest));
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -69,24 +141,35 @@ impl Registry {
         let routes = self.routes();
         let module = routes.module(&validated.namespace, &validated.name);
         let live = module.and_then(|module| module.versions.get(&record.version));
+        let packages = record.locks.keys().map(String::as_str);
         live.is_some_and(|live| live.module().is_ok())
+            && routes.newest_locks(&validated.namespace, packages).is_ok()
     }
 }
 
-/// The locks and the interface of a version, as far as they follow from its component with the
-/// locks that it may have been published with.
-fn texts(routes: &RouteTable, validated: &Validated, record: &VersionRecord) -> Vec<(Kind, Bytes)> {
-    let Validated { namespace, name, world, supplied, .. } = validated;
-    let derive = |locks| roadstead_transcode::derive(world, name, &record.version, locks).ok();
-    let mut newest = supplied.clone();
-    newest.extend(routes.locks(namespace).locks(record.locks.keys().map(String::as_str)));
-    let mut texts = Vec::new();
-    for locks in [&newest, supplied, &Locks::default()] {
-        let Some(derived) = derive(locks) else { continue };
+/// Those of the lost texts of a version that follow from its component and one of the bases.
+fn texts(
+    validated: &Validated,
+    record: &VersionRecord,
+    bases: &[Locks],
+    mut lost: HashSet<Text>,
+) -> HashMap<Text, Bytes> {
+    let Validated { name, world, .. } = validated;
+    let mut found = HashMap::new();
+    for base in bases {
+        if lost.is_empty() {
+            break;
+        }
+        let derived = roadstead_transcode::derive(world, name, &record.version, base);
+        let Ok(derived) = derived else { continue };
         let locks = derive::lock_blobs(&derived).into_iter();
-        texts.extend(locks.map(|(_, _, text)| (Kind::Lock, text)));
-        let interface = derive::interface_text(world, &derived, name, &record.version);
-        texts.extend(interface.map(|text| (Kind::Interface, text)));
+        let mut texts: Vec<_> =
+            locks.map(|(_, digest, text)| ((Kind::Lock, digest), text)).collect();
+        if lost.contains(&(Kind::Interface, record.interface)) {
+            let interface = derive::interface_text(world, &derived, name, &record.version);
+            texts.extend(interface.map(|text| ((Kind::Interface, Digest::of(&text)), text)));
+        }
+        found.extend(texts.into_iter().filter(|(text, _)| lost.remove(text)));
     }
-    texts
+    found
 }

@@ -102,7 +102,7 @@ impl Registry {
         let schema = live.schema().map_err(|fault| ChangeError::Host(fault.into()))?;
         let files = schema.files();
         let routes = self.routes.load();
-        let lock = routes.locks(namespace).locks(files.iter().map(|file| file.package()));
+        let lock = routes.newest_locks(namespace, files.iter().map(|file| file.package()))?;
         Ok(Protos {
             files: files.iter().map(|file| (file.name().to_owned(), print_proto(file))).collect(),
             lock: lock.to_string(),

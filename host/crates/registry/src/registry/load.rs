@@ -8,13 +8,14 @@ use std::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use roadstead_blobs::Kind;
 use roadstead_catalog::{ModuleRecord, Snapshot, VersionRecord};
-use roadstead_domain::{Fault, ModuleId, ModuleName, Namespace};
+use roadstead_domain::{Digest, Fault, ModuleId, ModuleName, Namespace};
 use roadstead_engine::{LoadError, Module};
+use roadstead_transcode::Lock;
 
 use crate::{
     LiveModule, LiveVersion, OpenError, Registry, RouteTable, Schema,
     derive::{self, ReviveError},
-    push::{LockBook, chain},
+    push::{LockBook, NewestLock, Unreadable, chain},
 };
 
 /// Versions that are read at the same time.
@@ -27,12 +28,8 @@ impl Registry {
         let old = self.routes();
         let mut books: HashMap<Namespace, LockBook> = HashMap::new();
         for ((namespace, package), digest) in locks {
-            let text = self.blobs.get(Kind::Lock, digest).await?;
-            let locks = derive::lock_from(&text).map_err(|error| OpenError::Lock {
-                package: package.clone(),
-                source: Box::new(error),
-            })?;
-            books.entry(namespace).or_default().extend(&locks, [(package, digest)]);
+            let lock = self.newest_lock(&package, digest).await;
+            books.entry(namespace).or_default().insert(package, NewestLock { digest, lock });
         }
         let live: Vec<(Namespace, LiveModule)> = stream::iter(modules)
             .map(|((namespace, name), record)| {
@@ -75,6 +72,20 @@ impl Registry {
         if let Some(before) = before {
             retire(before, after.as_deref());
         }
+    }
+
+    /// A lock as it is stored. One that does not read keeps nothing from serving.
+    async fn newest_lock(&self, package: &str, digest: Digest) -> Result<Arc<Lock>, Unreadable> {
+        let read = async {
+            let locks = derive::lock_from(&self.blobs.get(Kind::Lock, digest).await?)?;
+            let lock = locks.get(package).cloned();
+            lock.ok_or_else(|| ReviveError::Text(format!("it is not the lock of {package}")))
+        };
+        read.await.map(Arc::new).map_err(|error| {
+            tracing::error!(package, lock = %digest, error = chain(&error),
+                "a wire lock does not read: nothing new of its package can be published");
+            Unreadable
+        })
     }
 
     async fn live_module(

@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use roadstead_domain::Fault;
-use roadstead_registry::PushRequest;
+use roadstead_domain::{Fault, Namespace};
+use roadstead_registry::{PushError, PushRequest};
 
-use crate::harness::{Host, OPS, calc, functions, named, try_to_add};
+use crate::harness::{Host, OPS, calc, exported, functions, module, named, try_to_add};
 
 /// The files below a directory of the host's, each of which must be there.
 fn stored(host: &Host, directory: &str) -> Vec<PathBuf> {
@@ -93,6 +93,126 @@ async fn damaged_locks_are_stored_again() {
     let first = PushRequest { version: "0.1.0".parse().ok(), ..named("m") };
     assert!(!host.push_as(first, &calc(0)).await.unwrap().created);
     assert_eq!(contents(&host), whole);
+    let host = host.restarted().await;
+    assert_eq!(attempt(&host).await.unwrap(), 6);
+}
+
+/// What befalls a stored file.
+const MISHAPS: [fn(&Path); 2] = [damage, |path| fs::remove_file(path).unwrap()];
+
+fn lock_file(host: &Host, module: &str) -> PathBuf {
+    let live = host.resolve(OPS, Some(module)).unwrap();
+    let digest = live.record().locks.values().next().unwrap();
+    host.data.join("blobs/locks").join(digest.hex())
+}
+
+#[tokio::test]
+async fn a_lost_lock_leaves_the_rest_serving_and_a_push_again_restores_it() {
+    for mishap in MISHAPS {
+        let host = Host::new().await;
+        host.push("m", &calc(0)).await.unwrap();
+        host.push("n", &exported("demo:other/ops@0.1.0", &[("add", "u32", 1)])).await.unwrap();
+        let (path, whole) = (lock_file(&host, "m"), host.files());
+        mishap(&path);
+        let kept = host.files();
+        let host = host.restarted().await;
+        assert_eq!(host.files(), kept, "nothing was swept");
+        not_ready(&host).await;
+        let other = host.resolve("demo.other.ops.v0_1.Ops", None).unwrap();
+        assert_eq!(try_to_add(&other, 2, 3).await.unwrap(), 6);
+        drop(other);
+
+        // Nothing is known of what the package gave out: whoever would need that is refused.
+        let refused = async |name: &str, bytes: &[u8]| match host.push(name, bytes).await {
+            Err(PushError::DamagedLock(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        let breaking = functions(&[("add", "s32", 0)]);
+        let error = refused("m", &breaking).await;
+        assert_eq!(error.package, "demo.calc.ops.v0_1");
+        assert_eq!(error.holder.unwrap().to_string(), "m@0.1.0");
+        refused("m", &calc(1)).await;
+        refused("elsewhere", &calc(0)).await;
+        let staged = host.stage(&breaking).await.unwrap();
+        let checked = host.registry.check(&Namespace::default(), named("m"), staged).await;
+        assert!(matches!(checked.unwrap_err(), PushError::DamagedLock(_)));
+        host.push("n", &exported("demo:other/ops@0.1.0", &[("add", "u32", 2)])).await.unwrap();
+        host.registry.delete(&Namespace::default(), &module("n"), None).await.unwrap();
+
+        assert!(!host.push("m", &calc(0)).await.unwrap().created);
+        assert_eq!(attempt(&host).await.unwrap(), 5);
+        assert!(whole.contains(&path) && host.files().contains(&path));
+        let host = host.restarted().await;
+        assert_eq!(attempt(&host).await.unwrap(), 5);
+        let error = host.push("m", &breaking).await.unwrap_err();
+        assert!(matches!(error, PushError::Breaks(_)), "{error}");
+        assert!(host.push("m", &calc(1)).await.unwrap().created);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_lock_follows_from_those_before_it() {
+    let host = Host::new().await;
+    let newer = functions(&[("sub", "u32", 1), ("add", "u32", 1)]);
+    host.push("m", &calc(0)).await.unwrap();
+    host.push("m", &newer).await.unwrap();
+    // Its lock also keeps what the one before it gave out.
+    let last = functions(&[("add", "u32", 2), ("mul", "u32", 2)]);
+    host.push_as(PushRequest { force: true, ..named("m") }, &last).await.unwrap();
+    let path = lock_file(&host, "m");
+    let whole = fs::read(&path).unwrap();
+    damage(&path);
+    let host = host.restarted().await;
+    not_ready(&host).await;
+    let before = host.resolve(OPS, Some("m@0.1.1")).unwrap();
+    assert_eq!(try_to_add(&before, 2, 3).await.unwrap(), 6);
+    drop(before);
+    assert!(!host.push("m", &last).await.unwrap().created);
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    assert_eq!(attempt(&host).await.unwrap(), 7);
+    let host = host.restarted().await;
+    assert_eq!(attempt(&host).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn a_lost_lock_that_follows_from_nothing_is_never_taken_for_restored() {
+    let host = Host::new().await;
+    host.push("gone", &functions(&[("sub", "u32", 0)])).await.unwrap();
+    host.push("m", &calc(0)).await.unwrap();
+    host.registry.delete(&Namespace::default(), &module("gone"), None).await.unwrap();
+    let lock = host.registry.protos(&Namespace::default(), &module("m"), None).unwrap().lock;
+    let path = lock_file(&host, "m");
+    damage(&path);
+    let host = host.restarted().await;
+    let error = host.push("m", &calc(0)).await.unwrap_err();
+    assert!(matches!(error, PushError::DamagedLock(_)), "{error}");
+    not_ready(&host).await;
+    let with_lock = PushRequest { lock: Some(lock), ..named("m") };
+    assert!(!host.push_as(with_lock, &calc(0)).await.unwrap().created);
+    assert_eq!(attempt(&host).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn a_push_with_the_lost_lock_restores_it_and_is_judged_by_it() {
+    let host = Host::new().await;
+    host.push("m", &calc(0)).await.unwrap();
+    let lock = host.registry.protos(&Namespace::default(), &module("m"), None).unwrap().lock;
+    let path = lock_file(&host, "m");
+    let whole = fs::read(&path).unwrap();
+    damage(&path);
+    let host = host.restarted().await;
+    not_ready(&host).await;
+    let other = PushRequest { lock: Some(lock.replace("add", "sum")), ..named("m") };
+    let error = host.push_as(other, &calc(1)).await.unwrap_err();
+    assert!(matches!(error, PushError::DamagedLock(_)), "{error}");
+    assert_ne!(fs::read(&path).unwrap(), whole);
+    let breaking = functions(&[("add", "s32", 0)]);
+    let with_lock = PushRequest { lock: Some(lock), ..named("m") };
+    let error = host.push_as(with_lock, &breaking).await.unwrap_err();
+    assert!(matches!(error, PushError::Breaks(_)), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    assert_eq!(attempt(&host).await.unwrap(), 5);
+    assert!(host.push("m", &calc(1)).await.unwrap().created);
     let host = host.restarted().await;
     assert_eq!(attempt(&host).await.unwrap(), 6);
 }
