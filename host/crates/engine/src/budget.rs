@@ -9,6 +9,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use tokio::sync::{Notify, futures::Notified};
+
 /// A budget and what is taken of it.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
@@ -16,6 +18,8 @@ pub(crate) struct MemoryBudget {
     taken: AtomicU64,
     /// The budget that this one is a part of.
     whole: Option<Arc<MemoryBudget>>,
+    /// Told, of a whole, when something was given back.
+    freed: Notify,
 }
 
 /// A share of the budget; given back on drop.
@@ -40,7 +44,7 @@ pub(crate) fn part_of(whole: u64) -> u64 {
 
 impl MemoryBudget {
     pub(crate) fn new(allowed: u64) -> Arc<Self> {
-        Arc::new(Self { allowed, taken: AtomicU64::new(0), whole: None })
+        Arc::new(Self { allowed, taken: AtomicU64::new(0), whole: None, freed: Notify::new() })
     }
 
     /// One module's part: what is taken of it is taken of the whole too.
@@ -49,6 +53,7 @@ impl MemoryBudget {
             allowed: part_of(self.allowed),
             taken: AtomicU64::new(0),
             whole: Some(Arc::clone(self)),
+            freed: Notify::new(),
         })
     }
 
@@ -64,6 +69,11 @@ impl MemoryBudget {
     pub(crate) fn left(&self) -> u64 {
         let left = self.allowed.saturating_sub(self.taken());
         self.whole.as_ref().map_or(left, |whole| left.min(whole.left()))
+    }
+
+    /// Ready when something was given back after this was called, here or by another part.
+    pub(crate) fn freed(&self) -> Notified<'_> {
+        self.whole.as_ref().map_or_else(|| self.freed.notified(), |whole| whole.freed())
     }
 
     pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Result<Reservation, Exhausted> {
@@ -83,8 +93,9 @@ impl MemoryBudget {
 
     fn give_back(&self, bytes: u64) {
         self.sub(bytes);
-        if let Some(whole) = &self.whole {
-            whole.give_back(bytes);
+        match &self.whole {
+            Some(whole) => whole.give_back(bytes),
+            None => self.freed.notify_waiters(),
         }
     }
 
@@ -103,13 +114,6 @@ impl Reservation {
         let taken = self.budget.take(more).is_ok();
         self.bytes += if taken { more } else { 0 };
         taken
-    }
-
-    /// Gives back what is beyond `bytes`.
-    pub(crate) fn shrink_to(&mut self, bytes: u64) {
-        let less = self.bytes.saturating_sub(bytes);
-        self.budget.give_back(less);
-        self.bytes -= less;
     }
 }
 
@@ -134,8 +138,6 @@ mod tests {
         assert_eq!(budget.taken(), 100);
         drop(second);
         assert!(first.grow_to(100));
-        first.shrink_to(10);
-        assert_eq!(budget.taken(), 10);
         drop(first);
         assert_eq!(budget.taken(), 0);
         assert!(budget.reserve(u64::MAX).is_err());

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use roadstead_domain::{CallId, Fault, InstanceOrigin, LimitKind};
 use roadstead_transcode::{MethodPlan, decode_request};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use wasmtime::component::Val;
 
 use crate::{
     admission::Admitted,
@@ -192,15 +193,10 @@ async fn serve(job: Job) {
     let Job { module, call, deadline, export, place, owner, meter, reply, _running, _admitted } =
         job;
     let started = Instant::now();
-    let mut room = Room::new(&module.values, &module.spec.limits);
-    let mut budget = room.open(0);
-    let params = match decode_request(&call.method, &call.request, &mut budget) {
-        Ok(params) => params,
+    let mut room = Room::new(&module.parts.values, &module.spec.limits);
+    let (params, used) = match decode(&call, &mut room).await {
+        Ok(decoded) => decoded,
         Err(fault) => {
-            let fault = match fault {
-                Fault::Limit(reached) => room.exceeded(reached),
-                other => other,
-            };
             // The instance has seen nothing of this call.
             if let (Place::Warm(guest), Some(owner)) = (place, owner) {
                 module.keep_idle(*guest, owner);
@@ -218,7 +214,7 @@ async fn serve(job: Job) {
         Ok(guest) => guest,
         Err(fault) => return send(reply, Err(fault)),
     };
-    let result = guest.answer(&module, &call, &export, params, budget.used(), &mut room).await;
+    let result = guest.answer(&module, &call, &export, params, used, &room).await;
     // Whoever calls again at once finds the room.
     drop(room);
     let took = started.elapsed();
@@ -235,6 +231,27 @@ async fn serve(job: Job) {
             drop(guest);
         }
     }
+}
+
+/// The request's values and the room that they take, with room for the answer reserved.
+async fn decode(call: &Call, room: &mut Room) -> Result<(Vec<Val>, u64), Fault> {
+    let params = |room: &Room| {
+        let mut budget = room.decoding();
+        decode_request(&call.method, &call.request, &mut budget)
+            .map(|params| (params, budget.used()))
+            .map_err(|fault| match fault {
+                Fault::Limit(reached) => room.exceeded(reached),
+                other => other,
+            })
+    };
+    let (decoded, used) = params(room)?;
+    if room.try_reserve(used) {
+        return Ok((decoded, used));
+    }
+    // Nothing is held while there is no room for it.
+    drop(decoded);
+    room.reserve(used).await?;
+    params(room)
 }
 
 /// Answers, if somebody still listens.

@@ -7,9 +7,8 @@ use wasmtime::component::Linker;
 
 use crate::{
     CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
-    LogStore, Module, admission::Slots, budget::MemoryBudget, capability, capability::Granted,
-    code_cache::CodeCache, config, idle::IdleModules, inspect, scheduler::Scheduler,
-    store::GuestState,
+    LogStore, Module, admission::Slots, capability, capability::Granted, code_cache::CodeCache,
+    config, idle::IdleModules, inspect, parts::Budgets, scheduler::Scheduler, store::GuestState,
 };
 
 /// Compiles, loads and runs modules. Made once; [`Engine::shutdown`] ends its threads.
@@ -26,8 +25,7 @@ pub(crate) struct Core {
     pub(crate) linker: Linker<GuestState>,
     pub(crate) scheduler: Scheduler,
     pub(crate) slots: Slots,
-    pub(crate) memory: Arc<MemoryBudget>,
-    pub(crate) values: Arc<MemoryBudget>,
+    pub(crate) budgets: Budgets,
     pub(crate) codes: Arc<CodeCache>,
     pub(crate) idle: Arc<IdleModules>,
 }
@@ -51,8 +49,7 @@ impl Engine {
             linker,
             scheduler,
             slots: Slots::new(wasm.slots),
-            memory: MemoryBudget::new(config.memory_budget.0),
-            values: MemoryBudget::new(config.value_budget.0),
+            budgets: Budgets::new(config.memory_budget.0, config.value_budget.0),
             codes,
             idle,
             wasm: wasm.engine,
@@ -116,12 +113,12 @@ impl Engine {
 
     /// Memories and tables of all instances, reservations included.
     pub fn memory_taken(&self) -> u64 {
-        self.core.memory.taken()
+        self.core.budgets.memory.taken()
     }
 
     /// Room reserved for the values of all calls.
     pub fn values_taken(&self) -> u64 {
-        self.core.values.taken()
+        self.core.budgets.values.taken()
     }
 
     /// Ends every call and the guests' threads. Calls after it are answered with DRAINING.

@@ -87,11 +87,11 @@ impl Guest {
         export: &Export,
         params: Vec<Val>,
         used: u64,
-        room: &mut Room,
+        room: &Room,
     ) -> Result<Bytes, Fault> {
         self.uses += 1;
         let limits = &module.spec.limits;
-        let mut budget = room.open(used);
+        let mut budget = room.answering(used);
         self.store.set_hostcall_fuel(lifting_allowance(limits, &budget) / export.weight);
         let called = self.invoke(export, params).await;
         store::observe(&self.store);
@@ -107,12 +107,13 @@ impl Guest {
         if let Some(reached) = self.store.data().capabilities.limit_exceeded() {
             return Err(Fault::Limit(reached));
         }
-        encode_response(&call.method, &results, limits.output.0, &mut budget).map_err(|error| {
-            match error {
+        let answer = encode_response(&call.method, &results, limits.output.0, &mut budget)
+            .map_err(|error| match error {
                 EncodeError::Limit(reached) => room.exceeded(reached),
                 EncodeError::Mismatch(_) => trap::host(&wasmtime::Error::new(error), call.id),
-            }
-        })
+            })?;
+        room.answered(answer.len());
+        Ok(answer)
     }
 
     async fn invoke(&mut self, export: &Export, params: Vec<Val>) -> wasmtime::Result<Vec<Val>> {
@@ -134,7 +135,7 @@ impl Guest {
 /// part is used up, any where all is.
 fn reserve(module: &Inner, bytes: u64) -> Result<Reservation, Fault> {
     loop {
-        let dropped = match module.memory.reserve(bytes) {
+        let dropped = match module.parts.memory.reserve(bytes) {
             Ok(reserved) => return Ok(reserved),
             Err(Exhausted::Part) => module.idle().drop_oldest(),
             Err(Exhausted::Whole) => module.engine.idle.drop_oldest(),

@@ -22,6 +22,7 @@ mod limiter;
 mod logs;
 mod module;
 mod overload;
+mod parts;
 mod room;
 mod scheduler;
 mod standing;

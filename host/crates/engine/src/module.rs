@@ -14,7 +14,6 @@ use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 use crate::{
     Call, CodeError, CodeSource, LoadError, Outcome, Stats,
     admission::Admission,
-    budget::MemoryBudget,
     call,
     capability::Granted,
     code::Loaded,
@@ -22,6 +21,7 @@ use crate::{
     engine::Core,
     instance::Guest,
     instances::{IdleInstances, Owner},
+    parts::Parts,
     scheduler::Account,
     standing::Standing,
     stats::Counters,
@@ -49,9 +49,7 @@ pub(crate) struct Inner {
     pub(crate) granted: Granted,
     pub(crate) engine: Arc<Core>,
     pub(crate) admission: Admission,
-    /// This module's parts of the host's budgets.
-    pub(crate) memory: Arc<MemoryBudget>,
-    pub(crate) values: Arc<MemoryBudget>,
+    pub(crate) parts: Arc<Parts>,
     pub(crate) account: Arc<Account>,
     pub(crate) counters: Counters,
     pub(crate) standing: Standing,
@@ -72,7 +70,7 @@ impl Module {
     ) -> Self {
         // No module can take all of the host's slots, whatever its spec asks for.
         let admission = Admission::new(&spec.quota, engine.slots.total() / 2);
-        let (memory, values) = (engine.memory.part(), engine.values.part());
+        let parts = engine.budgets.of(&id);
         let inner = Arc::new(Inner {
             id,
             digest,
@@ -81,8 +79,7 @@ impl Module {
             granted,
             engine,
             admission,
-            memory,
-            values,
+            parts,
             account: Arc::default(),
             counters: Counters::default(),
             standing: Standing::default(),

@@ -1,27 +1,53 @@
 //! Room on the host for the values of one call, between protobuf and the guest.
 //!
 //! `limits.host_copy` says what one call may have; the host's budget for values bounds all calls
-//! together. A call may always have a little. What is more is reserved before each of its two
-//! steps (decoding the request, lifting the results): all that the spec allows if that is half of
-//! what is left to the module, else that half. So many calls at once get less each, none is made to
-//! wait for another, and who needs more than it got is told to try again.
+//! together. Decoding needs no room: it never yields, so the guests' threads bound how much is
+//! decoded at once. Before the guest runs, though, room for its call is reserved, and the answer
+//! may take no more than that. While half of the module's part is free that is all that the spec
+//! allows. Of the other half a call gets what its request takes and its answer is likely to take,
+//! and waits until there is so much: a call is turned away before the guest has begun, not after.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use roadstead_domain::{Fault, LimitKind, LimitReached, Limits};
 use roadstead_transcode::CopyBudget;
+use tokio::time::timeout;
 
 use crate::{
     budget::{MemoryBudget, Reservation},
     overload,
 };
 
-/// What every call may have: about what short texts and small records take.
-const LITTLE: u64 = 1 << 20;
+/// What every call may have unreserved: about what short texts and small records take.
+const LITTLE: u64 = 2 << 20;
+
+/// What a byte of a message may take as a value: one of a list of bytes takes so much.
+const VALUE_OF_BYTE: u64 = 48;
+
+/// How long a call waits for room.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits for the most, where nothing is known of the module's answers.
+const FIRST_PATIENCE: Duration = Duration::from_millis(500);
+
+/// No answer was seen yet, or the last one did not fit.
+const UNKNOWN: u64 = u64::MAX;
+
+/// One module's part of the host's budget for values, and what its answers usually take of it.
+pub(crate) struct Values {
+    budget: Arc<MemoryBudget>,
+    usual: AtomicU64,
+}
 
 /// The values of one call and what is reserved for them.
 pub(crate) struct Room {
-    budget: Arc<MemoryBudget>,
+    values: Arc<Values>,
     reserved: Option<Reservation>,
     /// What the call may have where no other runs.
     most: u64,
@@ -30,35 +56,101 @@ pub(crate) struct Room {
     granted: u64,
 }
 
+impl Values {
+    pub(crate) fn new(budget: Arc<MemoryBudget>) -> Arc<Self> {
+        Arc::new(Self { budget, usual: AtomicU64::new(UNKNOWN) })
+    }
+
+    /// Raises what is usual at once and lowers it slowly.
+    fn answered(&self, bytes: u64) {
+        let taken = bytes.saturating_mul(VALUE_OF_BYTE);
+        let usual = match self.usual.load(Ordering::Relaxed) {
+            UNKNOWN => 0,
+            mark => mark - mark / 16,
+        };
+        self.usual.store(usual.max(taken), Ordering::Relaxed);
+    }
+}
+
 impl Room {
-    /// `budget` is the module's part.
-    pub(crate) fn new(budget: &Arc<MemoryBudget>, limits: &Limits) -> Self {
+    pub(crate) fn new(values: &Arc<Values>, limits: &Limits) -> Self {
         let host_copy = limits.host_copy.0;
-        let most = host_copy.min((budget.allowed() / 2).max(LITTLE));
-        Self { budget: Arc::clone(budget), reserved: None, most, host_copy, granted: 0 }
+        let most = host_copy.min((values.budget.allowed() / 2).max(LITTLE));
+        Self { values: Arc::clone(values), reserved: None, most, host_copy, granted: most }
     }
 
-    /// Room for the next step of a call that has used so much until now.
-    pub(crate) fn open(&mut self, used: u64) -> CopyBudget {
-        let least = used.saturating_add(LITTLE).min(self.most);
-        if let Some(reserved) = &mut self.reserved {
-            reserved.shrink_to(used);
-        }
-        let step = self.most.saturating_sub(used).min(self.budget.left() / 2);
-        let wanted = used.saturating_add(step);
-        self.granted = if least < wanted && self.reserve(wanted) { wanted } else { least };
-        let mut open = CopyBudget::new(self.granted);
-        // What is used already was granted before.
-        open.take(usize::try_from(used).unwrap_or(usize::MAX)).ok();
-        open
+    /// For the request.
+    pub(crate) fn decoding(&self) -> CopyBudget {
+        CopyBudget::new(self.most)
     }
 
-    fn reserve(&mut self, bytes: u64) -> bool {
-        if let Some(reserved) = &mut self.reserved {
-            return reserved.grow_to(bytes);
+    /// Reserves room for a call whose request takes `used`, if there is as much as it may need.
+    pub(crate) fn try_reserve(&mut self, used: u64) -> bool {
+        if self.try_most() {
+            return true;
         }
-        self.reserved = self.budget.reserve(bytes).ok();
-        self.reserved.is_some()
+        match self.values.usual.load(Ordering::Relaxed) {
+            UNKNOWN => false,
+            usual => self.try_likely(used, usual),
+        }
+    }
+
+    /// Waits until [`Self::try_reserve`] succeeds. A module whose answers are not known waits for
+    /// a moment only, lest one that never answered could be kept from ever doing so.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if there was no room for long.
+    pub(crate) async fn reserve(&mut self, used: u64) -> Result<(), Fault> {
+        let known = self.values.usual.load(Ordering::Relaxed) != UNKNOWN;
+        if !known && self.wait(FIRST_PATIENCE, |room| room.try_reserve(used)).await {
+            return Ok(());
+        }
+        let likely = |room: &mut Self| {
+            let usual = room.values.usual.load(Ordering::Relaxed);
+            room.try_most() || room.try_likely(used, if usual == UNKNOWN { 0 } else { usual })
+        };
+        if self.wait(PATIENCE, likely).await { Ok(()) } else { Err(overload::values()) }
+    }
+
+    async fn wait(&mut self, patience: Duration, done: impl Fn(&mut Self) -> bool) -> bool {
+        let budget = Arc::clone(&self.values.budget);
+        let waiting = async {
+            loop {
+                let freed = budget.freed();
+                if done(self) {
+                    return;
+                }
+                freed.await;
+            }
+        };
+        timeout(patience, waiting).await.is_ok()
+    }
+
+    fn try_most(&mut self) -> bool {
+        let budget = &self.values.budget;
+        self.most <= budget.left().saturating_sub(budget.allowed() / 2) && self.take(self.most)
+    }
+
+    fn try_likely(&mut self, used: u64, usual: u64) -> bool {
+        let needed = used.saturating_add(used.max(usual)).saturating_add(LITTLE / 2).min(self.most);
+        if needed <= LITTLE {
+            self.granted = needed;
+            return true;
+        }
+        self.take(needed)
+    }
+
+    /// What is left for the answer of a call whose request takes `used`.
+    pub(crate) fn answering(&self, used: u64) -> CopyBudget {
+        let mut left = CopyBudget::new(self.granted);
+        // It was granted with this in mind.
+        left.take(usize::try_from(used).unwrap_or(usize::MAX)).ok();
+        left
+    }
+
+    /// The guest answered with a message of so many bytes.
+    pub(crate) fn answered(&self, bytes: usize) {
+        self.values.answered(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
     /// The fault of running into the end of the room: the spec's, or that of the calls beside.
@@ -67,10 +159,20 @@ impl Room {
             return Fault::Limit(reached);
         }
         if self.granted < self.most {
+            self.values.usual.store(UNKNOWN, Ordering::Relaxed);
             return overload::values();
         }
-        // Callers know the limits of the spec, not what an earlier step left of them.
+        // Callers know the limits of the spec, not what the request left of them.
         Fault::Limit(LimitReached { allowed: self.host_copy.min(self.most), ..reached })
+    }
+
+    fn take(&mut self, bytes: u64) -> bool {
+        self.reserved = self.values.budget.reserve(bytes).ok();
+        let taken = self.reserved.is_some();
+        if taken {
+            self.granted = bytes;
+        }
+        taken
     }
 }
 
@@ -89,13 +191,17 @@ mod tests {
         LimitReached { limit: LimitKind::HostCopy, allowed: 1, used: None }
     }
 
+    fn values(whole: &Arc<MemoryBudget>) -> Arc<Values> {
+        Values::new(whole.part())
+    }
+
     #[test]
     fn a_call_alone_gets_what_its_spec_says() {
         let whole = MemoryBudget::new(1 << 30);
-        let part = whole.part();
-        let mut room = Room::new(&part, &limits());
-        assert_eq!(room.open(0).remaining(), COPY);
-        assert_eq!(room.open(COPY / 2).remaining(), COPY / 2);
+        let mut room = Room::new(&values(&whole), &limits());
+        assert_eq!(room.decoding().remaining(), COPY);
+        assert!(room.try_reserve(COPY / 2));
+        assert_eq!(room.answering(COPY / 2).remaining(), COPY / 2);
         assert!(matches!(
             room.exceeded(reached()),
             Fault::Limit(LimitReached { allowed: COPY, .. })
@@ -105,25 +211,73 @@ mod tests {
     }
 
     #[test]
-    fn many_calls_share_the_budget_and_each_gets_a_little() {
+    fn idle_calls_leave_half_to_those_that_need_it() {
         let whole = MemoryBudget::new(1 << 30);
-        let part = whole.part();
-        let mut rooms: Vec<Room> = (0..1000).map(|_| Room::new(&part, &limits())).collect();
+        let (idle, busy) = (values(&whole), values(&whole));
+        busy.answered(10 << 10);
+        let holding: Vec<Room> = (0..100)
+            .map(|_| Room::new(&idle, &limits()))
+            .filter_map(|mut room| room.try_reserve(0).then_some(room))
+            .collect();
+        assert_eq!(holding.len(), 2, "of a module that never answered");
+        let mut rooms: Vec<Room> = (0..100).map(|_| Room::new(&busy, &limits())).collect();
         for room in &mut rooms {
-            assert!(LITTLE <= room.open(0).remaining());
+            assert!(room.try_reserve(1 << 20));
+            assert!(2 << 20 <= room.answering(0).remaining());
         }
-        assert!(part.taken() <= part.allowed());
-        let last = rooms.last_mut().unwrap();
+        let mut small: Vec<Room> = (0..10_000).map(|_| Room::new(&busy, &limits())).collect();
+        assert!(small.iter_mut().all(|room| room.try_reserve(100)), "a little is always there");
+        assert!(busy.budget.taken() <= busy.budget.allowed());
+    }
+
+    #[test]
+    fn an_answer_beyond_what_was_likely_makes_the_next_call_wait_for_more() {
+        let whole = MemoryBudget::new(1 << 30);
+        let values = values(&whole);
+        values.answered(1);
+        let mut rooms: Vec<Room> = (0..3).map(|_| Room::new(&values, &limits())).collect();
+        assert!(rooms.iter_mut().all(|room| room.try_reserve(0)));
+        let last = rooms.pop().unwrap();
         assert!(matches!(last.exceeded(reached()), Fault::Overloaded { .. }));
-        // Another module still gets its own.
-        assert_eq!(Room::new(&whole.part(), &limits()).open(0).remaining(), COPY);
+        let mut next = Room::new(&values, &limits());
+        assert!(!next.try_reserve(0));
+        drop(rooms);
+        assert!(next.try_reserve(0));
+        assert_eq!(next.answering(0).remaining(), COPY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_module_that_never_answered_is_not_kept_from_it() {
+        let whole = MemoryBudget::new(400 << 20);
+        let _taken = whole.reserve(350 << 20).unwrap();
+        let mut room = Room::new(&values(&whole), &limits());
+        assert!(!room.try_reserve(0));
+        assert!(room.reserve(0).await.is_ok());
+        assert_eq!(room.answering(0).remaining(), LITTLE / 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_room_waits_for_it_and_not_for_ever() {
+        let whole = MemoryBudget::new(400 << 20);
+        let values = values(&whole);
+        values.answered(1);
+        let mut first = Room::new(&values, &limits());
+        let mut second = Room::new(&values, &limits());
+        assert!(first.try_reserve(90 << 20) && second.try_reserve(90 << 20));
+        let mut third = Room::new(&values, &limits());
+        assert!(matches!(third.reserve(90 << 20).await, Err(Fault::Overloaded { .. })));
+        let waiting = tokio::spawn(async move { third.reserve(90 << 20).await });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(waiting.await.unwrap().is_ok());
     }
 
     #[test]
     fn a_small_host_lowers_the_limit_instead_of_asking_to_try_again() {
-        let part = MemoryBudget::new(16 << 20).part();
-        let mut room = Room::new(&part, &limits());
-        assert_eq!(room.open(0).remaining(), 4 << 20);
+        let whole = MemoryBudget::new(16 << 20);
+        let mut room = Room::new(&values(&whole), &limits());
+        assert_eq!(room.decoding().remaining(), 4 << 20);
+        assert!(room.try_reserve(0));
         assert!(matches!(room.exceeded(reached()), Fault::Limit(_)));
     }
 }

@@ -1,7 +1,8 @@
 //! How many times wasmtime's own count lifted values can really take on the host.
 //!
 //! wasmtime counts a flag by the letters of its name; on the host each flag that is set is a string
-//! of its own. All other values take about what they count.
+//! of its own. That matters where flags stand in lists: else there are few. All other values take
+//! about what they count.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,7 +14,9 @@ const ALLOCATION: usize = 16;
 
 #[derive(Default)]
 struct Walk {
-    seen: HashSet<*const MessagePlan>,
+    /// With whether they were seen in a list.
+    seen: HashSet<(*const MessagePlan, bool)>,
+    in_list: bool,
     heaviest: usize,
 }
 
@@ -30,11 +33,14 @@ pub(crate) fn of_response(response: &ResponsePlan) -> usize {
 
 impl Walk {
     fn field(&mut self, field: &FieldPlan) {
-        let (FieldKind::Singular(shape)
-        | FieldKind::Optional(shape)
-        | FieldKind::Repeated(shape)
-        | FieldKind::Map { value: shape, .. }) = &field.kind;
-        self.shape(shape);
+        match &field.kind {
+            FieldKind::Singular(shape) | FieldKind::Optional(shape) => self.shape(shape),
+            FieldKind::Repeated(shape) | FieldKind::Map { value: shape, .. } => {
+                let around = std::mem::replace(&mut self.in_list, true);
+                self.shape(shape);
+                self.in_list = around;
+            }
+        }
     }
 
     fn shape(&mut self, shape: &Shape) {
@@ -44,14 +50,17 @@ impl Walk {
     }
 
     fn message(&mut self, message: &Arc<MessagePlan>) {
-        if !self.seen.insert(Arc::as_ptr(message)) {
+        if !self.seen.insert((Arc::as_ptr(message), self.in_list)) {
             return;
         }
         match &message.body {
             Body::Fields(fields) | Body::Record(fields) | Body::Tuple(fields) => {
                 fields.iter().for_each(|field| self.field(field));
             }
-            Body::Flags(flags) => self.heaviest = self.heaviest.max(of_flags(flags)),
+            Body::Flags(flags) if self.in_list => {
+                self.heaviest = self.heaviest.max(of_flags(flags));
+            }
+            Body::Flags(_) => {}
             Body::Variant(cases) => {
                 cases.iter().filter_map(|case| case.payload.as_ref()).for_each(|s| self.shape(s));
             }
@@ -69,4 +78,31 @@ fn of_flags(flags: &[FieldPlan]) -> usize {
     let each = size_of::<String>() + shortest.max(ALLOCATION);
     let taken = size_of::<Val>() + flags.len() * each;
     taken.div_ceil(size_of::<Val>() + flags.len() * shortest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_count_where_they_stand_in_lists() {
+        let field = |kind| FieldPlan {
+            number: 1,
+            wit_name: "f".to_owned(),
+            proto_name: "f".to_owned(),
+            kind,
+        };
+        let message =
+            |name: &str, body| Shape::Message(Arc::new(MessagePlan::new(name.to_owned(), body)));
+        let flag = field(FieldKind::Singular(Shape::Scalar(roadstead_transcode::Scalar::Bool)));
+        let flags = message("flags", Body::Flags(vec![flag; 8]));
+        let record = message("record", Body::Record(vec![field(FieldKind::Singular(flags))]));
+        let alone = field(FieldKind::Singular(record.clone()));
+        assert_eq!(of_response(&ResponsePlan::Value(alone.clone())), 1);
+        let listed = field(FieldKind::Repeated(record));
+        assert!(1 < of_response(&ResponsePlan::Value(listed.clone())));
+        let both = message("both", Body::Tuple(vec![alone, listed]));
+        let both = field(FieldKind::Optional(both));
+        assert!(1 < of_response(&ResponsePlan::Value(both)));
+    }
 }
