@@ -111,17 +111,20 @@ impl Mutation {
     }
 }
 
+/// Says that more bytes of a number follow.
+const HALF_A_KEY: u8 = 0x80;
+
 /// The same message without known fields that come as another wire type. Protobuf's own parsers
 /// take those for unknown fields, prost refuses the message.
 ///
-/// Where the message is malformed, its rest is left as it is.
+/// The rest of a malformed message becomes half a key: prost looks for no wire type where a map
+/// stands, and might take what is cut short.
 pub(crate) fn without_mismatches(descriptor: &MessageDescriptor, bytes: &[u8]) -> Vec<u8> {
     let mut to = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
-        let start = rest;
         if next(descriptor, &mut rest, &mut to).is_none() {
-            to.extend(start);
+            to.push(HALF_A_KEY);
             break;
         }
     }
