@@ -156,7 +156,7 @@ impl ThrowAwayHost {
         let data = tempfile::tempdir().context("make a folder for the host's data")?;
         let settings = config::load(ServeArgs {
             listen: Some((std::net::Ipv4Addr::LOCALHOST, 0).into()),
-            data_dir: Some(data.path().to_owned()),
+            data_dir: Some(data.path().join("data")),
             ..ServeArgs::default()
         })?;
         let running = commands::start(settings).await?;

@@ -18,8 +18,10 @@ pub(crate) async fn logs(to: &Connection, args: LogsArgs) -> anyhow::Result<Exit
     };
     let mut batches =
         client::modules(to).await?.stream_logs(request).await.map_err(Refusal::from)?.into_inner();
+    let mut silent = true;
     while let Some(batch) = batches.message().await.map_err(Refusal::from)? {
         for line in batch.lines {
+            silent = false;
             if to.json {
                 let value = descriptors::contract_json("LogLine", &line)?;
                 output::line(value);
@@ -27,6 +29,9 @@ pub(crate) async fn logs(to: &Connection, args: LogsArgs) -> anyhow::Result<Exit
                 output::line(render::log_line(&line));
             }
         }
+    }
+    if silent {
+        output::note(format_args!("{} wrote nothing yet", args.name));
     }
     Ok(ExitCode::SUCCESS)
 }
