@@ -27,8 +27,8 @@ use crate::{
 /// What every call may have unreserved: about what short texts and small records take.
 const LITTLE: u64 = 2 << 20;
 
-/// What a byte of a message may take as a value: one of a list of bytes takes so much.
-const VALUE_OF_BYTE: u64 = 48;
+/// What a byte of a message may take as a value: one of a list of bytes takes about so much.
+const VALUE_OF_BYTE: u64 = 64;
 
 /// How long a call waits for room.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -53,6 +53,7 @@ pub(crate) struct Room {
     most: u64,
     /// What the spec says.
     host_copy: u64,
+    output: u64,
     granted: u64,
 }
 
@@ -76,7 +77,8 @@ impl Room {
     pub(crate) fn new(values: &Arc<Values>, limits: &Limits) -> Self {
         let host_copy = limits.host_copy.0;
         let most = host_copy.min((values.budget.allowed() / 2).max(LITTLE));
-        Self { values: Arc::clone(values), reserved: None, most, host_copy, granted: most }
+        let (values, output) = (Arc::clone(values), limits.output.0);
+        Self { values, reserved: None, most, host_copy, output, granted: most }
     }
 
     /// For the request.
@@ -131,8 +133,12 @@ impl Room {
         self.most <= budget.left().saturating_sub(budget.allowed() / 2) && self.take(self.most)
     }
 
+    /// The answer is likely to be a little more than the request, or what is usual; it stands
+    /// there as values and as a message at once.
     fn try_likely(&mut self, used: u64, usual: u64) -> bool {
-        let needed = used.saturating_add(used.max(usual)).saturating_add(LITTLE / 2).min(self.most);
+        let values = usual.max(used.saturating_add(used / 4));
+        let answer = values.saturating_add(values.min(self.output));
+        let needed = used.saturating_add(answer).saturating_add(LITTLE / 2).min(self.most);
         if needed <= LITTLE {
             self.granted = needed;
             return true;
@@ -214,13 +220,13 @@ mod tests {
     fn idle_calls_leave_half_to_those_that_need_it() {
         let whole = MemoryBudget::new(1 << 30);
         let (idle, busy) = (values(&whole), values(&whole));
-        busy.answered(10 << 10);
+        busy.answered(1 << 10);
         let holding: Vec<Room> = (0..100)
             .map(|_| Room::new(&idle, &limits()))
             .filter_map(|mut room| room.try_reserve(0).then_some(room))
             .collect();
         assert_eq!(holding.len(), 2, "of a module that never answered");
-        let mut rooms: Vec<Room> = (0..100).map(|_| Room::new(&busy, &limits())).collect();
+        let mut rooms: Vec<Room> = (0..50).map(|_| Room::new(&busy, &limits())).collect();
         for room in &mut rooms {
             assert!(room.try_reserve(1 << 20));
             assert!(2 << 20 <= room.answering(0).remaining());

@@ -168,7 +168,8 @@ async fn flags_count_as_the_strings_that_they_are_here() {
 async fn values_of_all_calls_have_one_budget() {
     let config = EngineConfig { value_budget: ByteSize::mib(64), ..settings() };
     let engine = Engine::new(config).unwrap();
-    let guest = |name| prepare(&engine, name, &bytes(), "");
+    let spec = "limits: {fuel_per_call: 1_000_000_000_000, deadline: 5m}";
+    let guest = |name| prepare(&engine, name, &bytes(), spec);
     let (greedy, other): (Guest, Guest) = (guest("greedy"), guest("other"));
     let large = || blob(1, &vec![7; 300_000]);
     let hold = || {
