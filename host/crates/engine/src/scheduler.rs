@@ -118,6 +118,9 @@ impl Scheduler {
     ) -> TaskHandle {
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
         self.shared.push(Arc::clone(&task));
+        if self.shared.closing() {
+            self.shared.drain();
+        }
         TaskHandle::new(task)
     }
 
@@ -157,6 +160,7 @@ impl Scheduler {
             task.wake_up();
         }
         self.shared.work.notify_all();
+        self.shared.drain();
         self.shared.ticker.close();
     }
 
@@ -213,6 +217,15 @@ impl Shared {
         drop(queue);
         if wake {
             self.work.notify_one();
+        }
+    }
+
+    /// Lets go of what is queued: the threads that would do it may have ended before it came.
+    fn drain(&self) {
+        loop {
+            let Some(task) = self.queue.lock().pop() else { return };
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            task.run();
         }
     }
 }

@@ -138,6 +138,12 @@ fn dropped_expired_and_closed_tasks_are_let_go() {
     scheduler.join();
     let_go(&received);
     assert_eq!(task.ended(), Ended::Closed);
+
+    // No thread is left to see this one.
+    let (sent, received) = mpsc::channel();
+    let task = scheduler.spawn(&account, soon(), parked(sent));
+    let_go(&received);
+    assert_eq!(task.ended(), Ended::Closed);
 }
 
 #[test]
