@@ -67,6 +67,8 @@ pub(crate) enum Verb {
     List,
     /// Show one module: versions, services, imports, limits, counters
     Describe(NameArgs),
+    /// List what the operator offers to modules, and which versions hold it
+    Offers(OffersArgs),
     /// Delete a version, or a module with all its versions
     Delete(RefArgs),
     /// Make one version answer all calls that name none (the rollback)
@@ -121,6 +123,13 @@ pub(crate) struct CheckArgs {
     /// Directory with the WIT text
     #[arg(long, value_name = "DIR")]
     pub wit: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct OffersArgs {
+    /// Every offer, with holders in all namespaces
+    #[arg(long)]
+    pub all_namespaces: bool,
 }
 
 #[derive(Args)]

@@ -30,6 +30,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Check(args) => check::check(&to, args).await,
         Verb::List => catalog::list(&to).await,
         Verb::Describe(args) => catalog::describe(&to, args).await,
+        Verb::Offers(args) => catalog::offers(&to, args).await,
         Verb::Delete(args) => catalog::delete(&to, args).await,
         Verb::Pin(args) => catalog::pin(&to, args).await,
         Verb::Unpin(args) => catalog::unpin(&to, args).await,

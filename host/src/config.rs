@@ -1,15 +1,18 @@
 //! The settings of `roadstead serve`: flags before the file before the defaults, checked once.
 
+mod offer;
+
 use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use roadstead_domain::{ByteSize, DirectoryMode, Span};
+use roadstead_domain::{ByteSize, Span};
+use roadstead_engine::Offers;
 use serde::Deserialize;
 
 use crate::cli::ServeArgs;
@@ -22,7 +25,7 @@ const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
 pub(crate) struct ServeConfig {
     pub listen: SocketAddr,
     pub data_dir: PathBuf,
-    pub directories: BTreeMap<String, (PathBuf, DirectoryMode)>,
+    pub offers: Offers,
     pub tls: Option<TlsFiles>,
     pub cors_origins: Vec<String>,
     pub allowed_hosts: Vec<String>,
@@ -47,6 +50,7 @@ struct File {
     data_dir: Option<PathBuf>,
     /// Name to path, or to a path with `:rw`.
     dir: BTreeMap<String, String>,
+    offers: offer::OffersFile,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     cors_origin: Vec<String>,
@@ -100,24 +104,14 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         (None, None) => None,
         _ => bail!("TLS needs both tls_cert and tls_key"),
     };
-    let mut offered = file.dir;
-    for flag in &args.directories {
-        let (name, path) = flag
-            .split_once('=')
-            .with_context(|| format!("`--dir {flag}` is not NAME=PATH or NAME=PATH:rw"))?;
-        offered.insert(name.to_owned(), path.to_owned());
-    }
-    let directories = offered
-        .into_iter()
-        .map(|(name, path)| Ok((name.clone(), directory(&name, &path)?)))
-        .collect::<anyhow::Result<_>>()?;
+    let offers = offer::offers(file.offers, file.dir, &args.directories, &args.offer_network)?;
     Ok(ServeConfig {
         listen,
         data_dir: match args.data_dir.or(file.data_dir) {
             Some(dir) => dir,
             None => default_data_dir()?,
         },
-        directories,
+        offers,
         tls,
         cors_origins: if args.cors_origin.is_empty() { file.cors_origin } else { args.cors_origin },
         allowed_hosts: if args.allowed_host.is_empty() {
@@ -141,18 +135,6 @@ fn at_least(name: &str, value: Option<ByteSize>, least: ByteSize) -> anyhow::Res
         Some(value) if value < least => bail!("{name} is {value}: it must be {least} at least"),
         _ => Ok(()),
     }
-}
-
-fn directory(name: &str, written: &str) -> anyhow::Result<(PathBuf, DirectoryMode)> {
-    let (path, mode) = match written.strip_suffix(":rw") {
-        Some(path) => (path, DirectoryMode::Rw),
-        None => (written, DirectoryMode::Ro),
-    };
-    let path = Path::new(path);
-    if name.is_empty() || !path.is_dir() {
-        bail!("the offered directory `{name}`: {} is not a directory", path.display());
-    }
-    Ok((path.to_owned(), mode))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that looks for the user's home")]
@@ -198,11 +180,6 @@ mod tests {
     #[test]
     fn wrong_settings_are_named() {
         assert!(toml::from_str::<File>("lissen = 1").is_err());
-        for (flag, part) in [("data", "NAME=PATH"), ("data=/no/such/dir", "not a directory")] {
-            let flags = ServeArgs { directories: vec![flag.to_owned()], ..args() };
-            let error = merge(flags, File::default()).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
-        }
         for text in [
             "memory_budget = 0",
             "memory_budget = '15Mi'",
@@ -216,14 +193,5 @@ mod tests {
         assert!(merge(args(), toml::from_str("memory_budget = '16Mi'").unwrap()).is_ok());
         let half = ServeArgs { tls_cert: Some("c".into()), ..args() };
         assert!(merge(half, File::default()).is_err());
-    }
-
-    #[test]
-    fn offered_directories_are_read_only_unless_said() {
-        let flags =
-            ServeArgs { directories: vec!["a=/tmp".to_owned(), "b=/tmp:rw".to_owned()], ..args() };
-        let config = merge(flags, File::default()).unwrap();
-        assert_eq!(config.directories["a"].1, DirectoryMode::Ro);
-        assert_eq!(config.directories["b"].1, DirectoryMode::Rw);
     }
 }

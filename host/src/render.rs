@@ -92,6 +92,9 @@ pub(crate) fn module(module: &api::Module) -> String {
 fn version_body(text: &mut String, module: &api::ModuleVersion) {
     line(text, format_args!("  digest    {}", module.digest));
     line(text, format_args!("  size      {} bytes, isolation {}", module.size, module.isolation));
+    if !module.problem.is_empty() {
+        line(text, format_args!("  PROBLEM   {}", module.problem));
+    }
     for service in &module.services {
         line(text, format_args!("  service   {}", service.name));
         for method in &service.methods {
@@ -119,6 +122,29 @@ fn break_lines(text: &mut String, breaks: &[api::Break]) {
 fn first_method(module: &api::ModuleVersion) -> Option<(&str, &str)> {
     let service = module.services.first()?;
     Some((&service.name, &service.methods.first()?.name))
+}
+
+/// What the operator offers, and who holds it.
+pub(crate) fn offers(offers: &[api::Offer]) -> String {
+    if offers.is_empty() {
+        return "no offers: the host's operator makes them, see `roadstead serve --help`"
+            .to_owned();
+    }
+    let mut rows = vec![["OFFER", "NAME", "TO", "HELD BY", "AS"].map(str::to_owned)];
+    for offer in offers {
+        let kind = [offer.kind.as_str(), offer.mode.as_str()].join(" ");
+        let mut row = [kind.trim_end().to_owned(), offer.name.clone(), offer.to.join(" ")];
+        if offer.holders.is_empty() {
+            let [kind, name, to] = row.clone();
+            rows.push([kind, name, to, "-".to_owned(), String::new()]);
+        }
+        for holder in &offer.holders {
+            let [kind, name, to] = std::mem::take(&mut row);
+            let version = format!("{}/{}@{}", holder.namespace, holder.module, holder.version);
+            rows.push([kind, name, to, version, holder.grants.join(", ")]);
+        }
+    }
+    table(&rows)
 }
 
 /// The state of a push.

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
-use roadstead_domain::{ByteSize, Span};
+use roadstead_domain::{ByteSize, NetworkOffer, Span};
 
 #[derive(Args, Default)]
 pub(crate) struct ServeArgs {
@@ -19,6 +19,10 @@ pub(crate) struct ServeArgs {
     /// Offer a directory to modules that ask for it: NAME=PATH, or NAME=PATH:rw
     #[arg(long = "dir", value_name = "NAME=PATH[:rw]")]
     pub directories: Vec<String>,
+    /// Offer a target in the network to modules that ask for it: HOST:PORT, *.DOMAIN:PORT, *:PORT
+    /// for every public host, or an address or block of addresses; repeat it
+    #[arg(long, value_name = "HOST:PORT")]
+    pub offer_network: Vec<NetworkOffer>,
     /// PEM certificate chain: serve TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! `list`, `describe`, `delete`, `pin` and `unpin`: the catalog's verbs.
+//! `list`, `describe`, `offers`, `delete`, `pin` and `unpin`: the catalog's verbs.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use roadstead_proto::v1 as api;
 
 use crate::{
-    cli::{Connection, NameArgs, PinArgs, RefArgs},
+    cli::{Connection, NameArgs, OffersArgs, PinArgs, RefArgs},
     client::{self, Refusal},
     descriptors, output, render,
 };
@@ -34,6 +34,21 @@ pub(crate) async fn describe(to: &Connection, args: NameArgs) -> anyhow::Result<
         .map_err(Refusal::from)?
         .into_inner();
     show(to, answer.module)
+}
+
+pub(crate) async fn offers(to: &Connection, args: OffersArgs) -> anyhow::Result<ExitCode> {
+    let answer = client::modules(to)
+        .await?
+        .list_offers(api::ListOffersRequest { all_namespaces: args.all_namespaces })
+        .await
+        .map_err(Refusal::from)?
+        .into_inner();
+    if to.json {
+        output::json(&descriptors::contract_json("ListOffersResponse", &answer)?);
+    } else {
+        output::line(render::offers(&answer.offers));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) async fn delete(to: &Connection, args: RefArgs) -> anyhow::Result<ExitCode> {

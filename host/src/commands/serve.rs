@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::RedbCatalog;
-use roadstead_engine::{Engine, EngineConfig, OfferedDirectory};
+use roadstead_engine::{Engine, EngineConfig};
 use roadstead_gateway::{AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, Tls};
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
@@ -105,13 +105,7 @@ fn engine_config(settings: &ServeConfig) -> EngineConfig {
         guest_threads: settings.guest_threads.unwrap_or(machine.guest_threads),
         memory_budget: settings.memory_budget.unwrap_or(machine.memory_budget),
         code_budget: settings.code_budget.unwrap_or(machine.code_budget),
-        directories: settings
-            .directories
-            .iter()
-            .map(|(name, (path, mode))| {
-                (name.clone(), OfferedDirectory { path: path.clone(), mode: *mode })
-            })
-            .collect(),
+        offers: settings.offers.clone(),
         ..machine
     }
 }

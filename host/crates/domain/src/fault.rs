@@ -64,6 +64,9 @@ pub enum Fault {
     Overloaded { what: &'static str, retry_after: Duration },
     #[error("this host can never run it: {0}")]
     NeverFits(String),
+    /// The spec asks for what the operator does not offer to the module, or no more.
+    #[error("not offered here: {0}")]
+    NotOffered(String),
     #[error("the deadline of {} ms passed", .0.as_millis())]
     Deadline(Duration),
     #[error("the caller cancelled")]
@@ -179,6 +182,7 @@ impl Fault {
             Self::Ambiguous { .. } => "AMBIGUOUS_MODULE",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::NeverFits(_) => "NEVER_FITS",
+            Self::NotOffered(_) => "NOT_OFFERED",
             Self::Deadline(_) => "DEADLINE",
             Self::Cancelled => return None,
             Self::GuestTrap { .. } => "GUEST_TRAP",

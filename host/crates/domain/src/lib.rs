@@ -4,17 +4,21 @@
 //! knows neither wasm nor gRPC. A value that exists is valid: names, versions and limits can only
 //! be made by parsing.
 
+mod address;
 mod digest;
 mod fault;
 mod names;
+mod offer;
 mod route;
 mod spec;
 mod units;
 mod version;
 
+pub use address::is_public;
 pub use digest::{Digest, DigestError, DigestHasher};
 pub use fault::{Fault, FieldViolation, LimitKind, LimitReached};
 pub use names::{CallId, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace};
+pub use offer::{Grantee, NetworkOffer};
 pub use route::{Candidate, RouteError, select_version};
 pub use spec::{
     Capabilities, Clocks, DirectoryGrant, DirectoryMode, HostPort, HttpTarget, InstancePolicy,

@@ -20,6 +20,7 @@ mod limit;
 mod link;
 mod logging;
 mod network;
+mod offers;
 mod random;
 #[cfg(test)]
 mod tests;
@@ -37,9 +38,10 @@ use wasmtime_wasi::{
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 
-pub(crate) use grant::{GrantError, Granted};
+pub(crate) use grant::Granted;
 pub(crate) use imports::grant_of;
 pub(crate) use link::link;
+pub use offers::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, Offers};
 
 use crate::{logs::GuestLog, store::GuestState};
 use clocks::{Clock, ClockView};

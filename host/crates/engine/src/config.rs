@@ -4,24 +4,14 @@ mod machine;
 mod pool;
 mod wasm;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use roadstead_domain::{ByteSize, ModuleSpec, Span};
 
-use roadstead_domain::{ByteSize, DirectoryMode, ModuleSpec, Span};
-
-use crate::{EngineError, budget::part_of};
+use crate::{EngineError, Offers, budget::part_of};
 
 pub(crate) use pool::TABLES_PER_SLOT;
 pub(crate) use wasm::build;
 
 use pool::TABLE_ELEMENTS;
-
-/// A directory that the operator offers to modules under a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OfferedDirectory {
-    pub path: PathBuf,
-    /// The most that a module may ask for.
-    pub mode: DirectoryMode,
-}
 
 /// Sizes of the engine. Every one is a bound; what it costs stands beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +50,8 @@ pub struct EngineConfig {
     pub code_budget: ByteSize,
     /// Captured output that is kept of all modules.
     pub log_budget: ByteSize,
-    /// Directories that modules may name.
-    pub directories: BTreeMap<String, OfferedDirectory>,
+    /// What modules may name in their specs.
+    pub offers: Offers,
 }
 
 impl EngineConfig {
@@ -81,7 +71,7 @@ impl EngineConfig {
             max_fuel: 1_000_000_000_000_000,
             code_budget: ByteSize((memory.0 / 8).min(1 << 30)),
             log_budget: ByteSize((memory.0 / 64).min(64 << 20)),
-            directories: BTreeMap::new(),
+            offers: Offers::default(),
         }
     }
 

@@ -7,8 +7,9 @@ use wasmtime::component::Linker;
 
 use crate::{
     CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
-    LogStore, Module, admission::Slots, capability, capability::Granted, code_cache::CodeCache,
-    config, idle::IdleModules, inspect, parts::Budgets, scheduler::Scheduler, store::GuestState,
+    LogStore, Module, Offers, admission::Slots, capability, capability::Granted,
+    code_cache::CodeCache, config, idle::IdleModules, inspect, parts::Budgets,
+    scheduler::Scheduler, store::GuestState,
 };
 
 /// Compiles, loads and runs modules. Made once; [`Engine::shutdown`] ends its threads.
@@ -91,7 +92,8 @@ impl Engine {
     /// [`Module::load`].
     ///
     /// # Errors
-    /// [`LoadError::NeverFits`] if the spec asks for what this host cannot give.
+    /// [`LoadError::NeverFits`] if the spec asks for what this host cannot give,
+    /// [`LoadError::NotOffered`] for what its operator does not offer to the module.
     pub fn prepare(
         self: &Arc<Self>,
         id: ModuleId,
@@ -102,9 +104,13 @@ impl Engine {
         if let Some(why) = self.core.config.never_fits(&spec) {
             return Err(LoadError::NeverFits(why));
         }
-        let granted = Granted::new(&id, &spec, &self.core.config.directories, &self.logs)
-            .map_err(|error| LoadError::NeverFits(error.to_string()))?;
+        let granted = Granted::new(&id, &spec, &self.core.config.offers, &self.logs)?;
         Ok(Arc::new(Module::new(id, digest, spec, code, granted, Arc::clone(&self.core))))
+    }
+
+    /// What the operator offers to modules.
+    pub fn offers(&self) -> &Offers {
+        &self.core.config.offers
     }
 
     pub fn logs(&self) -> &LogStore {

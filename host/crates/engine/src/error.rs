@@ -57,6 +57,9 @@ pub enum LoadError {
     Link(#[source] wasmtime::Error),
     #[error("this host can never run it: {0}")]
     NeverFits(String),
+    /// The spec asks for what the operator does not offer to this module.
+    #[error("not offered here: {0}")]
+    NotOffered(String),
     /// Loading panicked, or the engine shuts down.
     #[error("loading was interrupted")]
     Interrupted(#[source] tokio::task::JoinError),

@@ -32,8 +32,9 @@ mod trap;
 mod weight;
 
 pub use call::{Call, Outcome, Usage};
+pub use capability::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, Offers};
 pub use code::{CodeSource, VerifiedCode};
-pub use config::{EngineConfig, OfferedDirectory};
+pub use config::EngineConfig;
 pub use engine::Engine;
 pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, UnknownImport};
 pub use inspect::inspect;

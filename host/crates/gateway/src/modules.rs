@@ -1,6 +1,7 @@
 //! `roadstead.v1.ModuleService` over the registry.
 
 mod logs;
+mod offers;
 mod push;
 mod to_proto;
 mod uploads;
@@ -12,10 +13,10 @@ use roadstead_domain::{Fault, ModuleName, Namespace, Version};
 use roadstead_proto::v1::{
     CheckModuleResponse, DeleteModuleRequest, DeleteModuleResponse, GetModuleProtosRequest,
     GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListModulesRequest,
-    ListModulesResponse, PinModuleRequest, PinModuleResponse, PushModuleRequest,
-    PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest,
-    UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
-    module_service_server::ModuleService,
+    ListModulesResponse, ListOffersRequest, ListOffersResponse, PinModuleRequest,
+    PinModuleResponse, PushModuleRequest, PushModuleResponse, StreamLogsRequest,
+    StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse, WatchModulesRequest,
+    WatchModulesResponse, module_service_server::ModuleService,
 };
 use roadstead_registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -145,6 +146,16 @@ impl ModuleService for Modules {
         let namespace = caller(&request)?.namespace;
         let (registry, drain) = (Arc::clone(&self.registry), self.drain.clone());
         Ok(Response::new(Box::pin(watch(registry, drain, namespace))))
+    }
+
+    async fn list_offers(
+        &self,
+        request: Request<ListOffersRequest>,
+    ) -> Result<Response<ListOffersResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let within = (!request.into_inner().all_namespaces).then_some(&namespace);
+        let offers = self.registry.offers(within).into_iter().map(offers::offer).collect();
+        Ok(Response::new(ListOffersResponse { offers }))
     }
 
     type StreamLogsStream = Answers<StreamLogsResponse>;

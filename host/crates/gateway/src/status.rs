@@ -71,6 +71,7 @@ pub(crate) fn from_push(error: PushError) -> Status {
         PushError::NoName => from_fault(&Fault::bad_input("header.name", text), true),
         PushError::Lock(problem) => from_fault(&Fault::bad_input("header.lock", problem), true),
         PushError::NeverFits(why) => from_fault(&Fault::NeverFits(why), true),
+        PushError::NotOffered(why) => from_fault(&Fault::NotOffered(why), true),
         PushError::Overloaded { retry_after } => {
             from_fault(&Fault::Overloaded { what: "queue of pushes", retry_after }, true)
         }
@@ -162,7 +163,9 @@ fn code(fault: &Fault) -> Code {
         Fault::Limit(_) | Fault::Overloaded { .. } => Code::ResourceExhausted,
         Fault::NoSuchModule(_) | Fault::NoSuchVersion(_) => Code::NotFound,
         Fault::NoSuchService(_) | Fault::NoSuchMethod { .. } => Code::Unimplemented,
-        Fault::Ambiguous { .. } | Fault::NeverFits(_) => Code::FailedPrecondition,
+        Fault::Ambiguous { .. } | Fault::NeverFits(_) | Fault::NotOffered(_) => {
+            Code::FailedPrecondition
+        }
         Fault::Deadline(_) => Code::DeadlineExceeded,
         Fault::Cancelled => Code::Cancelled,
         Fault::GuestTrap { .. } => Code::Aborted,

@@ -26,6 +26,9 @@ pub enum PushError {
     UnknownImports(Vec<UnknownImport>),
     #[error("this host can never run it: {0}")]
     NeverFits(String),
+    /// Its operator does not offer what the spec asks for.
+    #[error("not offered here: {0}")]
+    NotOffered(String),
     #[error("the push would break callers with old stubs: {}", breaks(.0))]
     Breaks(Vec<BreakRecord>),
     #[error("`{name}@{version}` exists with other content; versions are immutable")]

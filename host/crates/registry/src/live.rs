@@ -69,6 +69,11 @@ impl LiveVersion {
         self.parts.as_ref().map(|parts| &parts.module).map_err(Clone::clone)
     }
 
+    /// The fault that every call of this version ends in, on this host, if it does.
+    pub fn problem(&self) -> Option<&Fault> {
+        self.parts.as_ref().err()
+    }
+
     /// # Errors
     /// The fault that every call of this version ends in, on this host.
     pub fn schema(&self) -> Result<&Arc<Schema>, Fault> {

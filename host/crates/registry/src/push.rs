@@ -161,6 +161,7 @@ async fn try_to_load(module: &Arc<Module>) -> Result<(), PushError> {
     blocking(move || module.load()).await?.map_err(|error| match &*error {
         LoadError::Link(_) => PushError::Invalid(chain(&*error)),
         LoadError::NeverFits(why) => PushError::NeverFits(why.clone()),
+        LoadError::NotOffered(why) => PushError::NotOffered(why.clone()),
         _ => PushError::host(error),
     })
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod load;
+mod offers;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -15,6 +16,7 @@ use tokio::{
     task::AbortHandle,
 };
 
+pub use self::offers::{HeldOffer, Holder};
 use crate::{OpenError, PushError, RouteTable, code::StoredCode, turns::Turns};
 
 /// When a refused push may be tried again.
@@ -180,6 +182,7 @@ impl From<LoadError> for PushError {
     fn from(error: LoadError) -> Self {
         match error {
             LoadError::NeverFits(why) => Self::NeverFits(why),
+            LoadError::NotOffered(why) => Self::NotOffered(why),
             error => Self::host(error),
         }
     }

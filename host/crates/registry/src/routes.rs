@@ -103,6 +103,11 @@ impl RouteTable {
         self.namespaces.get(namespace).into_iter().flat_map(|routes| routes.modules.values())
     }
 
+    /// The modules of every namespace, namespaces in no order.
+    pub fn all_modules(&self) -> impl Iterator<Item = &Arc<LiveModule>> {
+        self.namespaces.values().flat_map(|routes| routes.modules.values())
+    }
+
     pub fn module(&self, namespace: &Namespace, name: &ModuleName) -> Option<&Arc<LiveModule>> {
         self.namespaces.get(namespace)?.modules.get(name)
     }

@@ -1,6 +1,6 @@
 //! What a module may touch outside its sandbox. Everything that is not named is denied.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +80,15 @@ pub enum Random {
     Seeded,
 }
 
+impl fmt::Display for DirectoryMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ro => "ro",
+            Self::Rw => "rw",
+        })
+    }
+}
+
 impl HostPort {
     /// The host without brackets.
     pub fn host(&self) -> &str {
@@ -88,6 +97,11 @@ impl HostPort {
 
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The host where it is an address, IPv4 in its own form.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.host.parse().ok().map(|address: IpAddr| address.to_canonical())
     }
 }
 
@@ -107,7 +121,7 @@ impl FromStr for HostPort {
             None => host.to_ascii_lowercase(),
         };
         let named = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
-        let address = host.parse::<std::net::IpAddr>().is_ok();
+        let address = host.parse::<IpAddr>().is_ok();
         if !address && (host.is_empty() || !host.bytes().all(named)) {
             return Err(expected());
         }

@@ -6,7 +6,6 @@
 //! descriptor still counts.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     sync::{Arc, Weak},
 };
@@ -24,10 +23,12 @@ use wasmtime_wasi::{
 };
 
 use super::{
-    GrantError, HasCapabilities,
+    HasCapabilities,
+    grant::Asking,
     limit::{Account, Place, Places},
+    offers::OfferKind,
 };
-use crate::OfferedDirectory;
+use crate::LoadError;
 
 /// The files and directories that an instance has open, its preopened ones aside.
 pub(crate) struct OpenFiles {
@@ -40,21 +41,22 @@ pub(crate) struct OpenFiles {
 /// Opens the directories that a spec asks for. Once per module.
 pub(crate) fn preopen(
     grants: &[DirectoryGrant],
-    offered: &BTreeMap<String, OfferedDirectory>,
-) -> Result<WasiFilesystemCtx, GrantError> {
+    asking: &Asking<'_>,
+) -> Result<WasiFilesystemCtx, LoadError> {
     let mut builder = WasiCtxBuilder::new();
     for grant in grants {
         let name = &grant.host;
-        let Some(directory) = offered.get(name) else {
-            let names: Vec<_> = offered.keys().map(String::as_str).collect();
-            let offers = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return Err(GrantError(format!(
-                "capabilities.files asks for the directory `{name}`, and this host offers {offers}: \
-                 its operator offers one with `serve --dir {name}=PATH`"
+        let offered = asking.offers.directories.get(name);
+        let Some(directory) = offered.filter(|offered| asking.is_among(&offered.to)) else {
+            let offers = asking.offered(|kind| matches!(kind, OfferKind::Directory(_)));
+            return Err(LoadError::NotOffered(format!(
+                "capabilities.files asks for the directory `{name}`; directories that this host \
+                 offers to this module: {offers}. Its operator offers one with \
+                 `serve --dir {name}=PATH` or in the settings file"
             )));
         };
         if grant.mode > directory.mode {
-            return Err(GrantError(format!(
+            return Err(LoadError::NotOffered(format!(
                 "capabilities.files asks to write to `{name}`, which this host offers read-only"
             )));
         }
@@ -64,7 +66,7 @@ pub(crate) fn preopen(
         };
         if let Err(error) = builder.preopened_dir(&directory.path, &grant.guest, perms) {
             tracing::error!(directory = %name, path = %directory.path.display(), %error, "open an offered directory");
-            return Err(GrantError(format!(
+            return Err(LoadError::NotOffered(format!(
                 "the directory `{name}` cannot be opened on this host: see its log"
             )));
         }
@@ -77,8 +79,7 @@ pub(crate) fn grant_text(grants: &[DirectoryGrant]) -> String {
     if grants.is_empty() {
         return "denied: no directories in capabilities.files".to_owned();
     }
-    let mode = |mode| if mode == DirectoryMode::Rw { "rw" } else { "ro" };
-    let each = |grant: &DirectoryGrant| format!("{} {}", mode(grant.mode), grant.guest);
+    let each = |grant: &DirectoryGrant| format!("{} {}", grant.mode, grant.guest);
     grants.iter().map(each).collect::<Vec<_>>().join(", ")
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use roadstead_domain::{Limits, ModuleId, ModuleSpec};
+use roadstead_domain::{Grantee, Limits, ModuleId, ModuleSpec};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtxBuilder, filesystem::WasiFilesystemCtx};
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -16,10 +16,11 @@ use super::{
     files::OpenFiles,
     limit::{Account, Places},
     network::{Network, Policy},
+    offers::{Offer, OfferKind},
     random::RandomSource,
 };
 use crate::{
-    LogStore, OfferedDirectory,
+    LoadError, LogStore, Offers,
     logs::{Source, VersionLog},
 };
 
@@ -32,11 +33,6 @@ struct Most {
     sockets: u64,
     open_files: u64,
 }
-
-/// Why a spec's capabilities cannot be granted on this host; meant for who pushes the module.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct GrantError(pub(crate) String);
 
 /// What one module version may touch. Made once per module.
 pub(crate) struct Granted {
@@ -74,18 +70,20 @@ impl Granted {
     /// Works out what a version gets; opens its directories.
     ///
     /// # Errors
-    /// [`GrantError`] names the field of the spec and what this host offers.
+    /// [`LoadError::NeverFits`] and [`LoadError::NotOffered`] name the field of the spec and what
+    /// this host gives; meant for who pushes the module.
     pub(crate) fn new(
         id: &ModuleId,
         spec: &ModuleSpec,
-        offered: &BTreeMap<String, OfferedDirectory>,
+        offers: &Offers,
         logs: &Arc<LogStore>,
-    ) -> Result<Self, GrantError> {
+    ) -> Result<Self, LoadError> {
         let limits = &spec.limits;
         at_most("handles", limits.handles, MOST.handles)?;
         at_most("sockets", limits.sockets, MOST.sockets)?;
         at_most("open_files", limits.open_files, MOST.open_files)?;
         let capabilities = &spec.capabilities;
+        let asking = Asking { id, offers };
         let pairs = |map: &BTreeMap<String, String>| -> Vec<(String, String)> {
             map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
         };
@@ -94,8 +92,8 @@ impl Granted {
             spec: capabilities.clone(),
             environment: Environment(pairs(&capabilities.env).into()),
             config: Arc::new(pairs(&capabilities.config).into_iter().collect()),
-            filesystem: files::preopen(&capabilities.files, offered)?,
-            policy: Arc::new(Policy::new(&capabilities.network)),
+            filesystem: files::preopen(&capabilities.files, &asking)?,
+            policy: Arc::new(Policy::new(&capabilities.network, &asking)?),
             log: VersionLog::new(
                 logs.module(&id.namespace, &id.name),
                 id.version.clone(),
@@ -145,9 +143,29 @@ impl Granted {
     }
 }
 
-fn at_most(field: &str, asked: u64, most: u64) -> Result<(), GrantError> {
+/// A module that asks for what is offered to it.
+pub(crate) struct Asking<'a> {
+    pub(crate) id: &'a ModuleId,
+    pub(crate) offers: &'a Offers,
+}
+
+impl Asking<'_> {
+    pub(crate) fn is_among(&self, to: &[Grantee]) -> bool {
+        to.iter().any(|grantee| grantee.is(&self.id.namespace, &self.id.name))
+    }
+
+    /// The names of the offers of a kind that this module may ask for, in words.
+    pub(crate) fn offered(&self, of_kind: fn(OfferKind) -> bool) -> String {
+        let offers = self.offers.to(&self.id.namespace, &self.id.name);
+        let names: Vec<_> =
+            offers.iter().filter(|offer| of_kind(offer.kind)).map(Offer::name).collect();
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    }
+}
+
+fn at_most(field: &str, asked: u64, most: u64) -> Result<(), LoadError> {
     if asked > most {
-        return Err(GrantError(format!(
+        return Err(LoadError::NeverFits(format!(
             "limits.{field} of {asked} is more than {most}, the most that this host gives"
         )));
     }

@@ -1,11 +1,10 @@
 //! Outgoing connections: HTTP and TCP to what the spec lists, and nothing else.
 //!
 //! UDP, listening and accepting are always denied. A name is looked up only if it is listed, leads
-//! only to public addresses (see `address`), and what an instance's own lookup yielded is all that
-//! it may connect to besides addresses that the spec writes out. Sockets, requests in flight and
+//! only to public addresses and those that the operator offers by address, and what an instance's own lookup yielded is all that
+//! it may connect to besides addresses that the spec writes out and the operator offers. Sockets, requests in flight and
 //! lookups share the places of `limits.sockets`; bytes sent count against `limits.egress`.
 
-mod address;
 mod http;
 mod lookup;
 mod policy;
@@ -16,7 +15,7 @@ mod tcp;
 
 use std::{
     collections::HashSet,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -105,16 +104,14 @@ impl Network {
         place
     }
 
-    /// From now on `name`'s addresses may be connected to, at the ports that the spec lists.
-    fn learn(policy: &Policy, yielded: &Mutex<HashSet<SocketAddr>>, name: &str, to: &[IpAddr]) {
+    /// From now on these addresses of a name may be connected to.
+    fn learn(yielded: &Mutex<HashSet<SocketAddr>>, found: &[SocketAddr]) {
         let mut yielded = yielded.lock();
-        for port in policy.ports_of(name) {
-            for address in to {
-                if yielded.len() >= MOST_YIELDED {
-                    yielded.clear();
-                }
-                yielded.insert(canonical(SocketAddr::new(*address, port)));
+        for to in found {
+            if yielded.len() >= MOST_YIELDED {
+                yielded.clear();
             }
+            yielded.insert(*to);
         }
     }
 

@@ -20,7 +20,10 @@ pub(super) fn module(namespace: &Namespace, module: &LiveModule) -> pb::Module {
     pb::Module {
         name: module.name.to_string(),
         versions: newest_first
-            .map(|live| version(namespace, &module.name, live.record()))
+            .map(|live| pb::ModuleVersion {
+                problem: live.problem().map(ToString::to_string).unwrap_or_default(),
+                ..version(namespace, &module.name, live.record())
+            })
             .collect(),
         pinned: module.pinned.as_ref().map(ToString::to_string).unwrap_or_default(),
         stats: Some(stats(module)),
@@ -56,6 +59,7 @@ pub(super) fn version(
         spec_json: serde_json::to_string(&record.spec).unwrap_or_default(),
         forced: breaks(&record.forced),
         isolation: ISOLATION.to_owned(),
+        problem: String::new(),
     }
 }
 

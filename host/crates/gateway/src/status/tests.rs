@@ -31,6 +31,7 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
             Some("OVERLOADED"),
         ),
         (Fault::NeverFits("memory".into()), Code::FailedPrecondition, Some("NEVER_FITS")),
+        (Fault::NotOffered("data".into()), Code::FailedPrecondition, Some("NOT_OFFERED")),
         (Fault::Deadline(Duration::from_secs(2)), Code::DeadlineExceeded, Some("DEADLINE")),
         (Fault::Cancelled, Code::Cancelled, None),
         (

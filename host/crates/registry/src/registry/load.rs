@@ -123,6 +123,7 @@ impl Registry {
                 "a published version cannot serve");
             match error {
                 PartsError::Load(LoadError::NeverFits(why)) => Fault::NeverFits(why),
+                PartsError::Load(LoadError::NotOffered(why)) => Fault::NotOffered(why),
                 _ => Fault::NotReady("its stored parts are damaged: push it again".to_owned()),
             }
         });

@@ -102,7 +102,7 @@ async fn what_never_fits_is_refused() {
     let spec = "{capabilities: {files: [{host: not-offered, guest: /data}]}}";
     let spec = ModuleSpec::parse(spec, SpecFormat::Yaml).unwrap();
     let error = refused(&calc(1), PushRequest { spec, ..named("m") }).await;
-    assert!(matches!(error, PushError::NeverFits(_)), "{error:?}");
+    assert!(matches!(error, PushError::NotOffered(_)), "{error:?}");
 }
 
 #[tokio::test]

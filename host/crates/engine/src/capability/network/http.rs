@@ -3,7 +3,7 @@
 //! HTTP/1.1, one connection per request. TLS trusts the web's roots, never the machine's.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     pin::Pin,
     sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
@@ -206,13 +206,14 @@ async fn open(
     place: Place,
 ) -> Result<Box<dyn Connection>> {
     let host = target.to.host();
-    let addresses = resolve(policy, host.to_owned(), place).await.map_err(|error| match error {
+    let resolved = resolve(policy, host.to_owned(), vec![target.to.port()], place).await;
+    let addresses = resolved.map_err(|error| match error {
         ResolveError::Prohibited => Error::DestinationIpProhibited,
         ResolveError::Unknown => Error::DnsError { rcode: None, info_code: None },
     })?;
     let mut failed = Error::DestinationNotFound;
     for address in addresses {
-        match TcpStream::connect(SocketAddr::new(address, target.to.port())).await {
+        match TcpStream::connect(address).await {
             Ok(stream) if target.tls => {
                 let config = TLS.clone().ok_or(Error::ConfigurationError)?;
                 return encrypt(config, host, stream).await;
@@ -323,6 +324,8 @@ impl Body for Patient {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use tokio::io::AsyncWriteExt as _;
 

@@ -1,6 +1,6 @@
 //! `wasi:sockets/ip-name-lookup` of our own: listed names only, and only where they may lead.
 
-use std::{net::IpAddr, pin::Pin, sync::Arc, task::Context, vec};
+use std::{net::IpAddr, pin::Pin, task::Context, vec};
 
 use wasmtime::{
     StoreContextMut,
@@ -45,20 +45,22 @@ impl Network {
         name: &str,
     ) -> Result<impl Future<Output = Answer> + Send + use<>, LookupError> {
         let name = name.to_ascii_lowercase();
-        let literal = name.parse::<IpAddr>().is_ok();
-        if !literal && self.policy.ports_of(&name).next().is_none() {
+        let literal = name.parse::<IpAddr>().ok();
+        let ports: Vec<u16> = self.policy.ports_of(&name).collect();
+        if literal.is_none() && ports.is_empty() {
             return Err(LookupError::Denied);
         }
         let place = self.admit().ok_or(LookupError::TooMany)?;
         let (policy, yielded) = (self.policy.clone(), self.yielded.clone());
         Ok(async move {
-            let found = resolve(Arc::clone(&policy), name.clone(), place)
-                .await
-                .map_err(LookupError::Resolve)?;
-            if !literal {
-                Self::learn(&policy, &yielded, &name, &found);
+            if let Some(address) = literal {
+                return Ok(vec![address]);
             }
-            Ok(found)
+            let found = resolve(policy, name, ports, place).await.map_err(LookupError::Resolve)?;
+            Self::learn(&yielded, &found);
+            let mut addresses: Vec<IpAddr> = found.iter().map(|to| to.ip()).collect();
+            addresses.dedup();
+            Ok(addresses)
         })
     }
 }

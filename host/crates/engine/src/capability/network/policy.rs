@@ -1,16 +1,21 @@
-//! The allow-lists of a spec, ready to be asked.
+//! What of the network a spec asks for and its operator offers, ready to be asked.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::{Uri, uri::Scheme};
-use roadstead_domain::{HostPort, Network as NetworkSpec};
+use roadstead_domain::{HostPort, Network as NetworkSpec, NetworkOffer, is_public};
 use tokio::sync::Semaphore;
+
+use crate::{LoadError, OfferKind, capability::grant::Asking};
 
 /// Where a module may connect to. Once per module.
 #[derive(Debug)]
 pub(crate) struct Policy {
     http: Vec<HostPort>,
     tcp: Vec<HostPort>,
+    /// What is offered to the module, whether it asked for it or not: where a name leads is judged
+    /// by it.
+    offered: Vec<NetworkOffer>,
     /// Lookups of the module's instances at once.
     pub(super) lookups: Semaphore,
 }
@@ -26,9 +31,38 @@ pub(crate) struct HttpTarget {
 }
 
 impl Policy {
-    pub(crate) fn new(spec: &NetworkSpec) -> Self {
+    /// # Errors
+    /// [`LoadError::NotOffered`] names the first target that is not.
+    pub(crate) fn new(spec: &NetworkSpec, asking: &Asking<'_>) -> Result<Self, LoadError> {
+        let offered: Vec<NetworkOffer> = asking
+            .offers
+            .network
+            .iter()
+            .filter(|offer| asking.is_among(&offer.to))
+            .map(|offer| offer.target.clone())
+            .collect();
+        for (field, list) in [("http", &spec.http), ("tcp", &spec.tcp)] {
+            for to in list {
+                if !offered.iter().any(|offer| offer.offers(to)) {
+                    return Err(not_offered(field, to, asking));
+                }
+            }
+        }
         let lookups = Semaphore::new(LOOKUPS);
-        Self { http: spec.http.clone(), tcp: spec.tcp.clone(), lookups }
+        Ok(Self { http: spec.http.clone(), tcp: spec.tcp.clone(), offered, lookups })
+    }
+
+    /// Whether a connection to `host` may go to this address: a public one, or one that the
+    /// operator writes out, or loopback where the host is `localhost`. The spec has no say.
+    pub(crate) fn may_lead_to(&self, host: &str, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        if address.is_unspecified() || address.is_multicast() {
+            return false;
+        }
+        if host == "localhost" {
+            return address.is_loopback();
+        }
+        is_public(address) || self.offered.iter().any(|offer| offer.opens(address, port))
     }
 
     pub(crate) fn allows_tcp(&self) -> bool {
@@ -60,11 +94,25 @@ impl Policy {
     /// Whether the list has this very address.
     pub(crate) fn names_address(&self, address: SocketAddr) -> bool {
         let is = |to: &HostPort| {
-            to.port() == address.port()
-                && to.host().parse::<IpAddr>().is_ok_and(|ip| ip == address.ip().to_canonical())
+            to.port() == address.port() && to.address() == Some(address.ip().to_canonical())
         };
         self.tcp.iter().any(is)
     }
+}
+
+fn not_offered(field: &str, to: &HostPort, asking: &Asking<'_>) -> LoadError {
+    let offers = asking.offered(|kind| kind == OfferKind::Network);
+    let inner = match to.address() {
+        Some(address) if !is_public(address) => {
+            ", and it is not a public address: only an offer that writes it out opens it"
+        }
+        _ => "",
+    };
+    LoadError::NotOffered(format!(
+        "capabilities.network.{field} asks for `{to}`{inner}; targets that this host offers to this \
+         module: {offers}. Its operator offers one with `serve --offer-network {to}` or in the \
+         settings file"
+    ))
 }
 
 /// What imports of `wasi:http` and `wasi:sockets` get, in words.
@@ -79,10 +127,16 @@ pub(crate) fn grant_text(list: &[HostPort], field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        OfferedNetwork, Offers,
+        capability::tests::harness::{anyone, offering},
+    };
 
     fn policy(http: &[&str], tcp: &[&str]) -> Policy {
         let parse = |list: &[&str]| list.iter().map(|to| to.parse().unwrap()).collect();
-        Policy::new(&NetworkSpec { http: parse(http), tcp: parse(tcp) })
+        let spec = NetworkSpec { http: parse(http), tcp: parse(tcp) };
+        let offers = offering(&spec);
+        Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }).unwrap()
     }
 
     #[test]
@@ -109,6 +163,43 @@ mod tests {
         ] {
             let target = policy.http_target(&uri.parse().unwrap());
             assert_eq!(target.map(|target| target.tls), tls, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_spec_gets_what_is_offered_to_its_module_and_nothing_else() {
+        let to = |text: &str| vec![text.parse().unwrap()];
+        let offer = |target: &str, grantee: &str| OfferedNetwork {
+            target: target.parse().unwrap(),
+            to: to(grantee),
+        };
+        let offers = Offers {
+            network: vec![
+                offer("*.example.com:443", "*"),
+                offer("10.0.0.0/8:5432", "default/anyone"),
+                offer("other.com:443", "default/other"),
+            ],
+            ..Offers::default()
+        };
+        let ask = |target: &str| {
+            let spec = NetworkSpec { http: vec![target.parse().unwrap()], tcp: Vec::new() };
+            Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }).map(|_| ())
+        };
+        for granted in ["api.example.com:443", "10.0.0.7:5432"] {
+            ask(granted).unwrap();
+        }
+        for refused in [
+            "other.com:443",
+            "api.example.com:80",
+            "10.0.0.7:80",
+            "127.0.0.1:443",
+            "localhost:443",
+            "169.254.169.254:80",
+        ] {
+            let error = ask(refused).unwrap_err().to_string();
+            assert!(error.contains(refused) && error.contains("--offer-network"), "{error}");
+            assert!(error.contains("*.example.com:443, 10.0.0.0/8:5432."), "{error}");
+            assert!(!error.contains("`other.com") || refused.starts_with("other"), "{error}");
         }
     }
 

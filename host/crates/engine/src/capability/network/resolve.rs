@@ -1,13 +1,13 @@
 //! From a listed name to addresses that it may lead to.
 
 use std::{
-    net::{IpAddr, ToSocketAddrs as _},
+    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     sync::{Arc, LazyLock},
 };
 
 use tokio::sync::Semaphore;
 
-use super::{Policy, address::may_lead_to};
+use super::Policy;
 use crate::capability::limit::Place;
 
 /// Lookups of all modules at once. Each blocks a thread of the runtime's, for as long as the
@@ -25,30 +25,44 @@ pub(crate) enum ResolveError {
     Prohibited,
 }
 
-/// Looks a name up; an address is its own answer. The place is held until the lookup has really
-/// ended, which may be after the caller has lost patience.
+/// Where a host may be connected to at these ports; an address is its own answer. What is judged
+/// here is what is connected to: nobody looks the name up again.
+///
+/// The place is held until the lookup has really ended, which may be after the caller has lost
+/// patience.
 pub(crate) async fn resolve(
     policy: Arc<Policy>,
     host: String,
+    ports: Vec<u16>,
+    place: Place,
+) -> Result<Vec<SocketAddr>, ResolveError> {
+    let found = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => look_up(&policy, host.clone(), place).await?,
+    };
+    admit(&policy, &host, &ports, &found)
+}
+
+async fn look_up(
+    policy: &Arc<Policy>,
+    name: String,
     place: Place,
 ) -> Result<Vec<IpAddr>, ResolveError> {
-    if let Ok(address) = host.parse() {
-        return Ok(vec![address]);
-    }
     let turn = policy.lookups.acquire().await.map_err(|_| ResolveError::Unknown)?;
     let thread = Arc::clone(&LOOKUPS).acquire_owned().await.map_err(|_| ResolveError::Unknown)?;
     // The blocked thread counts until it is free, not until the caller has lost patience.
     turn.forget();
-    let (name, module) = (host.clone(), Arc::clone(&policy));
+    let module = Arc::clone(policy);
     let lookup = tokio::task::spawn_blocking(move || {
         let _held = (thread, place, Turn(module));
-        (name.as_str(), 0).to_socket_addrs().map(|found| found.take(MOST).collect::<Vec<_>>())
+        (name.as_str(), 0)
+            .to_socket_addrs()
+            .map(|found| found.take(MOST).map(|address| address.ip()).collect())
     });
-    let found = match lookup.await {
-        Ok(Ok(found)) => found,
-        Ok(Err(_)) | Err(_) => return Err(ResolveError::Unknown),
-    };
-    admit(&host, found.into_iter().map(|address| address.ip().to_canonical()))
+    match lookup.await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(_)) | Err(_) => Err(ResolveError::Unknown),
+    }
 }
 
 /// A module's turn to look up, given back on drop.
@@ -60,13 +74,20 @@ impl Drop for Turn {
     }
 }
 
-fn admit(host: &str, found: impl Iterator<Item = IpAddr>) -> Result<Vec<IpAddr>, ResolveError> {
+fn admit(
+    policy: &Policy,
+    host: &str,
+    ports: &[u16],
+    found: &[IpAddr],
+) -> Result<Vec<SocketAddr>, ResolveError> {
     let (mut admitted, mut refused) = (Vec::new(), false);
-    for address in found {
-        if !may_lead_to(host, address) {
+    for (address, port) in found.iter().flat_map(|address| ports.iter().map(move |p| (address, *p)))
+    {
+        let to = SocketAddr::new(address.to_canonical(), port);
+        if !policy.may_lead_to(host, to.ip(), port) {
             refused = true;
-        } else if !admitted.contains(&address) {
-            admitted.push(address);
+        } else if !admitted.contains(&to) {
+            admitted.push(to);
         }
     }
     match (admitted.is_empty(), refused) {
@@ -78,38 +99,96 @@ fn admit(host: &str, found: impl Iterator<Item = IpAddr>) -> Result<Vec<IpAddr>,
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::capability::limit::Places;
+    use roadstead_domain::Grantee;
 
-    async fn look_up(name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        let policy = Arc::new(Policy::new(&roadstead_domain::Network::default()));
+    use super::*;
+    use crate::{
+        OfferedNetwork, Offers,
+        capability::{grant::Asking, limit::Places, tests::harness::anyone},
+    };
+
+    fn policy(offered: &[&str]) -> Arc<Policy> {
+        let to = vec![Grantee::Everyone];
+        let offer = |text: &&str| OfferedNetwork { target: text.parse().unwrap(), to: to.clone() };
+        let offers = Offers { network: offered.iter().map(offer).collect(), ..Offers::default() };
+        let spec = roadstead_domain::Network::default();
+        Arc::new(Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }).unwrap())
+    }
+
+    async fn look_up(policy: &Arc<Policy>, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
         let place = Place::take(&[&Places::new(1)]).unwrap();
-        let found = resolve(Arc::clone(&policy), name.to_owned(), place).await;
+        let found = resolve(Arc::clone(policy), name.to_owned(), vec![80], place).await;
         assert_eq!(policy.lookups.available_permits(), 4);
         found
     }
 
+    fn addresses(texts: &[&str]) -> Vec<IpAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
     #[test]
     fn a_name_that_was_bound_to_an_inner_address_leads_nowhere() {
-        let addresses = |texts: &[&str]| {
-            texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>().into_iter()
-        };
-        let inner = addresses(&["169.254.169.254", "::1"]);
-        assert_eq!(admit("api.example.com", inner), Err(ResolveError::Prohibited));
-        let mixed = addresses(&["10.0.0.1", "1.1.1.1", "1.1.1.1"]);
-        assert_eq!(admit("api.example.com", mixed).unwrap(), addresses(&["1.1.1.1"]).as_slice());
-        assert_eq!(admit("api.example.com", addresses(&[])), Err(ResolveError::Unknown));
+        let policy = policy(&["*:80", "*.example.com:80", "api.example.com:80", "localhost:80"]);
+        for inner in [
+            "0.0.0.0",
+            "10.0.0.1",
+            "100.64.0.1",
+            "127.0.0.1",
+            "169.254.169.254",
+            "192.168.0.1",
+            "224.0.0.1",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "ff02::1",
+            "64:ff9b::a9fe:a9fe",
+            "2002:7f00:1::",
+        ] {
+            let admitted = admit(&policy, "api.example.com", &[80], &addresses(&[inner]));
+            assert_eq!(admitted, Err(ResolveError::Prohibited), "{inner}");
+        }
+        let mixed = addresses(&["10.0.0.1", "1.1.1.1", "::ffff:1.1.1.1"]);
+        let admitted = admit(&policy, "api.example.com", &[80, 81], &mixed).unwrap();
+        assert_eq!(admitted, ["1.1.1.1:80", "1.1.1.1:81"].map(|to| to.parse().unwrap()));
+        assert_eq!(admit(&policy, "api.example.com", &[80], &[]), Err(ResolveError::Unknown));
+        let home = addresses(&["127.0.0.1", "::1", "10.0.0.1", "1.1.1.1"]);
+        let admitted = admit(&policy, "localhost", &[80], &home).unwrap();
+        assert_eq!(admitted, ["127.0.0.1:80", "[::1]:80"].map(|to| to.parse().unwrap()));
+    }
+
+    #[test]
+    fn the_operator_opens_inner_addresses_by_writing_them_out() {
+        let policy = policy(&["10.0.0.0/8:5432", "169.254.169.254:80", "[fd00::/8]:*"]);
+        for (inner, port, opened) in [
+            ("10.1.2.3", 5432, true),
+            ("::ffff:10.1.2.3", 5432, true),
+            ("10.1.2.3", 80, false),
+            ("11.1.2.3", 5432, true),
+            ("127.0.0.1", 5432, false),
+            ("169.254.169.254", 80, true),
+            ("169.254.169.253", 80, false),
+            ("fd00:ec2::254", 80, true),
+            ("fc00::1", 80, false),
+            ("64:ff9b::a00:1", 5432, false),
+        ] {
+            let admitted = admit(&policy, "db.example.com", &[port], &addresses(&[inner]));
+            assert_eq!(admitted.is_ok(), opened, "{inner}:{port}");
+        }
     }
 
     #[tokio::test]
     async fn addresses_are_their_own_answer_and_localhost_leads_home() {
-        let literal = look_up("10.1.2.3").await.unwrap();
-        assert_eq!(literal, ["10.1.2.3".parse::<IpAddr>().unwrap()]);
-        let home = look_up("localhost").await.unwrap();
-        assert!(home.iter().all(IpAddr::is_loopback) && !home.is_empty());
+        let policy = policy(&["10.1.2.3:80", "localhost:80"]);
+        let literal = look_up(&policy, "10.1.2.3").await.unwrap();
+        assert_eq!(literal, ["10.1.2.3:80".parse().unwrap()]);
+        assert_eq!(look_up(&policy, "10.1.2.4").await, Err(ResolveError::Prohibited));
+        let home = look_up(&policy, "localhost").await.unwrap();
+        assert!(home.iter().all(|to| to.ip().is_loopback()) && !home.is_empty());
         // `0` and `127.1` are addresses to the resolver, though not to us.
         for disguised in ["0", "127.1", "2130706433", "0x7f000001"] {
-            assert!(look_up(disguised).await.is_err(), "{disguised}");
+            assert!(look_up(&policy, disguised).await.is_err(), "{disguised}");
         }
     }
 }

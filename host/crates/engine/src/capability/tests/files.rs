@@ -2,18 +2,20 @@
 
 use std::{collections::BTreeMap, os::unix::fs::symlink, path::Path};
 
-use roadstead_domain::{DirectoryMode, LimitKind};
+use roadstead_domain::{DirectoryMode, Grantee, LimitKind};
 use tempfile::TempDir;
 
 use super::harness::{Guest, probe_with, spec};
-use crate::OfferedDirectory;
+use crate::{OfferedDirectory, Offers};
 
-fn offer(path: &Path, mode: DirectoryMode) -> BTreeMap<String, OfferedDirectory> {
-    BTreeMap::from([("data".to_owned(), OfferedDirectory { path: path.to_owned(), mode })])
+fn offer(path: &Path, mode: DirectoryMode) -> Offers {
+    let to = vec![Grantee::Everyone];
+    let offered = OfferedDirectory { path: path.to_owned(), mode, to };
+    Offers { directories: BTreeMap::from([("data".to_owned(), offered)]), ..Offers::default() }
 }
 
 /// `secret` beside the offered directory `in`, which holds `file`.
-fn folder() -> (TempDir, BTreeMap<String, OfferedDirectory>) {
+fn folder() -> (TempDir, Offers) {
     let folder = TempDir::new().unwrap();
     std::fs::write(folder.path().join("secret"), "secret").unwrap();
     std::fs::create_dir(folder.path().join("in")).unwrap();
@@ -129,9 +131,9 @@ async fn a_trap_after_the_last_file_is_put_down_to_the_limit() {
 fn unknown_names_and_modes_are_refused_with_words() {
     let (folder, _) = folder();
     let offered = offer(&folder.path().join("in"), DirectoryMode::Ro);
-    let refusal = |yaml: &str| Guest::with_directories(&spec(yaml), &offered).err().unwrap();
+    let refusal = |yaml: &str| Guest::offered(&spec(yaml), &offered).err().unwrap();
     let unknown = refusal("capabilities: {files: [{host: other, guest: /data}]}");
-    assert!(unknown.contains("`other`") && unknown.contains("offers data"), "{unknown}");
+    assert!(unknown.contains("`other`") && unknown.contains("to this module: data."), "{unknown}");
     let mode = refusal(RW);
     assert!(mode.contains("read-only"), "{mode}");
     std::fs::remove_dir_all(folder.path().join("in")).unwrap();

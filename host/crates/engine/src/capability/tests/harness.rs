@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 use roadstead_domain::{
-    ByteSize, CallId, LimitReached, Limits, ModuleId, ModuleSpec, Namespace, Version,
+    ByteSize, CallId, Grantee, LimitReached, Limits, ModuleId, ModuleSpec, Namespace, Version,
 };
 use wasmtime::{
     Config, Engine, Store,
@@ -19,7 +19,7 @@ use wasmtime_wasi::p2::bindings::Command as CommandWorld;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::{
-    LogStore, OfferedDirectory,
+    LogStore, OfferedNetwork, Offers,
     capability::{CallContext, Granted, GuestCapabilities, HasCapabilities, limit_handles, link},
 };
 
@@ -91,20 +91,13 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(spec: &ModuleSpec) -> Self {
-        Self::with_directories(spec, &BTreeMap::new()).unwrap()
+        Self::offered(spec, &offering(&spec.capabilities.network)).unwrap()
     }
 
-    pub(crate) fn with_directories(
-        spec: &ModuleSpec,
-        offered: &BTreeMap<String, OfferedDirectory>,
-    ) -> Result<Self, String> {
+    pub(crate) fn offered(spec: &ModuleSpec, offers: &Offers) -> Result<Self, String> {
         let logs = Arc::new(LogStore::new(ByteSize::mib(8)));
-        let id = ModuleId {
-            namespace: Namespace::default(),
-            name: "guest".parse().unwrap(),
-            version: Version::first(),
-        };
-        let granted = Granted::new(&id, spec, offered, &logs).map_err(|error| error.to_string())?;
+        let id = anyone();
+        let granted = Granted::new(&id, spec, offers, &logs).map_err(|error| error.to_string())?;
         Ok(Self { granted, limits: spec.limits.clone(), logs, id })
     }
 
@@ -187,16 +180,33 @@ async fn instantiate(store: &mut Store<State>, component: &Component) -> wasmtim
 
 /// Has the probe follow a script under a spec; gives what each command printed.
 pub(crate) async fn probe(spec: ModuleSpec, script: &[&str]) -> Ran {
-    probe_with(spec, &BTreeMap::new(), script).await
+    let offers = offering(&spec.capabilities.network);
+    probe_with(spec, &offers, script).await
 }
 
-pub(crate) async fn probe_with(
-    mut spec: ModuleSpec,
-    offered: &BTreeMap<String, OfferedDirectory>,
-    script: &[&str],
-) -> Ran {
+pub(crate) async fn probe_with(mut spec: ModuleSpec, offers: &Offers, script: &[&str]) -> Ran {
     spec.capabilities.env.insert("SCRIPT".to_owned(), script.join("\n"));
-    Guest::with_directories(&spec, offered).unwrap().probe().await
+    Guest::offered(&spec, offers).unwrap().probe().await
+}
+
+/// Some module version.
+pub(crate) fn anyone() -> ModuleId {
+    ModuleId {
+        namespace: Namespace::default(),
+        name: "anyone".parse().unwrap(),
+        version: Version::first(),
+    }
+}
+
+/// The offers of an operator who writes out each target that a spec asks for.
+pub(crate) fn offering(asked: &roadstead_domain::Network) -> Offers {
+    let to = vec![Grantee::Everyone];
+    let targets = asked.http.iter().chain(&asked.tcp);
+    let offer = |target: &roadstead_domain::HostPort| OfferedNetwork {
+        target: target.to_string().parse().unwrap(),
+        to: to.clone(),
+    };
+    Offers { network: targets.map(offer).collect(), ..Offers::default() }
 }
 
 /// A spec from its YAML.
