@@ -103,7 +103,7 @@ mod tests {
 name: reward
 version: 0.3.0
 limits: {memory: 64Mi, fuel_per_call: 2_000_000_000, deadline: 2s, log_rate: 64Ki/s}
-quota: {concurrency: 8, queue: 16}
+quota: {cpu: 1.5, borrow: false, weight: 7, concurrency: 8, queue: 16}
 instances: {policy: pooled, max_uses: 10}
 capabilities:
   env: {MODE: strict}
@@ -115,7 +115,7 @@ capabilities:
 name = "reward"
 version = "0.3.0"
 limits = { memory = "64Mi", fuel_per_call = 2_000_000_000, deadline = "2s", log_rate = "64Ki/s" }
-quota = { concurrency = 8, queue = 16 }
+quota = { cpu = 1.5, borrow = false, weight = 7, concurrency = 8, queue = 16 }
 instances = { policy = "pooled", max_uses = 10 }
 [capabilities]
 env = { MODE = "strict" }
@@ -133,7 +133,13 @@ clocks = "real"
     fn a_bad_field_is_named() {
         for (text, part) in [
             ("limits: {memry: 1Mi}", "memry"),
-            ("quota: {cpu: 500m}", "cpu"),
+            ("quota: {cpu: 0}", "cpu"),
+            ("quota: {cpu: half}", "500m"),
+            ("quota: {borrow: false}", "quota.borrow"),
+            ("quota: {cpu: 1, borrow: 0}", "borrow"),
+            ("quota: {weight: 0}", "quota.weight"),
+            ("quota: {weight: 1001}", "quota.weight"),
+            ("quota: {weight: 1.5}", "weight"),
             ("limits: {memory: -1}", "memory"),
             ("limits: {memory: 0}", "limits.memory"),
             ("limits: {fuel_per_call: 0}", "limits.fuel_per_call"),

@@ -1,4 +1,5 @@
-//! Sizes, rates and spans of time as people write them: `256Mi`, `64Ki/s`, `2s`, `500ms`.
+//! Sizes, rates, spans of time and shares of processors as people write them: `256Mi`, `64Ki/s`,
+//! `2s`, `500ms`, `500m`.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -13,6 +14,8 @@ pub enum UnitError {
     Rate(String),
     #[error("`{0}` is not a span of time like 500ms, 2s, 5m or 1h")]
     Span(String),
+    #[error("`{0}` is not a number of processors like 500m, 2 or 1.5, and at least 1m")]
+    Cpu(String),
 }
 
 /// A number of bytes.
@@ -26,6 +29,10 @@ pub struct ByteRate(pub u64);
 /// A span of time, at least one millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(Duration);
+
+/// Processor time in thousandths of one processor, as Kubernetes writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millicores(pub u64);
 
 const SIZES: [(&str, u64); 8] = [
     ("Ki", 1 << 10),
@@ -116,6 +123,32 @@ impl FromStr for Span {
     }
 }
 
+impl FromStr for Millicores {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        millicores(text)
+            .filter(|cpu| *cpu > 0)
+            .map(Self)
+            .ok_or_else(|| UnitError::Cpu(text.to_owned()))
+    }
+}
+
+/// `500m`, or processors with up to three places after the point.
+fn millicores(text: &str) -> Option<u64> {
+    let digits = |text: &str| {
+        let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if all { text.parse::<u64>().ok() } else { None }
+    };
+    if let Some(thousandths) = text.strip_suffix('m') {
+        return digits(thousandths);
+    }
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let places = u32::try_from(fraction.len()).ok().filter(|places| *places <= 3)?;
+    let fraction = digits(fraction)? * 10_u64.pow(3 - places);
+    digits(whole)?.checked_mul(1000)?.checked_add(fraction)
+}
+
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&unscaled(self.0, &SIZES[..4]))
@@ -134,7 +167,17 @@ impl fmt::Display for Span {
     }
 }
 
-/// A quantity as TOML, YAML or JSON hold it: a bare whole number, or text.
+impl fmt::Display for Millicores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_multiple_of(1000) {
+            write!(f, "{}", self.0 / 1000)
+        } else {
+            write!(f, "{}m", self.0)
+        }
+    }
+}
+
+/// A quantity as TOML, YAML or JSON hold it: a bare number, or text. One with a point is text.
 pub(crate) enum Written {
     Number(u64),
     Text(String),
@@ -148,7 +191,7 @@ impl<'de> Deserialize<'de> for Written {
             type Value = Written;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number that is not negative, or text")
+                f.write_str("a number that is not negative, or text")
             }
 
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Written, E> {
@@ -159,6 +202,10 @@ impl<'de> Deserialize<'de> for Written {
                 u64::try_from(number)
                     .map(Written::Number)
                     .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Written, E> {
+                Ok(Written::Text(number.to_string()))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Written, E> {
@@ -190,7 +237,7 @@ macro_rules! written_as_text {
     )*};
 }
 
-written_as_text!(ByteSize, ByteRate, Span);
+written_as_text!(ByteSize, ByteRate, Span, Millicores);
 
 #[cfg(test)]
 mod tests {
@@ -220,6 +267,24 @@ mod tests {
         }
         for bad in ["0s", "5", "-1s", "1d", "s"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+    #[test]
+    fn processors_parse_and_print() {
+        for (text, cpu, printed) in [
+            ("500m", 500, "500m"),
+            ("2", 2000, "2"),
+            ("1.5", 1500, "1500m"),
+            ("0.25", 250, "250m"),
+            ("0.001", 1, "1m"),
+            ("3000m", 3000, "3"),
+        ] {
+            let parsed: Millicores = text.parse().unwrap();
+            assert_eq!((parsed.0, parsed.to_string().as_str()), (cpu, printed), "{text}");
+            assert_eq!(printed.parse(), Ok(parsed));
+        }
+        for bad in ["", "0", "0m", "m", ".5", "1.", "1.0005", "-1", "1.5m", "1e3", "NaN", "1 m"] {
+            assert!(bad.parse::<Millicores>().is_err(), "{bad}");
         }
     }
 }

@@ -167,9 +167,9 @@ fn start(module: &Inner, deadline: Instant, job: Job) -> TaskHandle {
         && module.standing.may_start_here(job.call.request.len());
     let work = Box::pin(serve(job));
     if !here {
-        return scheduler.spawn(&module.account, deadline, work);
+        return scheduler.spawn(&module.parts.account, deadline, work);
     }
-    let (task, took) = scheduler.start_here(&module.account, deadline, work);
+    let (task, took) = scheduler.start_here(&module.parts.account, deadline, work);
     if let Some(took) = took {
         module.standing.took_here(took);
     }

@@ -4,7 +4,7 @@ mod machine;
 mod pool;
 mod wasm;
 
-use roadstead_domain::{ByteSize, ModuleSpec, Span};
+use roadstead_domain::{ByteSize, Millicores, ModuleSpec, Span};
 
 use crate::{EngineError, Offers, budget::part_of};
 
@@ -97,6 +97,11 @@ impl EngineConfig {
         Ok(())
     }
 
+    /// What can be promised of processors: the guest threads.
+    pub(crate) fn cpu(&self) -> Millicores {
+        Millicores(u64::try_from(self.guest_threads).unwrap_or(u64::MAX).saturating_mul(1000))
+    }
+
     /// Why a spec can never fit these settings, in words for who pushes it.
     pub(crate) fn never_fits(&self, spec: &ModuleSpec) -> Option<String> {
         let limits = &spec.limits;
@@ -124,6 +129,9 @@ impl EngineConfig {
                 "limits.fuel_per_call is {}, and no call here can have more than {}",
                 limits.fuel_per_call, self.max_fuel
             ));
+        }
+        if let Some(cpu) = spec.quota.cpu.filter(|cpu| self.cpu() < *cpu) {
+            return Some(format!("quota.cpu is {cpu}, and this host has {}", self.cpu()));
         }
         if TABLE_ELEMENTS < limits.tables {
             return Some(format!(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roadstead_domain::{Digest, ModuleId, ModuleSpec};
+use roadstead_domain::{Digest, Millicores, ModuleId, ModuleSpec};
 use wasmtime::component::Linker;
 
 use crate::{
@@ -115,6 +115,11 @@ impl Engine {
 
     pub fn logs(&self) -> &LogStore {
         &self.logs
+    }
+
+    /// What can be promised to modules of processor time, together.
+    pub fn cpu(&self) -> Millicores {
+        self.core.config.cpu()
     }
 
     /// Memories and tables of all instances, reservations included.

@@ -40,4 +40,5 @@ pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, U
 pub use inspect::inspect;
 pub use logs::{LogEvent, LogFollower, LogLine, LogStore, Source as LogSource};
 pub use module::{ImportGrant, Module};
+pub use scheduler::CpuUsage;
 pub use stats::Stats;

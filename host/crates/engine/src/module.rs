@@ -22,7 +22,7 @@ use crate::{
     instance::Guest,
     instances::{IdleInstances, Owner},
     parts::Parts,
-    scheduler::Account,
+    scheduler::{CpuUsage, Share},
     standing::Standing,
     stats::Counters,
 };
@@ -50,7 +50,6 @@ pub(crate) struct Inner {
     pub(crate) engine: Arc<Core>,
     pub(crate) admission: Admission,
     pub(crate) parts: Arc<Parts>,
-    pub(crate) account: Arc<Account>,
     pub(crate) counters: Counters,
     pub(crate) standing: Standing,
     code: CodeSlot,
@@ -70,7 +69,7 @@ impl Module {
     ) -> Self {
         // No module can take all of the host's slots, whatever its spec asks for.
         let admission = Admission::new(&spec.quota, engine.slots.total() / 2);
-        let parts = engine.budgets.of(&id);
+        let parts = engine.budgets.of(&id, &spec.quota);
         let inner = Arc::new(Inner {
             id,
             digest,
@@ -80,7 +79,6 @@ impl Module {
             engine,
             admission,
             parts,
-            account: Arc::default(),
             counters: Counters::default(),
             standing: Standing::default(),
             code: CodeSlot::default(),
@@ -126,10 +124,22 @@ impl Module {
         self.inner.idle.clear();
     }
 
+    /// Puts this version's quota of processor time in force for the module, all its versions
+    /// together.
+    pub fn govern(&self) {
+        let share = Share::from(&self.inner.spec.quota);
+        self.inner.engine.scheduler.set_share(&self.inner.parts.account, share);
+    }
+
+    /// Processor time of the module, all its versions together.
+    pub fn cpu(&self) -> CpuUsage {
+        self.inner.engine.scheduler.usage(&self.inner.parts.account)
+    }
+
     pub fn stats(&self) -> Stats {
         Stats {
             queued: self.inner.admission.waiting(),
-            cpu: self.inner.account.total(),
+            cpu: self.inner.parts.account.total(),
             idle_instances: u64::try_from(self.inner.idle.len()).unwrap_or(u64::MAX),
             loaded: self.inner.code.is_loaded(),
             ..self.inner.counters.read()

@@ -1,8 +1,10 @@
 //! Runs guests on threads of their own, and no faster than is fair.
 //!
 //! - Each guest thread runs one guest at a time, for one tick (1 ms) at the most: at the tick the
-//!   guest yields, its module is charged the thread time it took, and the module that has had the
-//!   least goes next.
+//!   guest yields, its module is charged the thread time it took, and the [`queue`] says who goes
+//!   next: modules below their guarantee, then the others by weight.
+//! - A module that has used up its ceiling waits in the queue until its time comes; the guest
+//!   threads that sleep are the timer. A call that is given up meanwhile is dropped at once.
 //! - A call that its caller gave up or whose deadline passed is dropped at the next tick.
 //! - Guest threads step back (a raised nice value), so that the threads which answer callers get a
 //!   core at once while every guest spins. Timers and sockets of guests are driven by a thread of
@@ -10,35 +12,46 @@
 //! - A panic in a slice ends that task and nothing else.
 //!
 //! A tick cannot cut a bulk instruction or a host call short: the memory limit and the copy limit
-//! bound those. While no guest runs, nothing here uses the processor.
+//! bound those. Host calls that wait on threads of their own (files) are not charged. While no
+//! guest runs, nothing here uses the processor.
 
+mod account;
 mod clock;
 mod queue;
+mod share;
+#[cfg(test)]
+mod simulation;
 mod task;
 #[cfg(test)]
 mod tests;
 mod ticker;
+mod window;
 mod worker;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
 };
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{EngineConfig, EngineError};
+use account::Claim;
 use queue::RunQueue;
 use task::Task;
 use ticker::Ticker;
 
-pub(crate) use queue::Account;
+pub use account::CpuUsage;
+pub(crate) use share::Share;
 pub(crate) use task::{Ended, TaskHandle, Work};
+
+/// The processor time of one module.
+pub(crate) type Account = account::Account<Arc<Task>>;
 
 /// Threads that may wait for files and loading at once.
 const BLOCKING_THREADS: usize = 32;
@@ -56,14 +69,26 @@ pub(crate) struct Scheduler {
 
 /// What guest threads, tasks and callers share.
 struct Shared {
-    queue: Mutex<RunQueue>,
+    queue: Mutex<RunQueue<Arc<Task>>>,
     work: Condvar,
+    /// When the queue's clock began.
+    began: Instant,
+    sleepers: Sleepers,
     /// Tasks in the queue, to be looked at without its lock.
     queued: AtomicUsize,
     closing: AtomicBool,
     ticker: Arc<Ticker>,
     /// Tasks that wait for something other than a thread.
     parked: Mutex<task::Parked>,
+}
+
+/// Guest threads without work. Changed under the queue's lock alone.
+#[derive(Default)]
+struct Sleepers {
+    /// Those that nobody has undertaken to wake.
+    count: AtomicUsize,
+    /// When the first of those that set themselves a time wakes; `u64::MAX` if none did.
+    watch: AtomicU64,
 }
 
 impl Scheduler {
@@ -82,6 +107,8 @@ impl Scheduler {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
+            began: Instant::now(),
+            sleepers: Sleepers { count: AtomicUsize::new(0), watch: AtomicU64::new(u64::MAX) },
             queued: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             ticker,
@@ -125,15 +152,15 @@ impl Scheduler {
     }
 
     /// Runs the first slice of a task here and now, and queues what is left of it. With it comes
-    /// the thread time that took; none where guest threads have a backlog: then the task waits for
-    /// its turn like the others.
+    /// the thread time that took; none where guest threads have a backlog or the module has used up
+    /// its ceiling: then the task waits for its turn like the others.
     pub(crate) fn start_here(
         &self,
         account: &Arc<Account>,
         deadline: Instant,
         work: Work,
     ) -> (TaskHandle, Option<Duration>) {
-        if self.shared.backlog() {
+        if self.shared.backlog() || !self.shared.may_run(account) {
             return (self.spawn(account, deadline, work), None);
         }
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
@@ -145,8 +172,20 @@ impl Scheduler {
             self.shared.ticker.end_slice();
         }
         let took = clock::thread_time().saturating_sub(before);
-        account.charge(took);
+        self.shared.charge(account, Claim::Spare, took);
         (TaskHandle::new(task), Some(took))
+    }
+
+    /// Changes what a module may have, from now on.
+    pub(crate) fn set_share(&self, account: &Arc<Account>, share: Share) {
+        let now = self.shared.now();
+        let mut queue = self.shared.queue.lock();
+        queue.set_share(account, share, now);
+        self.shared.wake_one(queue);
+    }
+
+    pub(crate) fn usage(&self, account: &Account) -> CpuUsage {
+        account.usage(self.shared.now())
     }
 
     pub(crate) fn closing(&self) -> bool {
@@ -199,33 +238,78 @@ impl Drop for Scheduler {
 }
 
 impl Shared {
-    /// Whether tasks wait for a guest thread.
+    /// Nanoseconds on the queue's clock.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether tasks wait for a guest thread and none is free.
     fn backlog(&self) -> bool {
-        0 < self.queued.load(Ordering::Relaxed)
+        0 < self.queued.load(Ordering::Relaxed) && self.sleepers.count.load(Ordering::Relaxed) == 0
     }
 
     fn closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
+    fn may_run(&self, account: &Account) -> bool {
+        let now = self.now();
+        self.queue.lock().may_run(account, now)
+    }
+
+    fn charge(&self, account: &Account, claim: Claim, took: Duration) {
+        let now = self.now();
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.queue.lock().charge(account, claim, nanos, now);
+    }
+
     /// Queues a task and wakes a thread if one sleeps.
     fn push(&self, task: Arc<Task>) {
+        let now = self.now();
+        let account = Arc::clone(task.account());
         let mut queue = self.queue.lock();
-        queue.push(task);
+        if task.abandoned() {
+            queue.release(account, task);
+        } else {
+            queue.push(&account, task, now);
+        }
         self.queued.fetch_add(1, Ordering::Relaxed);
-        let wake = queue.claim_sleeper();
+        self.wake_one(queue);
+    }
+
+    /// Lets a task go that nobody waits for, if it stands in the queue.
+    fn withdraw(&self, task: &Arc<Task>) {
+        let now = self.now();
+        let same = |other: &Arc<Task>| Arc::ptr_eq(task, other);
+        let mut queue = self.queue.lock();
+        if queue.withdraw(task.account(), now, same) {
+            self.wake_one(queue);
+        }
+    }
+
+    /// Wakes a thread if one sleeps.
+    fn wake_one(&self, queue: MutexGuard<'_, RunQueue<Arc<Task>>>) {
+        let claimed = self.sleepers.claim();
         drop(queue);
-        if wake {
+        if claimed {
             self.work.notify_one();
         }
     }
 
     /// Lets go of what is queued: the threads that would do it may have ended before it came.
     fn drain(&self) {
-        loop {
-            let Some(task) = self.queue.lock().pop() else { return };
-            self.queued.fetch_sub(1, Ordering::Relaxed);
+        let all = self.queue.lock().take_all();
+        self.queued.fetch_sub(all.len(), Ordering::Relaxed);
+        for task in all {
             task.run();
         }
+    }
+}
+
+impl Sleepers {
+    /// Whether a sleeping thread must be woken, which the caller then does.
+    fn claim(&self) -> bool {
+        let one_less = |count: usize| count.checked_sub(1);
+        self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::SpecError;
-use crate::{ByteRate, ByteSize, Span, units::Written};
+use crate::{ByteRate, ByteSize, Millicores, Span, units::Written};
 
 /// Bounds of one instance or one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +55,17 @@ pub struct Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Quota {
+    /// Processor time that the module is sure to get, over all its calls and versions together,
+    /// whatever others do. What live modules are promised never exceeds the host's guest threads.
+    /// Without it a module shares what is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Millicores>,
+    /// Whether the module may use more than `cpu` while others leave time unused; if not, `cpu` is
+    /// a ceiling too.
+    pub borrow: bool,
+    /// Its part, beside those of others, of the time that is not promised: 1 to 1000.
+    #[serde(deserialize_with = "whole_number")]
+    pub weight: u64,
     /// Calls that run at the same time.
     #[serde(deserialize_with = "whole_number")]
     pub concurrency: u64,
@@ -121,7 +132,7 @@ impl Default for Limits {
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { concurrency: 64, queue: 256 }
+        Self { cpu: None, borrow: true, weight: 100, concurrency: 64, queue: 256 }
     }
 }
 
@@ -143,6 +154,14 @@ impl Limits {
 
 impl Quota {
     pub(super) fn validate(&self) -> Result<(), SpecError> {
+        let refuse =
+            |field, problem: &str| Err(SpecError::Field { field, problem: problem.to_owned() });
+        if !self.borrow && self.cpu.is_none() {
+            return refuse("quota.borrow", "false needs `quota.cpu`, which it makes a ceiling");
+        }
+        if !(1..=1000).contains(&self.weight) {
+            return refuse("quota.weight", "must be 1 to 1000");
+        }
         positive("quota.concurrency", self.concurrency)
     }
 }

@@ -1,150 +1,274 @@
-//! The run queue: the account that has used the least processor time goes first.
+//! The run queue: who gets a guest thread next. Pure, on a clock that the caller reads.
 //!
-//! An account is in the heap while it has tasks queued, once. Its place there may be out of date,
-//! since time is charged while it waits; that is found out when it comes up. An account that comes
-//! back after a pause starts level with the ones that are running: nobody saves time up.
+//! - Modules that are below their guarantee go first, the one whose guarantee is due longest ahead
+//!   of the others.
+//! - What is left is shared by weight: the module that has had the least weighted time goes next.
+//!   Time on a guarantee counts there too, so that a guarantee is a floor and nothing on top.
+//!   A module that comes back after a pause starts level with those that run: nobody saves time up.
+//! - A module that has used up its ceiling stands in the first tier only, with the instant at which
+//!   it may go on: waiting costs nothing.
+//! - Where the threads cannot keep what is promised, because the machine gives them less than it
+//!   has or more was promised than there is, the clock of guarantees is set back: all get
+//!   proportionally less, and nobody's arrears starve the others afterwards.
+//!
+//! A module has one entry in each tier at most. An entry's key may be out of date, never too late:
+//! that is found out when it comes up.
 
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::Arc,
 };
 
-use parking_lot::Mutex;
+use super::{
+    account::{Account, BURST, Claim, State},
+    share::Share,
+};
 
-use super::Task;
-
-/// The processor time of one module.
-#[derive(Default)]
-pub(crate) struct Account {
-    /// Nanoseconds in all.
-    total: AtomicU64,
-    /// Nanoseconds as the queue counts them; set forward when the account comes back.
-    virtual_time: AtomicU64,
-    /// Locked only by who holds the queue's lock.
-    lane: Mutex<Lane>,
-}
-
-/// The queued tasks of an account, first come, first served.
-#[derive(Default)]
-struct Lane {
-    tasks: VecDeque<Arc<Task>>,
-    listed: bool,
-}
-
-#[derive(Default)]
-pub(super) struct RunQueue {
-    accounts: BinaryHeap<Reverse<Entry>>,
-    /// The virtual time of the account that ran last.
-    now: u64,
-    /// Breaks ties: first listed, first served.
+pub(super) struct RunQueue<T> {
+    /// By the instant at which the guarantee is due.
+    guaranteed: BinaryHeap<Reverse<Entry<T>>>,
+    /// By virtual time.
+    shared: BinaryHeap<Reverse<Entry<T>>>,
+    /// Tasks that nobody waits for: they end at once.
+    released: VecDeque<(Arc<Account<T>>, T)>,
+    /// The virtual time of the module that ran last in the shared tier.
+    level: u64,
+    /// How far the clock of guarantees is behind.
+    lag: u64,
+    /// Breaks ties, first listed, first served, and tells entries that are out of date.
     listings: u64,
-    /// Threads that sleep and that nobody has undertaken to wake.
-    sleepers: usize,
 }
 
-struct Entry {
-    virtual_time: u64,
+/// A task that is to run now.
+pub(super) struct Pick<T> {
+    pub(super) task: T,
+    pub(super) account: Arc<Account<T>>,
+    pub(super) claim: Claim,
+}
+
+struct Entry<T> {
+    key: u64,
     listing: u64,
-    account: Arc<Account>,
+    account: Arc<Account<T>>,
 }
 
-impl Account {
-    pub(super) fn charge(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.total.fetch_add(nanos, Ordering::Relaxed);
-        self.virtual_time.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    /// Thread time charged so far.
-    pub(crate) fn total(&self) -> Duration {
-        Duration::from_nanos(self.total.load(Ordering::Relaxed))
-    }
-}
-
-impl RunQueue {
-    pub(super) fn push(&mut self, task: Arc<Task>) {
-        let account = Arc::clone(task.account());
-        let mut lane = account.lane.lock();
-        lane.tasks.push_back(task);
-        if lane.listed {
-            return;
+impl<T> Default for RunQueue<T> {
+    fn default() -> Self {
+        Self {
+            guaranteed: BinaryHeap::new(),
+            shared: BinaryHeap::new(),
+            released: VecDeque::new(),
+            level: 0,
+            lag: 0,
+            listings: 0,
         }
-        lane.listed = true;
-        drop(lane);
-        account.virtual_time.fetch_max(self.now, Ordering::Relaxed);
-        self.list(account);
+    }
+}
+
+impl<T> RunQueue<T> {
+    pub(super) fn push(&mut self, account: &Arc<Account<T>>, task: T, now: u64) {
+        let granted = self.granted(now);
+        let mut state = account.state();
+        if state.tasks.is_empty() {
+            state.virtual_time = state.virtual_time.max(self.level);
+            state.level = self.level;
+            state.forget_unused(granted);
+        }
+        state.tasks.push_back(task);
+        state.note_throttling(now, granted);
+        self.list(account, &mut state);
     }
 
-    pub(super) fn pop(&mut self) -> Option<Arc<Task>> {
+    /// Queues a task that nobody waits for: it goes first, whatever its module may have.
+    pub(super) fn release(&mut self, account: Arc<Account<T>>, task: T) {
+        self.released.push_back((account, task));
+    }
+
+    /// Releases a task that waits here; false if it does not.
+    pub(super) fn withdraw(
+        &mut self,
+        account: &Arc<Account<T>>,
+        now: u64,
+        is: impl Fn(&T) -> bool,
+    ) -> bool {
+        let mut state = account.state();
+        let place = state.tasks.iter().position(is);
+        let Some(task) = place.and_then(|place| state.tasks.remove(place)) else { return false };
+        state.note_throttling(now, self.granted(now));
+        drop(state);
+        self.release(Arc::clone(account), task);
+        true
+    }
+
+    pub(super) fn pop(&mut self, now: u64) -> Option<Pick<T>> {
+        if let Some((account, task)) = self.released.pop_front() {
+            return Some(Pick { task, account, claim: Claim::Spare });
+        }
+        self.pop_guaranteed(now).or_else(|| self.pop_shared(now))
+    }
+
+    fn pop_guaranteed(&mut self, now: u64) -> Option<Pick<T>> {
         loop {
-            let Reverse(entry) = self.accounts.pop()?;
-            let current = entry.account.virtual_time.load(Ordering::Relaxed);
-            if entry.virtual_time < current {
-                self.list(entry.account);
+            let Reverse(entry) = self.guaranteed.peek()?;
+            let granted = self.granted(now);
+            if granted < entry.key {
+                return None;
+            }
+            let Reverse(entry) = self.guaranteed.pop()?;
+            let account = entry.account;
+            let mut state = account.state();
+            if state.guaranteed_entry != Some(entry.listing) {
                 continue;
             }
-            self.now = self.now.max(current);
-            let mut lane = entry.account.lane.lock();
-            let task = lane.tasks.pop_front();
-            lane.listed = !lane.tasks.is_empty();
-            let more = lane.listed;
-            drop(lane);
-            if more {
-                self.list(entry.account);
+            state.guaranteed_entry = None;
+            if entry.key < state.due {
+                self.list(&account, &mut state);
+                continue;
             }
-            if task.is_some() {
-                return task;
+            let late = granted.saturating_sub(2 * BURST).saturating_sub(entry.key);
+            self.lag = self.lag.saturating_add(late);
+            if let Some(task) = self.take(&account, &mut state, now) {
+                drop(state);
+                return Some(Pick { task, account, claim: Claim::Guaranteed });
             }
         }
     }
 
-    pub(super) fn sleep(&mut self) {
-        self.sleepers += 1;
+    fn pop_shared(&mut self, now: u64) -> Option<Pick<T>> {
+        loop {
+            let Reverse(entry) = self.shared.pop()?;
+            let account = entry.account;
+            let mut state = account.state();
+            if state.shared_entry != Some(entry.listing) {
+                continue;
+            }
+            state.shared_entry = None;
+            if entry.key < state.virtual_time {
+                self.list(&account, &mut state);
+                continue;
+            }
+            if let Some(task) = self.take(&account, &mut state, now) {
+                self.level = self.level.max(entry.key);
+                state.level = self.level;
+                drop(state);
+                return Some(Pick { task, account, claim: Claim::Shared });
+            }
+        }
     }
 
-    /// Whether a sleeping thread must be woken, which the caller then does.
-    pub(super) fn claim_sleeper(&mut self) -> bool {
-        let claimed = 0 < self.sleepers;
-        self.sleepers -= usize::from(claimed);
-        claimed
+    /// The module's next task; lists it again for those after it.
+    fn take(&mut self, account: &Arc<Account<T>>, state: &mut State<T>, now: u64) -> Option<T> {
+        let task = state.tasks.pop_front();
+        state.level = self.level;
+        state.note_throttling(now, self.granted(now));
+        self.list(account, state);
+        task
     }
 
-    fn list(&mut self, account: Arc<Account>) {
+    /// When the next module may go on that waits for nothing but time.
+    pub(super) fn next_due(&mut self) -> Option<u64> {
+        loop {
+            let Reverse(entry) = self.guaranteed.peek()?;
+            let mut state = entry.account.state();
+            let current = state.guaranteed_entry == Some(entry.listing);
+            if current && !state.tasks.is_empty() {
+                // Others need no time: they are in the shared tier too.
+                return state.share.capped().then_some(entry.key.saturating_add(self.lag));
+            }
+            if current {
+                state.guaranteed_entry = None;
+            }
+            drop(state);
+            self.guaranteed.pop();
+        }
+    }
+
+    /// Puts down a slice of a module that ended now.
+    pub(super) fn charge(&self, account: &Account<T>, claim: Claim, nanos: u64, now: u64) {
+        account.state().charge(claim, nanos, now, self.granted(now));
+    }
+
+    /// Whether a module may run now though the queue did not pick it.
+    pub(super) fn may_run(&self, account: &Account<T>, now: u64) -> bool {
+        !account.state().over_ceiling(self.granted(now))
+    }
+
+    /// Changes what a module may have.
+    pub(super) fn set_share(&mut self, account: &Arc<Account<T>>, share: Share, now: u64) {
+        let granted = self.granted(now);
+        let mut state = account.state();
+        if state.share == share {
+            return;
+        }
+        state.share = share;
+        state.due = granted;
+        state.note_throttling(now, granted);
+        state.guaranteed_entry = None;
+        state.shared_entry = None;
+        self.list(account, &mut state);
+    }
+
+    /// Everything that waits.
+    pub(super) fn take_all(&mut self) -> Vec<T> {
+        let mut all: Vec<T> = self.released.drain(..).map(|(_, task)| task).collect();
+        for Reverse(entry) in self.guaranteed.drain().chain(self.shared.drain()) {
+            let mut state = entry.account.state();
+            state.guaranteed_entry = None;
+            state.shared_entry = None;
+            all.extend(state.tasks.drain(..));
+        }
+        all
+    }
+
+    /// Now, on the clock of guarantees.
+    fn granted(&self, now: u64) -> u64 {
+        now.saturating_sub(self.lag)
+    }
+
+    fn list(&mut self, account: &Arc<Account<T>>, state: &mut State<T>) {
+        if state.tasks.is_empty() {
+            return;
+        }
+        if state.share.guaranteed().is_some() && state.guaranteed_entry.is_none() {
+            let entry = self.entry(state.due, account);
+            state.guaranteed_entry = Some(entry.listing);
+            self.guaranteed.push(Reverse(entry));
+        }
+        if !state.share.capped() && state.shared_entry.is_none() {
+            let entry = self.entry(state.virtual_time, account);
+            state.shared_entry = Some(entry.listing);
+            self.shared.push(Reverse(entry));
+        }
+    }
+
+    fn entry(&mut self, key: u64, account: &Arc<Account<T>>) -> Entry<T> {
         self.listings += 1;
-        self.accounts.push(Reverse(Entry {
-            virtual_time: account.virtual_time.load(Ordering::Relaxed),
-            listing: self.listings,
-            account,
-        }));
+        Entry { key, listing: self.listings, account: Arc::clone(account) }
     }
 }
 
-impl Entry {
+impl<T> Entry<T> {
     fn key(&self) -> (u64, u64) {
-        (self.virtual_time, self.listing)
+        (self.key, self.listing)
     }
 }
 
-impl PartialEq for Entry {
+impl<T> PartialEq for Entry<T> {
     fn eq(&self, other: &Self) -> bool {
         self.key() == other.key()
     }
 }
 
-impl Eq for Entry {}
+impl<T> Eq for Entry<T> {}
 
-impl PartialOrd for Entry {
+impl<T> PartialOrd for Entry<T> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Entry {
+impl<T> Ord for Entry<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.key().cmp(&other.key())
     }

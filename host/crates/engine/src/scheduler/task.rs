@@ -40,7 +40,7 @@ pub(crate) enum Ended {
     Panicked,
 }
 
-pub(super) struct Task {
+pub(crate) struct Task {
     shared: Arc<Shared>,
     account: Arc<Account>,
     deadline: Instant,
@@ -51,7 +51,8 @@ pub(super) struct Task {
     work: Mutex<Option<Work>>,
 }
 
-/// The caller's end of a task: dropping it drops the task at its next tick.
+/// The caller's end of a task: dropping it drops the task at its next tick, or at once if it waits
+/// for its turn.
 pub(crate) struct TaskHandle(Arc<Task>);
 
 /// Tasks that wait for something else than a thread, so that closing finds them.
@@ -139,10 +140,13 @@ impl Task {
         }
     }
 
-    fn unwanted(&self) -> bool {
+    /// Whether nobody waits for the answer any more.
+    pub(super) fn abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
-            || self.shared.closing()
-            || self.deadline <= Instant::now()
+    }
+
+    fn unwanted(&self) -> bool {
+        self.abandoned() || self.shared.closing() || self.deadline <= Instant::now()
     }
 
     fn end(&self, work: Option<Work>) {
@@ -185,6 +189,9 @@ impl Drop for TaskHandle {
         if self.0.state.load(Ordering::Acquire) != DONE {
             self.0.abandoned.store(true, Ordering::Release);
             self.0.wake_up();
+            if self.0.state.load(Ordering::Acquire) == QUEUED {
+                self.0.shared.withdraw(&self.0);
+            }
         }
     }
 }

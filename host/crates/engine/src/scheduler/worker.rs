@@ -4,11 +4,13 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
     thread::{Builder, JoinHandle},
+    time::Duration,
 };
 
+use parking_lot::MutexGuard;
 use tokio::runtime::Handle;
 
-use super::{Shared, Task, clock::thread_time};
+use super::{RunQueue, Shared, Sleepers, Task, clock::thread_time, queue::Pick};
 
 pub(super) fn start(
     index: usize,
@@ -21,16 +23,15 @@ pub(super) fn start(
         wasmtime::Engine::tls_eager_initialize();
         let _entered = runtime.enter();
         let mut before = thread_time();
-        while let Some((task, slept)) = shared.next() {
+        while let Some((pick, slept)) = shared.next() {
             if slept {
                 before = thread_time();
             }
-            let account = Arc::clone(task.account());
             shared.ticker.begin_slice();
-            task.run();
+            pick.task.run();
             shared.ticker.end_slice();
             let after = thread_time();
-            account.charge(after.saturating_sub(before));
+            shared.charge(&pick.account, pick.claim, after.saturating_sub(before));
             before = after;
         }
     })
@@ -45,20 +46,47 @@ fn step_back(nice: i32) {
 
 impl Shared {
     /// The next task, and whether the thread slept for it; none when the scheduler closes.
-    fn next(&self) -> Option<(Arc<Task>, bool)> {
+    fn next(&self) -> Option<(Pick<Arc<Task>>, bool)> {
         let mut slept = false;
         let mut queue = self.queue.lock();
         loop {
-            if let Some(task) = queue.pop() {
+            if let Some(pick) = queue.pop(self.now()) {
                 self.queued.fetch_sub(1, Ordering::Relaxed);
-                return Some((task, slept));
+                if self.unwatched(queue.next_due()).is_some() {
+                    self.wake_one(queue);
+                }
+                return Some((pick, slept));
             }
             if self.closing() {
                 return None;
             }
-            queue.sleep();
-            self.work.wait(&mut queue);
+            self.sleep(&mut queue);
             slept = true;
         }
+    }
+
+    /// Sleeps until there is work, or until the next module may go on, unless another thread sees
+    /// to that.
+    fn sleep(&self, queue: &mut MutexGuard<'_, RunQueue<Arc<Task>>>) {
+        let Sleepers { count, watch } = &self.sleepers;
+        count.fetch_add(1, Ordering::Relaxed);
+        let Some(due) = self.unwatched(queue.next_due()) else {
+            self.work.wait(queue);
+            return;
+        };
+        watch.store(due, Ordering::Relaxed);
+        let until = self.began + Duration::from_nanos(due);
+        if self.work.wait_until(queue, until).timed_out() {
+            // Nobody woke this thread; whoever undertook to finds it awake.
+            self.sleepers.claim();
+        }
+        if watch.load(Ordering::Relaxed) == due {
+            watch.store(u64::MAX, Ordering::Relaxed);
+        }
+    }
+
+    /// When the next module may go on, if no sleeping thread wakes by then.
+    fn unwatched(&self, due: Option<u64>) -> Option<u64> {
+        due.filter(|due| *due < self.sleepers.watch.load(Ordering::Relaxed))
     }
 }

@@ -43,6 +43,7 @@ impl Registry {
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
+        live.iter().for_each(|(_, module)| govern(module));
         self.serve(RouteTable::of(revision, live, books));
         Ok(())
     }
@@ -68,6 +69,9 @@ impl Registry {
         };
         let table = old.with_module(revision, namespace, name, module, book);
         let after = table.module(namespace, name).cloned();
+        if let Some(module) = &after {
+            govern(module);
+        }
         self.serve(table);
         if let Some(before) = before {
             retire(before, after.as_deref());
@@ -147,6 +151,13 @@ enum PartsError {
     Load(#[from] LoadError),
     #[error("read its schema")]
     Schema(#[from] ReviveError),
+}
+
+/// A module's processor time is what the version says that answers for it.
+fn govern(module: &LiveModule) {
+    if let Some(Ok(current)) = module.current().map(|live| live.module()) {
+        current.govern();
+    }
 }
 
 /// Frees what only a version that answers calls needs. Calls that run on it finish.
