@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AllowedHosts, AllowedOrigins, Counters, GatewayConfig, budget::Budget, builtin::Builtin,
+    AllowedHosts, AllowedOrigins, Counters, GatewayConfig, builtin::Builtin, peers::Peers,
 };
 
 /// The gateway's state, one for all connections.
@@ -27,7 +27,7 @@ pub(crate) struct App {
     /// Only this machine may call, and nobody is asked for credentials.
     pub loopback: bool,
     pub receive_timeout: Duration,
-    pub budget: Budget,
+    pub peers: Arc<Peers>,
     /// Places of the uploads that may be on their way, and how many a connection may have.
     pub uploads: Arc<Semaphore>,
     pub uploads_share: usize,
@@ -41,7 +41,7 @@ impl App {
         config: &GatewayConfig,
         address: SocketAddr,
         drain: CancellationToken,
-        counters: Arc<Counters>,
+        (counters, peers): (Arc<Counters>, Arc<Peers>),
     ) -> Arc<Self> {
         Arc::new(Self {
             builtin: Builtin::new(&registry, drain, config),
@@ -50,7 +50,7 @@ impl App {
             allowed_hosts: config.allowed_hosts.clone(),
             loopback: config.tls.is_none() && address.ip().is_loopback(),
             receive_timeout: config.receive_timeout,
-            budget: Budget::new(config.message_budget),
+            peers,
             uploads: Arc::new(Semaphore::new(config.uploads)),
             uploads_share: config.uploads.div_ceil(4),
             counters,

@@ -4,7 +4,6 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -17,7 +16,7 @@ use tonic::{Status, codegen::StdError};
 use crate::{
     budget::{Charge, FREE},
     frame,
-    session::Session,
+    session::Open,
     stall,
     status::{from_fault, host_fault},
 };
@@ -46,7 +45,7 @@ pub(crate) struct ResponseBody {
     then: Then,
     charge: Option<Charge>,
     _place: Option<OwnedSemaphorePermit>,
-    session: Option<Arc<Session>>,
+    open: Option<Open>,
 }
 
 enum Then {
@@ -61,7 +60,7 @@ enum Then {
 
 impl ResponseBody {
     fn new(ready: Bytes, then: Then) -> Self {
-        Self { ready, then, charge: None, _place: None, session: None }
+        Self { ready, then, charge: None, _place: None, open: None }
     }
 
     pub(crate) fn empty() -> Self {
@@ -97,9 +96,9 @@ impl ResponseBody {
         self
     }
 
-    /// The connection that it is sent on, which is not idle before that is done.
-    pub(crate) fn belongs_to(&mut self, session: Arc<Session>) {
-        self.session = Some(session);
+    /// The request that it answers, which is open until that is done.
+    pub(crate) fn belongs_to(&mut self, open: Open) {
+        self.open = Some(open);
     }
 
     /// The next bytes.
@@ -117,8 +116,8 @@ impl ResponseBody {
     /// Messages of the host's own are counted one by one, as they are made.
     fn count(&mut self) -> Result<(), Status> {
         self.charge = None;
-        let Some(session) = &self.session else { return Ok(()) };
-        let held = session.budget.hold(self.ready.len());
+        let Some(open) = &self.open else { return Ok(()) };
+        let held = open.session.budget.hold(self.ready.len());
         self.charge = held.map_err(|fault| from_fault(&fault, true))?;
         Ok(())
     }
@@ -127,8 +126,8 @@ impl ResponseBody {
         let Then::Tonic(body) = &mut self.then else { return Poll::Ready(None) };
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
         let Ok(polled) = polled else {
-            if let Some(session) = &self.session {
-                session.app.counters.panic();
+            if let Some(open) = &self.open {
+                open.session.app.counters.panic();
             }
             self.then = Then::End;
             let fault = host_fault("stream a response", &"it panicked");
@@ -211,7 +210,7 @@ impl Body for ResponseBody {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use std::{convert::Infallible, sync::Arc};
 
     use futures::StreamExt as _;
     use http_body_util::{BodyExt as _, StreamBody};

@@ -14,7 +14,8 @@ use std::{
 
 use roadstead_domain::{ByteSize, Fault};
 
-/// The part of the host's budget that one connection may use.
+/// The parts of the host's budget that one address and one connection may use, as divisors.
+const PEERS: u64 = 2;
 const SHARE: u64 = 4;
 
 /// Bytes of each message that are not counted: a stream's own state takes more than that, and
@@ -46,9 +47,15 @@ impl Budget {
         Self::of("host's memory for messages", most.0, None)
     }
 
-    /// The share of one connection.
+    /// The part that the connections of one address share.
+    pub(crate) fn peers(&self) -> Self {
+        let most = self.0.most / PEERS;
+        Self::of("address's share of the host's memory for messages", most, Some(self.clone()))
+    }
+
+    /// The share of one connection, of what its peer has.
     pub(crate) fn share(&self) -> Self {
-        let most = self.0.most / SHARE;
+        let most = self.0.most / (SHARE / PEERS);
         Self::of("connection's share of the host's memory for messages", most, Some(self.clone()))
     }
 
@@ -64,7 +71,7 @@ impl Budget {
     /// Counts a response; none if it is short enough to go uncounted.
     ///
     /// # Errors
-    /// [`Fault::Overloaded`] if the host or the connection holds too much already.
+    /// Those of [`Charge::grow`].
     pub(crate) fn hold(&self, bytes: usize) -> Result<Option<Charge>, Fault> {
         if bytes <= FREE {
             return Ok(None);
@@ -72,6 +79,24 @@ impl Budget {
         let mut charge = self.charge();
         charge.grow(bytes as u64)?;
         Ok(Some(charge))
+    }
+
+    /// Bytes that are held.
+    pub(crate) fn used(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    /// Whether the budget could hold a message of so many bytes if it held nothing else.
+    ///
+    /// # Errors
+    /// [`Fault::NeverFits`]: there is no use in trying again.
+    fn fits(&self, bytes: u64) -> Result<(), Fault> {
+        let Inner { what, most, .. } = &*self.0;
+        if counted(bytes) <= *most {
+            return Ok(());
+        }
+        let most = ByteSize(*most);
+        Err(Fault::NeverFits(format!("a message of {bytes} bytes is beyond the {what}, {most}")))
     }
 
     fn take(&self, bytes: u64) -> Result<(), Fault> {
@@ -97,14 +122,24 @@ impl Budget {
 }
 
 impl Charge {
+    /// Says early that `bytes` more are to come.
+    ///
+    /// # Errors
+    /// [`Fault::NeverFits`] if the connection may never hold so much.
+    pub(crate) fn expect(&self, bytes: u64) -> Result<(), Fault> {
+        self.budget.fits(self.bytes.saturating_add(bytes))
+    }
+
     /// Takes `bytes` more.
     ///
     /// # Errors
-    /// [`Fault::Overloaded`] if the host or the connection holds too much already.
+    /// [`Fault::Overloaded`] if the host or the connection holds too much already;
+    /// [`Fault::NeverFits`] if it may never hold so much.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<(), Fault> {
         let grown = self.bytes.saturating_add(bytes);
         let more = counted(grown) - counted(self.bytes);
         if more > 0 {
+            self.budget.fits(grown)?;
             self.budget.take(more)?;
         }
         self.bytes = grown;

@@ -28,16 +28,24 @@ pub struct GatewayConfig {
     /// (GOAWAY), and closed if it stays for as long again.
     pub idle_timeout: Duration,
     /// Bytes of requests and responses that may be held at once, of all connections together; one
-    /// connection may hold a quarter of them. The first KiB of a message is not counted.
+    /// peer may hold half of them, one connection a quarter. The first KiB of a message is not
+    /// counted.
     pub message_budget: ByteSize,
     /// Uploads that may be on their way at once, each with up to 4 MiB in memory; one connection
     /// may have a quarter of them. An upload is one once its header came, in 5 seconds at most.
     pub uploads: usize,
-    /// Connections that may be open; further ones wait in the kernel's queue. They take three
-    /// quarters of the process's file descriptors at most.
+    /// Connections that may be open; further ones are closed at once. They take three quarters of
+    /// the process's file descriptors at most.
     pub connections: usize,
-    /// Calls that one connection may have open.
+    /// Connections that one peer may have open, by its IPv4 address or IPv6 /64; further ones are
+    /// closed at once. Behind a proxy all clients are one peer.
+    pub connections_per_peer: usize,
+    /// Requests that may be open, of all connections together; one peer may have half of them.
+    pub requests: usize,
+    /// Requests that one connection may have open.
     pub streams: u32,
+    /// Bytes of a request's headers, all names and values together.
+    pub headers: ByteSize,
 }
 
 /// A certificate chain and its private key, as PEM.
@@ -69,7 +77,10 @@ impl Default for GatewayConfig {
             message_budget: ByteSize::mib(256),
             uploads: 32,
             connections: 10_000,
+            connections_per_peer: 1000,
+            requests: 16_384,
             streams: 1024,
+            headers: ByteSize::kib(16),
         }
     }
 }

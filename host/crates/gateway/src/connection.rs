@@ -1,6 +1,6 @@
 //! One connection: TLS, the protocol it speaks, its requests, its end.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use hyper::service::service_fn;
@@ -19,7 +19,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     GatewayConfig,
     app::App,
+    counters::Ended,
     hurry::{Hurried, Taken},
+    peers::Place,
     route,
     session::Session,
     stall::Unstalled,
@@ -30,10 +32,17 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Bytes of one HTTP/2 frame: large messages come in fewer pieces than with the default of 16 KiB.
 const FRAME: u32 = 64 << 10;
-/// Bytes of a request's headers.
-const HEADERS: u32 = 16 << 10;
-/// Bytes that HTTP/1.1 may buffer.
+/// Bytes of a stream's response that wait for the client's window, beside the budget's count.
+const SEND_BUFFER: usize = 256 << 10;
+/// Streams that a client resets before the host has looked at them ("rapid reset"): as many as
+/// come at once are work that nobody paid for. More end the connection.
+const UNSEEN_RESETS: usize = 20;
+/// Streams that break the protocol, or go beyond those that are allowed: a client that has read
+/// the settings has none. More end the connection.
+const BROKEN_STREAMS: usize = 1024;
+/// Bytes that HTTP/1.1 may buffer, and headers that a request may have.
 const BUFFER: usize = 64 << 10;
+const HEADER_LINES: usize = 100;
 /// A silent HTTP/2 peer is asked this often whether it is there, and given this long to answer.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
@@ -51,6 +60,7 @@ pub(crate) struct Connections {
     tls: Option<TlsAcceptor>,
     tasks: TaskTracker,
     streams: u32,
+    headers: u32,
     patience: Duration,
     write_timeout: Duration,
     idle_timeout: Duration,
@@ -87,20 +97,25 @@ impl Connections {
             tls,
             tasks,
             streams: config.streams,
+            headers: u32::try_from(config.headers.0).unwrap_or(u32::MAX),
             patience: config.receive_timeout,
             write_timeout: config.write_timeout,
             idle_timeout: config.idle_timeout,
         }
     }
 
-    /// How one connection speaks HTTP.
+    /// How one connection speaks HTTP. Every bound is named here, those included that are also
+    /// the library's defaults. It has two more that cannot be set: frames of CONTINUATION, a few
+    /// more than the headers need, and empty or tiny frames of DATA. The frames that it does not
+    /// count are the business of [`crate::manners`].
     fn http(&self, taken: Taken) -> auto::Builder<Tracked> {
         let (tasks, write_timeout) = (self.tasks.clone(), self.write_timeout);
         let mut http = auto::Builder::new(Tracked { tasks, taken, write_timeout });
         http.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.patience)
-            .max_buf_size(BUFFER);
+            .max_headers(HEADER_LINES)
+            .max_buf_size(BUFFER.max(self.headers as usize));
         http.http2()
             .timer(TokioTimer::new())
             .auto_date_header(false)
@@ -108,47 +123,63 @@ impl Connections {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME)
-            .max_header_list_size(HEADERS)
+            .max_header_list_size(self.headers)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(UNSEEN_RESETS)
+            .max_local_error_reset_streams(BROKEN_STREAMS)
             .keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_PATIENCE);
         http
     }
 
     /// Serves one connection until it or the host ends.
-    pub(crate) async fn serve(self: Arc<Self>, tcp: TcpStream, ends: Ends) {
-        self.app.counters.connection();
-        if let Err(error) = tcp.set_nodelay(true) {
-            tracing::debug!(%error, "set TCP_NODELAY");
-        }
-        let Some(acceptor) = &self.tls else { return self.speak(tcp, ends).await };
-        let shaken = tokio::select! {
-            shaken = timeout(self.patience, acceptor.accept(tcp)) => shaken,
-            () = ends.drain.cancelled() => return,
-        };
-        match shaken {
-            Ok(Ok(stream)) => self.speak(stream, ends).await,
-            Ok(Err(error)) => tracing::debug!(%error, "shake hands over TLS"),
-            Err(_) => tracing::debug!("a TLS handshake took too long"),
+    pub(crate) async fn serve(self: Arc<Self>, tcp: TcpStream, place: Place, ends: Ends) {
+        self.app.counters.opened();
+        let why = self.until_end(tcp, place, ends).await;
+        self.app.counters.closed();
+        if let Some(why) = why {
+            self.app.counters.end(why);
         }
     }
 
-    async fn speak<S>(&self, stream: S, ends: Ends)
+    /// Says why, where it was the host that ended it.
+    async fn until_end(&self, tcp: TcpStream, place: Place, ends: Ends) -> Option<Ended> {
+        if let Err(error) = tcp.set_nodelay(true) {
+            tracing::debug!(%error, "set TCP_NODELAY");
+        }
+        let Some(acceptor) = &self.tls else { return self.speak(tcp, place, ends).await };
+        let shaken = tokio::select! {
+            shaken = timeout(self.patience, acceptor.accept(tcp)) => shaken,
+            () = ends.drain.cancelled() => return None,
+        };
+        match shaken {
+            Ok(Ok(stream)) => return self.speak(stream, place, ends).await,
+            Ok(Err(error)) => tracing::debug!(%error, "shake hands over TLS"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
+        }
+        Some(Ended::Handshake)
+    }
+
+    async fn speak<S>(&self, stream: S, place: Place, ends: Ends) -> Option<Ended>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let session = Session::new(Arc::clone(&self.app));
+        let session = Session::new(Arc::clone(&self.app), place);
         let of_requests = Arc::clone(&session);
         let service = service_fn(move |request| {
             route::answer(Arc::clone(&of_requests), request).map(Ok::<_, Infallible>)
         });
         let taken = Taken::default();
         let http = self.http(taken.clone());
-        let io = TokioIo::new(Hurried::new(stream, taken, self.patience, self.write_timeout));
+        let patience = (self.patience, self.write_timeout);
+        let io = TokioIo::new(Hurried::new(stream, taken.clone(), patience, self.streams));
         let connection = http.serve_connection(io, service);
         tokio::pin!(connection);
+        let mut idle = false;
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.idle(&session) => {
+                idle = true;
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     ended = connection => ended,
@@ -164,8 +195,13 @@ impl Connections {
                 }
             }
         };
-        if let Err(error) = ended {
-            tracing::debug!(error = &*error, "serve a connection");
+        match ended {
+            Ok(()) => idle.then_some(Ended::Idle),
+            Err(error) => {
+                tracing::debug!(error = &*error, "serve a connection");
+                let flood = taken.flooded() || calmed(&*error);
+                Some(if flood { Ended::Flood } else { Ended::Broken })
+            }
         }
     }
 
@@ -181,4 +217,10 @@ impl Connections {
             }
         }
     }
+}
+
+/// Whether the HTTP library told the peer to calm down.
+fn calmed(error: &(dyn Error + 'static)) -> bool {
+    let reason = error.downcast_ref::<h2::Error>().and_then(h2::Error::reason);
+    reason == Some(h2::Reason::ENHANCE_YOUR_CALM) || error.source().is_some_and(calmed)
 }

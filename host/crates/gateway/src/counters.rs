@@ -6,19 +6,63 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub struct Counters {
     connections: AtomicU64,
+    open: AtomicU64,
+    ended: [AtomicU64; Ended::ALL.len()],
     requests: AtomicU64,
+    open_requests: AtomicU64,
+    refused: [AtomicU64; Refused::ALL.len()],
     calls: AtomicU64,
+    uploads: AtomicU64,
     panics: AtomicU64,
 }
 
-/// The counters at one instant.
+/// Why the host ended a connection, or did not begin it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The host has as many as it may.
+    HostFull,
+    /// The peer's address has as many as it may.
+    PeerFull,
+    /// TLS came to nothing, or not in time.
+    Handshake,
+    /// Control frames or resets beyond reason.
+    Flood,
+    /// Nothing was asked for the idle timeout.
+    Idle,
+    /// What is not HTTP, stalls, or breaks off.
+    Broken,
+}
+
+/// Why a request was turned away before anything looked for what answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// By a web page that has no business here.
+    Foreign,
+    /// Neither gRPC nor JSON.
+    Misdirected,
+    /// As many requests are open as may be, of the host or of the peer.
+    Overloaded,
+}
+
+/// The counters at one instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Counted {
+    /// Connections that were let in.
     pub connections: u64,
+    /// Connections that are open.
+    pub open: u64,
+    /// Connections that the host ended, by why.
+    pub ended: Vec<(&'static str, u64)>,
     /// Requests of every kind.
     pub requests: u64,
+    /// Requests that are open: their response is not whole yet.
+    pub open_requests: u64,
+    /// Requests that were turned away at the door, by why.
+    pub refused: Vec<(&'static str, u64)>,
     /// Requests that reached a module.
     pub calls: u64,
+    /// Uploads that got their place.
+    pub uploads: u64,
     /// Requests that ended in a panic of the host, each of them a bug.
     pub panics: u64,
 }
@@ -28,25 +72,105 @@ impl Counters {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counted {
             connections: load(&self.connections),
+            open: load(&self.open),
+            ended: Ended::ALL.into_iter().map(|why| (why.label(), self.ended(why))).collect(),
             requests: load(&self.requests),
+            open_requests: load(&self.open_requests),
+            refused: Refused::ALL.into_iter().map(|why| (why.label(), self.refused(why))).collect(),
             calls: load(&self.calls),
+            uploads: load(&self.uploads),
             panics: load(&self.panics),
         }
     }
 
-    pub(crate) fn connection(&self) {
+    pub fn ended(&self, why: Ended) -> u64 {
+        self.ended.get(why as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    pub fn refused(&self, why: Refused) -> u64 {
+        self.refused.get(why as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn opened(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end(&self, why: Ended) {
+        if let Some(counter) = self.ended.get(why as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn begin(&self) {
+        self.open_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn finish(&self) {
+        self.open_requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refuse(&self, why: Refused) {
+        if let Some(counter) = self.refused.get(why as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     pub(crate) fn call(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn upload(&self) {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn panic(&self) {
         self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Ended {
+    /// In the order of the variants.
+    pub const ALL: [Self; 6] = [
+        Self::HostFull,
+        Self::PeerFull,
+        Self::Handshake,
+        Self::Flood,
+        Self::Idle,
+        Self::Broken,
+    ];
+
+    /// As metrics say it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::HostFull => "host_full",
+            Self::PeerFull => "peer_full",
+            Self::Handshake => "handshake",
+            Self::Flood => "flood",
+            Self::Idle => "idle",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+impl Refused {
+    /// In the order of the variants.
+    pub const ALL: [Self; 3] = [Self::Foreign, Self::Misdirected, Self::Overloaded];
+
+    /// As metrics say it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Misdirected => "misdirected",
+            Self::Overloaded => "overloaded",
+        }
     }
 }

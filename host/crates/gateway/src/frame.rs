@@ -102,6 +102,7 @@ impl UnaryFrame {
             let used = (!packed).then_some(u64::from(length));
             return Err(Fault::limit(LimitKind::Input, self.limit, used));
         }
+        self.charge.expect(length.into())?;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         self.state = State::Message { packed, length, parts: Parts::None };
         Ok(())

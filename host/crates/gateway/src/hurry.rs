@@ -2,14 +2,15 @@
 //!
 //! Until the first bytes tell HTTP/1.1 from HTTP/2, no timeout of hyper runs, and none ever runs
 //! while it writes. This wrapper ends connections that stay silent or stop within HTTP/2's
-//! preface, and those that read nothing while something waits for them. It counts what they take.
+//! preface, and those that read nothing while something waits for them. It counts what they take
+//! of bodies, and over HTTP/2 it watches their [manners](crate::manners).
 
 use std::{
     io,
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -20,20 +21,34 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// Length of HTTP/2's preface, by which the version is known.
-const PREFACE: usize = 24;
+use crate::manners::Manners;
 
-/// Bytes that a connection has taken so far.
+/// By which HTTP/2 is known.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a connection has taken so far, and how it behaved.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Taken(Arc<AtomicU64>);
+pub(crate) struct Taken(Arc<Traffic>);
+
+#[derive(Debug, Default)]
+struct Traffic {
+    bytes: AtomicU64,
+    flooded: AtomicBool,
+}
 
 impl Taken {
-    pub(crate) fn add(&self, bytes: usize) {
-        self.0.fetch_add(bytes as u64, Ordering::Relaxed);
+    pub(crate) fn add(&self, bytes: u64) {
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes of bodies. What else is sent, a client may call for without reading any.
     pub(crate) fn bytes(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection was ended for its manners.
+    pub(crate) fn flooded(&self) -> bool {
+        self.0.flooded.load(Ordering::Relaxed)
     }
 }
 
@@ -44,26 +59,27 @@ pub(crate) struct Hurried<S> {
     write_patience: Duration,
     /// Runs while bytes wait to be written.
     writing: Option<Pin<Box<Sleep>>>,
-    /// Bytes that came, and until when the rest of the preface must; none once it did.
-    waiting: Option<(usize, Pin<Box<Sleep>>)>,
+    protocol: Protocol,
+    streams: u32,
+}
+
+enum Protocol {
+    /// So many bytes of the preface came, and the rest must come in time.
+    Unknown(usize, Pin<Box<Sleep>>),
+    Http1,
+    Http2(Manners),
 }
 
 impl<S> Hurried<S> {
+    /// `streams` is how many the connection may have open.
     pub(crate) fn new(
         stream: S,
         taken: Taken,
-        read_patience: Duration,
-        write_patience: Duration,
+        (read_patience, write_patience): (Duration, Duration),
+        streams: u32,
     ) -> Self {
-        let waiting = Some((0, Box::pin(sleep(read_patience))));
-        Self { stream, taken, write_patience, writing: None, waiting }
-    }
-
-    fn taken(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(bytes)) = &polled {
-            self.taken.add(*bytes);
-        }
-        polled
+        let protocol = Protocol::Unknown(0, Box::pin(sleep(read_patience)));
+        Self { stream, taken, write_patience, writing: None, protocol, streams }
     }
 
     /// Fails what has been waiting to be written for too long.
@@ -81,9 +97,47 @@ impl<S> Hurried<S> {
         ready!(until.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
+
+    fn sent(&mut self, bytes: &[u8]) {
+        let taken = match &mut self.protocol {
+            Protocol::Http2(manners) => manners.sent(bytes),
+            Protocol::Http1 | Protocol::Unknown(..) => bytes.len() as u64,
+        };
+        if taken > 0 {
+            self.taken.add(taken);
+        }
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
+impl<S: AsyncWrite + Unpin> Hurried<S> {
+    /// Looks at what came.
+    fn came(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+        if let Protocol::Unknown(seen, _) = &mut self.protocol {
+            let expected = PREFACE.get(*seen..).unwrap_or_default();
+            let (part, rest) = bytes.split_at(bytes.len().min(expected.len()));
+            *seen += part.len();
+            if !expected.starts_with(part) {
+                self.protocol = Protocol::Http1;
+            } else if *seen == PREFACE.len() {
+                self.protocol = Protocol::Http2(Manners::new(self.streams));
+                bytes = rest;
+            }
+        }
+        let Protocol::Http2(manners) = &mut self.protocol else { return Ok(()) };
+        let Err(flood) = manners.received(bytes) else { return Ok(()) };
+        self.taken.0.flooded.store(true, Ordering::Relaxed);
+        // As well as it goes: nobody waits for who floods.
+        if let Some(farewell) = manners.farewell() {
+            let stream = &mut self.stream;
+            if Pin::new(&mut *stream).poll_write(cx, &farewell).is_ready() {
+                drop(Pin::new(stream).poll_flush(cx));
+            }
+        }
+        Err(io::Error::other(flood))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Hurried<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -91,23 +145,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Hurried<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buffer.filled().len();
-        let Some((seen, until)) = &mut this.waiting else {
-            return Pin::new(&mut this.stream).poll_read(cx, buffer);
-        };
         match Pin::new(&mut this.stream).poll_read(cx, buffer) {
             Poll::Pending => {
+                let Protocol::Unknown(_, until) = &mut this.protocol else { return Poll::Pending };
                 ready!(until.as_mut().poll(cx));
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
-            done => {
-                let first = buffer.filled().get(before).copied();
-                let decided = *seen == 0 && first != Some(b'P');
-                *seen += buffer.filled().len() - before;
-                if decided || *seen >= PREFACE {
-                    this.waiting = None;
-                }
-                done
+            Poll::Ready(Ok(())) => {
+                let bytes = buffer.filled().get(before..).unwrap_or_default();
+                Poll::Ready(this.came(cx, bytes))
             }
+            failed => failed,
         }
     }
 }
@@ -119,7 +167,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        let polled = self.taken(polled);
+        if let Poll::Ready(Ok(sent)) = polled {
+            self.sent(bytes.get(..sent).unwrap_or_default());
+        }
         self.written(cx, polled)
     }
 
@@ -129,7 +179,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Hurried<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        let polled = self.taken(polled);
+        if let Poll::Ready(Ok(mut left)) = polled {
+            for slice in slices {
+                let sent = left.min(slice.len());
+                self.sent(slice.get(..sent).unwrap_or_default());
+                left -= sent;
+            }
+        }
         self.written(cx, polled)
     }
 
@@ -161,7 +217,7 @@ mod tests {
 
     async fn read_after(first: &[u8], wait: Duration) -> io::Result<usize> {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut stream = Hurried::new(server, Taken::default(), PATIENCE, PATIENCE);
+        let mut stream = Hurried::new(server, Taken::default(), (PATIENCE, PATIENCE), 1);
         let mut buffer = [0; 64];
         if !first.is_empty() {
             client.write_all(first).await.unwrap();
@@ -188,7 +244,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_spoke_in_time_may_be_slow() {
         let late = PATIENCE * 10;
-        for first in [&b"GET / HTTP/1.1\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03"]
+        for first in [&b"GET / HTTP/1.1\r\n"[..], b"PO", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03"]
         {
             assert_eq!(read_after(first, late).await.unwrap(), 4);
         }
@@ -199,7 +255,7 @@ mod tests {
         for (pause, served) in [(PATIENCE / 2, true), (PATIENCE * 2, false)] {
             let (mut client, server) = tokio::io::duplex(64);
             let taken = Taken::default();
-            let mut stream = Hurried::new(server, taken.clone(), PATIENCE, PATIENCE);
+            let mut stream = Hurried::new(server, taken.clone(), (PATIENCE, PATIENCE), 1);
             tokio::spawn(async move {
                 let mut buffer = [0; 64];
                 loop {

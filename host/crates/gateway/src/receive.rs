@@ -101,6 +101,7 @@ where
         return Err(Fault::limit(LimitKind::Input, limit, Some(announced)));
     }
     let mut charge = budget.charge();
+    charge.expect(announced)?;
     let mut got: u64 = 0;
     let mut whole = BytesMut::new();
     let mut only = Bytes::new();

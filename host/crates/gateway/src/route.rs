@@ -15,6 +15,7 @@ use crate::{
     Counters,
     body::{RequestBody, ResponseBody},
     connect::{self, Codec},
+    counters::Refused,
     cors::Grant,
     grpc,
     origin::{self, Foreign},
@@ -44,11 +45,19 @@ pub(crate) async fn answer<B: RequestBody>(
     session.request();
     let app = &session.app;
     let dialect = Dialect::of(&request);
+    let open = match session.open() {
+        Ok(open) => open,
+        Err(fault) => {
+            app.counters.refuse(Refused::Overloaded);
+            return dialect.unwrap_or(Dialect::Connect(Codec::Json)).refuse(&fault);
+        }
+    };
     if app.loopback {
         let grpc = dialect == Ok(Dialect::Grpc);
         let (uri, headers) = (request.uri(), request.headers());
         let checked = origin::check(&app.cors, &app.allowed_hosts, uri, headers, grpc);
         if let Err(foreign) = checked {
+            app.counters.refuse(Refused::Foreign);
             return turned_away(foreign, grpc);
         }
     }
@@ -62,10 +71,13 @@ pub(crate) async fn answer<B: RequestBody>(
             let answered = guarded(&app.counters, speak(&session, dialect, request)).await;
             answered.unwrap_or_else(|fault| dialect.refuse(&fault))
         }
-        Err(misdirected) => misdirected.response(),
+        Err(misdirected) => {
+            app.counters.refuse(Refused::Misdirected);
+            misdirected.response()
+        }
     };
     grant.mark(response.headers_mut());
-    response.body_mut().belongs_to(session);
+    response.body_mut().belongs_to(open);
     response
 }
 

@@ -8,7 +8,6 @@ use roadstead_registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
 use tokio_util::task::TaskTracker;
@@ -17,6 +16,9 @@ use crate::{
     Counters, GatewayConfig,
     app::App,
     connection::{Connections, Ends},
+    counters::Ended,
+    manners::goaway,
+    peers::Peers,
     tls::{TlsError, acceptor},
 };
 
@@ -48,7 +50,8 @@ pub struct Gateway {
     connections: Arc<Connections>,
     tasks: TaskTracker,
     ends: Ends,
-    places: Arc<Semaphore>,
+    peers: Arc<Peers>,
+    tls: bool,
     drain_timeout: Duration,
     counters: Arc<Counters>,
 }
@@ -71,14 +74,17 @@ impl Gateway {
         let ends = Ends::default();
         let counters = Arc::new(Counters::default());
         let drain = ends.drain.clone();
-        let app = App::new(registry, &config, address, drain, Arc::clone(&counters));
+        let peers = Peers::new(&config, connections(&config));
+        let of_app = (Arc::clone(&counters), Arc::clone(&peers));
+        let app = App::new(registry, &config, address, drain, of_app);
         Ok(Self {
             listener,
             address,
             connections: Arc::new(Connections::new(app, tls, &config, tasks.clone())),
             tasks,
             ends,
-            places: Arc::new(Semaphore::new(connections(&config))),
+            peers,
+            tls: config.tls.is_some(),
             drain_timeout: config.drain_timeout,
             counters,
         })
@@ -100,12 +106,12 @@ impl Gateway {
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                (tcp, place) = accept(&self.listener, &self.places) => {
-                    let served = Arc::clone(&self.connections).serve(tcp, self.ends.clone());
-                    self.tasks.spawn(async move {
-                        served.await;
-                        drop(place);
-                    });
+                (tcp, from) = accept(&self.listener) => match self.peers.enter(from.ip()) {
+                    Ok(place) => {
+                        let connections = Arc::clone(&self.connections);
+                        self.tasks.spawn(connections.serve(tcp, place, self.ends.clone()));
+                    }
+                    Err(why) => self.turn_away(&tcp, why),
                 }
             }
         }
@@ -121,6 +127,22 @@ impl Gateway {
     }
 }
 
+impl Gateway {
+    /// Says why where that can be read, and does no more: this must cost less than to connect.
+    fn turn_away(&self, tcp: &TcpStream, why: Ended) {
+        self.counters.end(why);
+        let text = match why {
+            Ended::PeerFull => "too many connections from this address",
+            _ => "this host has too many connections",
+        };
+        if !self.tls {
+            // HTTP/2 begins with SETTINGS, here without any.
+            let said = [&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], &goaway(0, text)].concat();
+            drop(tcp.try_write(&said));
+        }
+    }
+}
+
 /// The connections that there are file descriptors for: modules and storage need some, too.
 fn connections(config: &GatewayConfig) -> usize {
     let room = descriptors().and_then(|most| usize::try_from(most - most / 4).ok());
@@ -128,7 +150,7 @@ fn connections(config: &GatewayConfig) -> usize {
     if room < config.connections {
         tracing::warn!(room, "file descriptors are short: raise `ulimit -n` for more connections");
     }
-    config.connections.min(room).min(Semaphore::MAX_PERMITS)
+    config.connections.min(room).min(tokio::sync::Semaphore::MAX_PERMITS)
 }
 
 /// The file descriptors that the process may have, after asking for all it can get: the usual soft
@@ -145,15 +167,11 @@ fn descriptors() -> Option<u64> {
     }
 }
 
-/// The next connection, as soon as there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    let place = Arc::clone(places).acquire_owned().await.ok();
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((tcp, _)) => return (tcp, place),
+            Ok(accepted) => return accepted,
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "accept a connection");

@@ -8,7 +8,13 @@ use std::sync::{
 use roadstead_domain::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{app::App, budget::Budget, status::RETRY_SOON, upload::Admission};
+use crate::{
+    app::App,
+    budget::Budget,
+    peers::{OpenRequest, Place},
+    status::RETRY_SOON,
+    upload::Admission,
+};
 
 /// Requests to the host's own services that a connection may have open, watches among them.
 const OWN_REQUESTS: usize = 128;
@@ -21,14 +27,31 @@ pub(crate) struct Session {
     requests: AtomicU64,
     own_requests: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
+    place: Place,
+}
+
+/// A request that is open, until the last byte of its response.
+pub(crate) struct Open {
+    pub session: Arc<Session>,
+    _place: OpenRequest,
 }
 
 impl Session {
-    pub(crate) fn new(app: Arc<App>) -> Arc<Self> {
-        let budget = app.budget.share();
+    pub(crate) fn new(app: Arc<App>, place: Place) -> Arc<Self> {
+        let budget = place.peer.budget.share();
         let own_requests = Arc::new(Semaphore::new(OWN_REQUESTS));
         let uploads = Arc::new(Semaphore::new(app.uploads_share));
-        Arc::new(Self { app, budget, requests: AtomicU64::new(0), own_requests, uploads })
+        Arc::new(Self { app, budget, requests: AtomicU64::new(0), own_requests, uploads, place })
+    }
+
+    /// A place for a request.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if too many are open.
+    pub(crate) fn open(self: &Arc<Self>) -> Result<Open, Fault> {
+        let place = self.app.peers.request(&self.place.peer)?;
+        self.app.counters.begin();
+        Ok(Open { session: Arc::clone(self), _place: place })
     }
 
     /// Counts a request.
@@ -53,7 +76,13 @@ impl Session {
     /// What an upload needs to get its place.
     pub(crate) fn upload(&self) -> Admission {
         let (own, hosts) = (Arc::clone(&self.uploads), Arc::clone(&self.app.uploads));
-        Admission::new(own, hosts, self.budget.charge(), self.app.receive_timeout)
+        Admission::new(own, hosts, self.budget.charge(), &self.app)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.session.app.counters.finish();
     }
 }
 

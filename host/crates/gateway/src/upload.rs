@@ -15,7 +15,9 @@ use roadstead_domain::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-use crate::{body::RequestBody, budget::Charge, session::place, status::from_fault};
+use crate::{
+    Counters, app::App, body::RequestBody, budget::Charge, session::place, status::from_fault,
+};
 
 /// How long a header may take, unless requests must be faster anyway.
 const HEADER: Duration = Duration::from_secs(5);
@@ -28,6 +30,7 @@ pub(crate) struct Admission {
     /// None once there is a place.
     charge: Arc<Mutex<Option<Charge>>>,
     pub header_within: Duration,
+    counters: Arc<Counters>,
 }
 
 /// A place among the uploads of the connection, and among those of the host.
@@ -47,10 +50,11 @@ impl Admission {
         own: Arc<Semaphore>,
         hosts: Arc<Semaphore>,
         charge: Charge,
-        receive_timeout: Duration,
+        app: &App,
     ) -> Self {
         let charge = Arc::new(Mutex::new(Some(charge)));
-        Self { own, hosts, charge, header_within: receive_timeout.min(HEADER) }
+        let header_within = app.receive_timeout.min(HEADER);
+        Self { own, hosts, charge, header_within, counters: Arc::clone(&app.counters) }
     }
 
     pub(crate) fn counted<B>(&self, body: B) -> Counted<B> {
@@ -65,6 +69,7 @@ impl Admission {
         let own = place(&self.own, "connection's allowance of uploads")?;
         let hosts = place(&self.hosts, "host's allowance of uploads")?;
         *self.charge.lock() = None;
+        self.counters.upload();
         Ok(UploadPlace { _own: own, _hosts: hosts })
     }
 }

@@ -81,7 +81,7 @@ async fn idle_and_silent_connections_do_not_hold_a_drain_up() {
     drop((silent, half, idle));
 }
 
-fn certificate() -> (String, Tls) {
+pub(crate) fn certificate() -> (String, Tls) {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let pem = made.cert.pem();
     let tls = Tls {
@@ -172,22 +172,6 @@ async fn noise_does_no_harm() {
     let channel = host.channel().await;
     assert!(call(&channel, "Add", vec![]).await.is_ok());
     assert_eq!(host.counters.read().panics, 0);
-    host.stop().await;
-}
-
-#[tokio::test]
-async fn connections_beyond_the_limit_wait_their_turn() {
-    let host = Host::with(GatewayConfig { connections: 1, ..GatewayConfig::default() }).await;
-    let first = TcpStream::connect(host.address).await.unwrap();
-    let mut second = TcpStream::connect(host.address).await.unwrap();
-    second.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
-    let mut buffer = [0; 512];
-    let early = tokio::time::timeout(Duration::from_millis(100), second.read(&mut buffer)).await;
-    assert!(early.is_err());
-    drop(first);
-    let read = tokio::time::timeout(PATIENCE, second.read(&mut buffer)).await.unwrap();
-    assert!(buffer[..read.unwrap()].starts_with(b"HTTP/1.1 405"));
-    drop(second);
     host.stop().await;
 }
 

@@ -231,7 +231,7 @@ async fn who_sends_no_header_holds_no_place_and_not_for_long() {
     let announced = [&[0][..], &(3_u32 << 20).to_be_bytes(), &vec![0; 2 << 20]].concat();
     let (code, reason, text) =
         refused(&mut silent, own("PushModule", unfinished(&announced))).await;
-    assert_eq!((code, reason.as_str()), (8, "OVERLOADED"), "{text}");
+    assert_eq!((code, reason.as_str()), (9, "NEVER_FITS"), "{text}");
     for answer in held {
         let (_, _, trailers) = timeout(PATIENCE, whole(answer)).await.unwrap();
         let status = Status::from_header_map(&trailers).unwrap();

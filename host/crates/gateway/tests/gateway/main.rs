@@ -7,6 +7,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod abuse;
 mod grpc;
 mod guest;
 mod health;
