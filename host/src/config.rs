@@ -1,5 +1,7 @@
 //! The settings of `roadstead serve`: flags before the file before the defaults, checked once.
 
+mod http;
+mod metrics;
 mod offer;
 
 use std::{
@@ -13,9 +15,10 @@ use std::{
 use anyhow::{Context as _, bail};
 use roadstead_domain::{ByteSize, Span};
 use roadstead_engine::Offers;
+use roadstead_gateway::GatewayConfig;
 use serde::Deserialize;
 
-use crate::cli::ServeArgs;
+use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
@@ -34,6 +37,10 @@ pub(crate) struct ServeConfig {
     pub memory_budget: Option<ByteSize>,
     pub guest_threads: Option<usize>,
     pub drain_timeout: Duration,
+    /// What the section `[http]` sets of it.
+    pub http: GatewayConfig,
+    /// Where metrics are to be had.
+    pub metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -61,13 +68,19 @@ struct File {
     memory_budget: Option<ByteSize>,
     guest_threads: Option<usize>,
     drain_timeout: Option<Span>,
+    http: http::Section,
+    metrics: metrics::Section,
 }
 
 /// Merges flags, file and defaults.
 ///
 /// # Errors
 /// Says which setting is wrong and what it should be.
-pub(crate) fn load(args: ServeArgs) -> anyhow::Result<ServeConfig> {
+pub(crate) fn load(args: ServeArgs) -> Result<ServeConfig, WrongUsage> {
+    read(args).map_err(WrongUsage)
+}
+
+fn read(args: ServeArgs) -> anyhow::Result<ServeConfig> {
     let file = match &args.config {
         Some(path) => {
             let text = fs::read_to_string(path)
@@ -127,6 +140,8 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
             .drain_timeout
             .or(file.drain_timeout)
             .map_or(Duration::from_secs(30), Span::duration),
+        http: file.http.read()?,
+        metrics: file.metrics.read(args.metrics, anyone)?,
     })
 }
 

@@ -15,6 +15,10 @@ use crate::{
     client::Refusal,
 };
 
+/// What a client can make these libraries warn of is not for the log of a host: it would grow as
+/// fast as the client sends.
+const LIBRARIES: &str = "h2=error,hyper=error,rustls=error";
+
 /// Sends the log to stderr: at `info` for a host, at `warn` for client verbs; `ROADSTEAD_LOG`
 /// overrides, in the syntax of tracing's directives.
 pub(crate) fn start_logging(cli: &Cli) {
@@ -22,7 +26,7 @@ pub(crate) fn start_logging(cli: &Cli) {
     let filter = EnvFilter::builder()
         .with_env_var("ROADSTEAD_LOG")
         .try_from_env()
-        .unwrap_or_else(|_| EnvFilter::new(default));
+        .unwrap_or_else(|_| EnvFilter::new(format!("{default},{LIBRARIES}")));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -71,6 +75,11 @@ impl Progress {
     }
 }
 
+/// The command was told what it cannot do; nothing was begun.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct WrongUsage(pub anyhow::Error);
+
 /// Reports why the command failed.
 pub(crate) fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
     if json {
@@ -82,7 +91,7 @@ pub(crate) fn failed(error: &anyhow::Error, json: bool) -> ExitCode {
     } else {
         eprintln!("error: {}", chain(error));
     }
-    ExitCode::FAILURE
+    if error.is::<WrongUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// An error with its causes, each said once: many libraries repeat a cause in their own text.

@@ -51,6 +51,10 @@ pub(crate) struct ServeArgs {
     /// Threads that run guests [default: one a core]
     #[arg(long, value_name = "N")]
     pub guest_threads: Option<usize>,
+    /// Address of metrics (`/metrics`) and probes (`/healthz`, `/readyz`), as 127.0.0.1:7412
+    /// [default: none]
+    #[arg(long, value_name = "ADDR", env = "ROADSTEAD_METRICS")]
+    pub metrics: Option<SocketAddr>,
     /// How long running calls may take to finish on SIGTERM [default: 30s]
     #[arg(long, value_name = "SPAN")]
     pub drain_timeout: Option<Span>,

@@ -1,6 +1,7 @@
 //! `roadstead call`: one unary call, JSON in and out, described by the host's reflection.
 
 use std::{
+    collections::HashMap,
     io::Read as _,
     process::ExitCode,
     time::{Duration, Instant},
@@ -10,12 +11,14 @@ use anyhow::Context as _;
 use bytes::{Buf as _, Bytes};
 use prost_reflect::{DynamicMessage, MethodDescriptor};
 use roadstead_domain::ModuleRef;
+use roadstead_gateway::ERROR_DOMAIN;
 use tonic::{
     Code, Request, Status,
     client::Grpc,
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
 };
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     cli::{CallArgs, Connection},
@@ -109,7 +112,12 @@ fn own_timeout(status: Status, timeout: Option<Duration>) -> Status {
 }
 
 fn no_answer(timeout: Duration) -> Status {
-    Status::deadline_exceeded(format!("no answer within {} ms", timeout.as_millis()))
+    let text = format!("no answer within {} ms", timeout.as_millis());
+    // In the host's words, which the host was too late to say.
+    let facts = HashMap::from([("deadline_ms".to_owned(), timeout.as_millis().to_string())]);
+    let mut details = ErrorDetails::new();
+    details.set_error_info("DEADLINE", ERROR_DOMAIN, facts);
+    Status::with_error_details(Code::DeadlineExceeded, text, details)
 }
 
 fn read_data(data: &str) -> anyhow::Result<String> {

@@ -6,13 +6,16 @@ use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::RedbCatalog;
 use roadstead_engine::{Engine, EngineConfig};
-use roadstead_gateway::{AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, Tls};
+use roadstead_gateway::{
+    AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, Tls,
+};
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::oneshot,
     task::JoinHandle,
 };
+use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 
 use crate::{
     cli::ServeArgs,
@@ -26,6 +29,8 @@ pub(crate) struct Running {
     engine: Arc<Engine>,
     stop: oneshot::Sender<()>,
     gateway: JoinHandle<Drained>,
+    /// Answers until the drain is done.
+    _metrics: Option<AbortOnDrop<()>>,
 }
 
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -71,16 +76,24 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         cors: AllowedOrigins::parse(settings.cors_origins),
         allowed_hosts: AllowedHosts::new(settings.allowed_hosts),
         drain_timeout: settings.drain_timeout,
-        ..GatewayConfig::default()
+        ..settings.http
     };
     let gateway = Gateway::bind(settings.listen, config, registry).await?;
+    let metrics = match settings.metrics {
+        Some(address) => Some(MetricsListener::bind(address, gateway.monitor()).await?),
+        None => None,
+    };
+    let metrics = metrics.map(|metrics| {
+        tracing::info!("metrics on http://{}/metrics", metrics.local_addr());
+        AbortOnDrop::new(tokio::spawn(metrics.serve()))
+    });
     let address = gateway.local_addr();
     let (stop, stopped) = oneshot::channel();
     let gateway = tokio::spawn(gateway.serve(async {
         // A sender that is gone is a reason to stop, too.
         drop(stopped.await);
     }));
-    Ok(Running { address, engine, stop, gateway })
+    Ok(Running { address, engine, stop, gateway, _metrics: metrics })
 }
 
 /// Without its catalog, everything that is stored would be garbage: an empty one is made only where

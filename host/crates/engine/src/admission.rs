@@ -99,6 +99,11 @@ impl Slots {
         self.total
     }
 
+    pub(crate) fn taken(&self) -> u32 {
+        let left = u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX);
+        self.total.saturating_sub(left)
+    }
+
     /// Whether somebody waits: idle instances must go.
     pub(crate) fn contended(&self) -> bool {
         0 < self.waiting.load(Ordering::SeqCst)

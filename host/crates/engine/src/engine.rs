@@ -122,6 +122,15 @@ impl Engine {
         self.core.config.cpu()
     }
 
+    pub fn config(&self) -> &EngineConfig {
+        &self.core.config
+    }
+
+    /// Places for instances that are taken.
+    pub fn slots_taken(&self) -> u32 {
+        self.core.slots.taken()
+    }
+
     /// Memories and tables of all instances, reservations included.
     pub fn memory_taken(&self) -> u64 {
         self.core.budgets.memory.taken()

@@ -9,13 +9,17 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderMap;
 use roadstead_domain::CallId;
 use roadstead_registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AllowedHosts, AllowedOrigins, Counters, GatewayConfig, builtin::Builtin, peers::Peers,
+    AllowedHosts, AllowedOrigins, Counters, GatewayConfig,
+    builtin::Builtin,
+    peers::Peers,
+    trace::{Named, TraceId},
 };
 
 /// The gateway's state, one for all connections.
@@ -33,6 +37,8 @@ pub(crate) struct App {
     pub uploads_share: usize,
     pub counters: Arc<Counters>,
     next_call: AtomicU64,
+    /// Tells the traces of this host from those of others.
+    trace: u64,
 }
 
 impl App {
@@ -54,17 +60,20 @@ impl App {
             uploads: Arc::new(Semaphore::new(config.uploads)),
             uploads_share: config.uploads.div_ceil(4),
             counters,
-            next_call: AtomicU64::new(first_call()),
+            next_call: AtomicU64::new(random()),
+            trace: random(),
         })
     }
 
-    /// An identity for the next call: counted up, so that logs sort.
-    pub(crate) fn next_call(&self) -> CallId {
-        CallId(self.next_call.fetch_add(1, Ordering::Relaxed))
+    /// Names the next call. Identities are counted up, so that logs sort.
+    pub(crate) fn name(&self, headers: &HeaderMap, peer: &'static str) -> Named {
+        let id = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
+        let trace = TraceId::of(headers).unwrap_or_else(|| TraceId::new(self.trace, id));
+        Named { id, trace, peer }
     }
 }
 
 /// Somewhere at random, so that calls of two lives of a host are not taken for one another.
-fn first_call() -> u64 {
+fn random() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }

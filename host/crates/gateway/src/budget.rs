@@ -81,6 +81,10 @@ impl Budget {
         Ok(Some(charge))
     }
 
+    pub(crate) fn most(&self) -> u64 {
+        self.0.most
+    }
+
     /// Bytes that are held.
     pub(crate) fn used(&self) -> u64 {
         self.0.used.load(Ordering::Relaxed)
@@ -185,17 +189,42 @@ mod tests {
     #[test]
     fn a_connection_gets_its_share_and_no_more() {
         let host = Budget::new(ByteSize(400));
-        let greedy = host.share();
+        let greedy = host.peers().share();
         let mut most = greedy.charge();
         most.grow(FREE as u64 + 100).unwrap();
         let refused = greedy.hold(FREE + 1).unwrap_err();
         assert!(refused.to_string().contains("share"), "{refused}");
-        let others: Vec<_> = (0..3).map(|_| host.share().hold(FREE + 100)).collect();
+        let others: Vec<_> = (0..3).map(|_| host.peers().share().hold(FREE + 100)).collect();
         assert!(others.iter().all(Result::is_ok));
-        let late = host.share();
+        let late = host.peers().share();
         let refused = late.hold(FREE + 1).unwrap_err();
         assert!(!refused.to_string().contains("share"), "{refused}");
         drop(most);
         assert!(late.hold(FREE + 100).is_ok());
+    }
+
+    #[test]
+    fn an_address_gets_half_however_many_connections_it_has() {
+        let host = Budget::new(ByteSize(400));
+        let peer = host.peers();
+        let held = [(); 2].map(|()| peer.share().hold(FREE + 100).unwrap());
+        let refused = peer.share().hold(FREE + 1).unwrap_err();
+        assert!(refused.to_string().contains("address"), "{refused}");
+        assert!(host.peers().share().hold(FREE + 100).is_ok());
+        drop(held);
+        assert_eq!(host.used(), 0);
+    }
+
+    #[test]
+    fn what_can_never_be_held_is_not_to_be_tried_again() {
+        let connection = Budget::new(ByteSize(400)).peers().share();
+        for bytes in [101, 500] {
+            let refused = connection.hold(FREE + bytes).unwrap_err();
+            assert!(matches!(refused, Fault::NeverFits(_)), "{refused}");
+            assert_eq!(connection.charge().expect((FREE + bytes) as u64), Err(refused));
+        }
+        assert_eq!(connection.charge().expect((FREE + 100) as u64), Ok(()));
+        let _most = connection.hold(FREE + 100).unwrap();
+        assert!(matches!(connection.hold(FREE + 1), Err(Fault::Overloaded { .. })));
     }
 }

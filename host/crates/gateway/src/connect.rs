@@ -18,7 +18,7 @@ use crate::{
     offload::convert,
     receive::{Message, Packing, accepts_gzip, in_time, whole_body},
     session::Session,
-    status::{from_fault, host_fault},
+    status::{host_fault, traced},
     steps::{Answer, Caller, Path, Permit, Receipt},
     timeout::Patience,
 };
@@ -48,13 +48,14 @@ pub(crate) async fn module<B: RequestBody>(
     headers: &HeaderMap,
     body: B,
 ) -> Response<ResponseBody> {
+    let named = session.name(headers);
     let prepared = Terms::of(headers).and_then(|terms| {
         let target = caller.resolve(&session.app.registry, path, headers)?;
-        Ok((terms, target.authorize(session.app.next_call())?))
+        Ok((terms, target.authorize(named)?))
     });
     let (terms, permit) = match prepared {
         Ok(prepared) => prepared,
-        Err(fault) => return failure(&from_fault(&fault, true), HeaderMap::new()),
+        Err(fault) => return failure(&traced(&fault, true, named.trace), HeaderMap::new()),
     };
     session.app.counters.call();
     let output_limit = permit.output_limit();
@@ -75,7 +76,7 @@ pub(crate) async fn module<B: RequestBody>(
     };
     match written {
         Ok(message) => success(codec, message, headers, trailers).await,
-        Err(fault) => failure(&from_fault(&fault, may_debug), trailers),
+        Err(fault) => failure(&traced(&fault, may_debug, named.trace), trailers),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One connection: TLS, the protocol it speaks, its requests, its end.
 
-use std::{convert::Infallible, error::Error, sync::Arc, time::Duration};
+use std::{convert::Infallible, error::Error, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use hyper::service::service_fn;
@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    GatewayConfig,
+    Counters, GatewayConfig,
     app::App,
     counters::Ended,
     hurry::{Hurried, Taken},
@@ -73,6 +73,7 @@ struct Tracked {
     tasks: TaskTracker,
     taken: Taken,
     write_timeout: Duration,
+    counters: Arc<Counters>,
 }
 
 impl<F> hyper::rt::Executor<F> for Tracked
@@ -81,7 +82,8 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, task: F) {
-        self.tasks.spawn(Unstalled::new(task, self.write_timeout, self.taken.clone()));
+        let task = Unstalled::new(task, self.write_timeout, self.taken.clone());
+        self.tasks.spawn(counted(Arc::clone(&self.counters), task));
     }
 }
 
@@ -110,7 +112,8 @@ impl Connections {
     /// count are the business of [`crate::manners`].
     fn http(&self, taken: Taken) -> auto::Builder<Tracked> {
         let (tasks, write_timeout) = (self.tasks.clone(), self.write_timeout);
-        let mut http = auto::Builder::new(Tracked { tasks, taken, write_timeout });
+        let counters = Arc::clone(&self.app.counters);
+        let mut http = auto::Builder::new(Tracked { tasks, taken, write_timeout, counters });
         http.http1()
             .timer(TokioTimer::new())
             .header_read_timeout(self.patience)
@@ -134,10 +137,8 @@ impl Connections {
 
     /// Serves one connection until it or the host ends.
     pub(crate) async fn serve(self: Arc<Self>, tcp: TcpStream, place: Place, ends: Ends) {
-        self.app.counters.opened();
-        let why = self.until_end(tcp, place, ends).await;
-        self.app.counters.closed();
-        if let Some(why) = why {
+        let _open = Connected::new(&self.app.counters);
+        if let Some(why) = self.until_end(tcp, place, ends).await {
             self.app.counters.end(why);
         }
     }
@@ -216,6 +217,29 @@ impl Connections {
                 return;
             }
         }
+    }
+}
+
+/// Counts a panic of what is no request any more, or not yet; the panic hook has logged its text.
+pub(crate) async fn counted<T>(counters: Arc<Counters>, work: impl Future<Output = T>) {
+    if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+        counters.panic();
+    }
+}
+
+/// A connection, counted for as long as it is open.
+struct Connected<'a>(&'a Counters);
+
+impl<'a> Connected<'a> {
+    fn new(counters: &'a Counters) -> Self {
+        counters.opened();
+        Self(counters)
+    }
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.closed();
     }
 }
 

@@ -139,14 +139,8 @@ impl Counters {
 
 impl Ended {
     /// In the order of the variants.
-    pub const ALL: [Self; 6] = [
-        Self::HostFull,
-        Self::PeerFull,
-        Self::Handshake,
-        Self::Flood,
-        Self::Idle,
-        Self::Broken,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::HostFull, Self::PeerFull, Self::Handshake, Self::Flood, Self::Idle, Self::Broken];
 
     /// As metrics say it.
     pub fn label(self) -> &'static str {

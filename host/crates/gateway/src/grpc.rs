@@ -17,9 +17,10 @@ use crate::{
     offload::convert,
     receive::{Packing, UnknownPacking, grpc_message, in_time},
     session::Session,
-    status::{from_fault, host_fault, refusal},
+    status::{from_fault, host_fault, refusal, traced},
     steps::{Answer, Caller, Path, Receipt},
     timeout::Patience,
+    trace::Named,
 };
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -50,10 +51,11 @@ pub(crate) async fn unary<B: RequestBody>(
     let Ok(packing) = Packing::of(headers, "grpc-encoding") else {
         return unknown_packing(UnknownPacking);
     };
-    let answer = call(session, caller, path, headers, body, packing).await;
+    let named = session.name(headers);
+    let answer = call(session, named, caller, path, headers, body, packing).await;
     let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
     let may_debug = answer.may_debug();
-    let refused = |fault: &Fault| from_fault(fault, may_debug);
+    let refused = |fault: &Fault| traced(fault, may_debug, named.trace);
     let message = match answer.result {
         Ok(message) => message,
         Err(fault) => return failure(refused(&fault), trailers),
@@ -66,6 +68,7 @@ pub(crate) async fn unary<B: RequestBody>(
 
 async fn call<B: RequestBody>(
     session: &Session,
+    named: Named,
     caller: Caller,
     path: Path<'_>,
     headers: &HeaderMap,
@@ -75,7 +78,7 @@ async fn call<B: RequestBody>(
     let app = &session.app;
     let prepared = Patience::of_grpc(headers).and_then(|patience| {
         let target = caller.resolve(&app.registry, path, headers)?;
-        Ok((patience, target.authorize(app.next_call())?))
+        Ok((patience, target.authorize(named)?))
     });
     let (patience, permit) = match prepared {
         Ok(prepared) => prepared,

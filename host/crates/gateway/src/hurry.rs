@@ -244,7 +244,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_spoke_in_time_may_be_slow() {
         let late = PATIENCE * 10;
-        for first in [&b"GET / HTTP/1.1\r\n"[..], b"PO", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03"]
+        for first in
+            [&b"GET / HTTP/1.1\r\n"[..], b"PO", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03"]
         {
             assert_eq!(read_after(first, late).await.unwrap(), 4);
         }

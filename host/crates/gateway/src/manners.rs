@@ -16,7 +16,8 @@ use tokio::time::Instant;
 const BURST: u64 = 10_000;
 /// Frames that every second earns.
 const PER_SECOND: u64 = 500;
-/// Frames that an answer earns: its window updates, a ping, and the reset that ends it.
+/// Frames that the headers or trailers of an answer earn: the request, its window updates, a
+/// ping, and the reset that ends it.
 const PER_ANSWER: u64 = 4;
 /// Bytes sent that earn a frame: a window update for each is slow reading, for each byte it is not.
 const BYTES: u64 = 1 << 10;
@@ -80,8 +81,10 @@ impl Manners {
         self.inbound.scan(bytes, |head| match head.kind {
             // The HTTP library bounds empty and tiny ones.
             kind::DATA => {}
-            // Requests are bounded where they are answered.
-            kind::HEADERS => last = last.max(head.stream),
+            kind::HEADERS => {
+                last = last.max(head.stream);
+                cost += 1;
+            }
             kind::RESET => cost += RESET,
             _ => cost += 1,
         });
@@ -91,16 +94,18 @@ impl Manners {
 
     /// Looks at bytes for the peer; says how many of them are of bodies.
     pub(crate) fn sent(&mut self, bytes: &[u8]) -> u64 {
-        let (mut data, mut answers) = (0, 0);
+        let (mut data, mut answers, mut resets) = (0, 0, 0);
         self.outbound.scan(bytes, |head| match head.kind {
             kind::DATA => data += u64::from(head.length),
             kind::HEADERS => answers += 1,
+            // A stream beyond those allowed, or a broken one. An answer that ends one comes first.
+            kind::RESET => resets += 1,
             _ => {}
         });
         self.unearned += data;
         let earned = answers * PER_ANSWER + self.unearned / BYTES;
         self.unearned %= BYTES;
-        self.credit = (self.credit + earned).min(self.most);
+        self.credit = (self.credit + earned).min(self.most).saturating_sub(resets * RESET);
         data
     }
 
@@ -124,8 +129,8 @@ impl Manners {
 
 /// GOAWAY, for want of calm; `why` is for people.
 pub(crate) fn goaway(last_stream: u32, why: &str) -> Vec<u8> {
-    let payload = [&last_stream.to_be_bytes()[..], &ENHANCE_YOUR_CALM.to_be_bytes(), why.as_bytes()]
-        .concat();
+    let payload =
+        [&last_stream.to_be_bytes()[..], &ENHANCE_YOUR_CALM.to_be_bytes(), why.as_bytes()].concat();
     let length = u8::try_from(payload.len()).unwrap_or(u8::MAX);
     [&[0, 0, length, kind::GOAWAY, 0, 0, 0, 0, 0][..], &payload].concat()
 }

@@ -1,5 +1,7 @@
 //! Conversions of large messages, kept off the threads that serve connections.
 
+use std::panic::resume_unwind;
+
 use roadstead_domain::Fault;
 use tokio::sync::Semaphore;
 
@@ -15,7 +17,10 @@ static PLACES: Semaphore = Semaphore::const_new(4);
 /// Runs a conversion of `size` bytes.
 ///
 /// # Errors
-/// The conversion's own, and [`Fault::Host`] if it panicked.
+/// The conversion's own, and [`Fault::Host`] if the host ends.
+///
+/// # Panics
+/// If the conversion does.
 pub(crate) async fn convert<T: Send + 'static>(
     size: usize,
     work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
@@ -32,12 +37,20 @@ pub(crate) async fn convert<T: Send + 'static>(
     };
     match tokio::task::spawn_blocking(placed).await {
         Ok(result) => result,
-        Err(error) => Err(host_fault("convert a message", &error)),
+        // It goes on where the request is, which is where panics are caught and counted.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(error) => Err(host_fault("convert a message", &error)),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -46,7 +59,9 @@ mod tests {
         let thread = |size| convert(size, || Ok(std::thread::current().id()));
         assert_eq!(thread(LARGE - 1).await, Ok(here));
         assert_ne!(thread(LARGE).await, Ok(here));
-        let panicked = convert::<()>(LARGE, || panic!("on purpose")).await;
-        assert!(matches!(panicked, Err(Fault::Host { .. })));
+        for size in [0, LARGE] {
+            let panics = convert::<()>(size, || panic!("on purpose"));
+            assert!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
+        }
     }
 }

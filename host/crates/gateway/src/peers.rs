@@ -69,6 +69,11 @@ impl Peers {
         self.budget.used()
     }
 
+    /// The bytes of messages that may be held.
+    pub(crate) fn may_hold(&self) -> u64 {
+        self.budget.most()
+    }
+
     /// A place for a connection from `address`.
     ///
     /// # Errors
@@ -104,6 +109,20 @@ impl Peers {
         let of_peer = place(&peer.requests, "allowance of open requests of this address")?;
         let of_host = place(&self.requests, "host's allowance of open requests")?;
         Ok(OpenRequest { _of_peer: of_peer, _of_host: of_host })
+    }
+}
+
+impl Place {
+    /// Where the peer is, as logs say it.
+    pub(crate) fn class(&self) -> &'static str {
+        match self.block {
+            IpAddr::V4(v4) if v4.is_loopback() => "loopback",
+            IpAddr::V4(v4) if v4.is_private() || v4.is_link_local() => "private",
+            // The network of `::1`, which nothing else is in.
+            IpAddr::V6(v6) if v6.is_unspecified() => "loopback",
+            IpAddr::V6(v6) if v6.is_unique_local() || v6.is_unicast_link_local() => "private",
+            _ => "public",
+        }
     }
 }
 

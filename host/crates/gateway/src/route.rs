@@ -15,8 +15,8 @@ use crate::{
     Counters,
     body::{RequestBody, ResponseBody},
     connect::{self, Codec},
-    counters::Refused,
     cors::Grant,
+    counters::Refused,
     grpc,
     origin::{self, Foreign},
     session::Session,
@@ -221,22 +221,4 @@ fn media_type(headers: &HeaderMap) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use http_body_util::BodyExt as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_ends_one_request_and_is_counted() {
-        let counters = Counters::default();
-        assert_eq!(guarded(&counters, async { 1 }).await, Ok(1));
-        let ended = guarded(&counters, async { panic!("on purpose") }).await;
-        let Err(fault @ Fault::Host { .. }) = ended else { panic!("{ended:?}") };
-        assert_eq!(counters.read().panics, 1);
-        for dialect in [Dialect::Grpc, Dialect::Connect(Codec::Json)] {
-            let (parts, body) = dialect.refuse(&fault).into_parts();
-            let text = format!("{parts:?} {:?}", body.collect().await.unwrap());
-            assert!(!text.contains("purpose"), "{text}");
-        }
-    }
-}
+mod tests;

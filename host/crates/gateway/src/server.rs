@@ -15,9 +15,10 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Counters, GatewayConfig,
     app::App,
-    connection::{Connections, Ends},
+    connection::{Connections, Ends, counted},
     counters::Ended,
     manners::goaway,
+    metrics::Monitor,
     peers::Peers,
     tls::{TlsError, acceptor},
 };
@@ -52,6 +53,7 @@ pub struct Gateway {
     ends: Ends,
     peers: Arc<Peers>,
     tls: bool,
+    monitor: Monitor,
     drain_timeout: Duration,
     counters: Arc<Counters>,
 }
@@ -76,7 +78,15 @@ impl Gateway {
         let drain = ends.drain.clone();
         let peers = Peers::new(&config, connections(&config));
         let of_app = (Arc::clone(&counters), Arc::clone(&peers));
-        let app = App::new(registry, &config, address, drain, of_app);
+        let app = App::new(Arc::clone(&registry), &config, address, drain.clone(), of_app);
+        let monitor = Monitor {
+            registry,
+            counters: Arc::clone(&counters),
+            peers: Arc::clone(&peers),
+            uploads: Arc::clone(&app.uploads),
+            most_uploads: config.uploads,
+            drain,
+        };
         Ok(Self {
             listener,
             address,
@@ -85,6 +95,7 @@ impl Gateway {
             ends,
             peers,
             tls: config.tls.is_some(),
+            monitor,
             drain_timeout: config.drain_timeout,
             counters,
         })
@@ -92,6 +103,11 @@ impl Gateway {
 
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Looks at the gateway for as long as it is asked, beyond the end of service too.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     pub fn counters(&self) -> Arc<Counters> {
@@ -109,7 +125,8 @@ impl Gateway {
                 (tcp, from) = accept(&self.listener) => match self.peers.enter(from.ip()) {
                     Ok(place) => {
                         let connections = Arc::clone(&self.connections);
-                        self.tasks.spawn(connections.serve(tcp, place, self.ends.clone()));
+                        let served = connections.serve(tcp, place, self.ends.clone());
+                        self.tasks.spawn(counted(Arc::clone(&self.counters), served));
                     }
                     Err(why) => self.turn_away(&tcp, why),
                 }

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use http::HeaderMap;
 use roadstead_domain::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -13,6 +14,7 @@ use crate::{
     budget::Budget,
     peers::{OpenRequest, Place},
     status::RETRY_SOON,
+    trace::Named,
     upload::Admission,
 };
 
@@ -58,6 +60,11 @@ impl Session {
     pub(crate) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.app.counters.request();
+    }
+
+    /// Names a call that came on this connection.
+    pub(crate) fn name(&self, headers: &HeaderMap) -> Named {
+        self.app.name(headers, self.place.class())
     }
 
     /// Requests so far.

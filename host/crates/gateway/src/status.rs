@@ -11,6 +11,8 @@ use roadstead_registry::{ChangeError, PushError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use crate::trace::TraceId;
+
 /// The `domain` of every `google.rpc.ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "roadstead.dev";
 
@@ -25,9 +27,20 @@ pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
 /// The status of a fault, without `google.rpc.DebugInfo` unless `may_debug`.
 pub fn from_fault(fault: &Fault, may_debug: bool) -> Status {
+    status(fault, may_debug, None)
+}
+
+/// The same for a fault of a call, with the trace that tells it in the log.
+pub(crate) fn traced(fault: &Fault, may_debug: bool, trace: TraceId) -> Status {
+    status(fault, may_debug, Some(trace))
+}
+
+fn status(fault: &Fault, may_debug: bool, trace: Option<TraceId>) -> Status {
     let mut details = ErrorDetails::new();
     if let Some(reason) = fault.reason() {
-        details.set_error_info(reason, ERROR_DOMAIN, metadata(fault));
+        let mut facts = metadata(fault);
+        facts.extend(trace.map(|trace| ("trace_id".to_owned(), trace.to_string())));
+        details.set_error_info(reason, ERROR_DOMAIN, facts);
     }
     match fault {
         Fault::BadInput(violations) => {

@@ -10,7 +10,10 @@ use roadstead_domain::{CallId, Fault, LimitKind, ModuleRef, Namespace};
 use roadstead_engine::{Call, Module, Usage};
 use roadstead_registry::{LiveVersion, Registry};
 use roadstead_transcode::MethodPlan;
+use tokio::time::Instant;
 use tracing::Instrument as _;
+
+use crate::trace::Named;
 
 /// Request metadata that selects a namespace and a module.
 pub(crate) const NAMESPACE: &str = "roadstead-namespace";
@@ -48,7 +51,8 @@ pub(crate) struct Target {
 /// A call that may be made, with its identity.
 pub(crate) struct Permit {
     target: Target,
-    id: CallId,
+    named: Named,
+    began: Instant,
 }
 
 /// How a call ended. Without a receipt it never reached a module.
@@ -118,13 +122,13 @@ impl Caller {
 }
 
 impl Target {
-    /// Decides whether the caller may. Every caller may call what its namespace holds; `id` names
+    /// Decides whether the caller may. Every caller may call what its namespace holds; `named` is
     /// the call from here on.
     ///
     /// # Errors
     /// None yet.
-    pub(crate) fn authorize(self, id: CallId) -> Result<Permit, Fault> {
-        Ok(Permit { target: self, id })
+    pub(crate) fn authorize(self, named: Named) -> Result<Permit, Fault> {
+        Ok(Permit { target: self, named, began: Instant::now() })
     }
 }
 
@@ -154,14 +158,17 @@ impl Permit {
             let limit = self.input_limit();
             return self.refuse(Fault::limit(LimitKind::Input, limit, Some(length)));
         }
-        let Self { target: Target { caller, live, plan, module }, id } = self;
+        let Self { target: Target { caller, live, plan, module }, named, began } = self;
+        let id = named.id;
         let may_debug = caller.identity.may_debug();
         let owner = match caller.identity {
             Identity::Anonymous => None,
         };
-        let span = tracing::debug_span!("call", %id, module = %live.label(), method = %plan.method);
-        let call = Call { id, method: plan, request, timeout, owner };
+        let span = named.span(&live, &plan.method);
+        let call = Call { id, method: Arc::clone(&plan), request, timeout, owner };
         let outcome = module.call(call).instrument(span).await;
+        let ended = (outcome.result.as_ref().err(), &outcome.usage);
+        named.ended(&live, &plan.method, began, ended);
         let module = Arc::clone(live.label());
         let receipt = Receipt { module, call: id, usage: outcome.usage, may_debug };
         Answer { result: outcome.result, receipt: Some(receipt) }
@@ -172,7 +179,9 @@ impl Permit {
         let module = Arc::clone(self.target.live.label());
         let may_debug = self.target.caller.identity.may_debug();
         let usage = Usage::default();
-        let receipt = Receipt { module, call: self.id, usage, may_debug };
+        let Target { live, plan, .. } = &self.target;
+        self.named.ended(live, &plan.method, self.began, (Some(&fault), &usage));
+        let receipt = Receipt { module, call: self.named.id, usage, may_debug };
         Answer { result: Err(fault), receipt: Some(receipt) }
     }
 }

@@ -98,6 +98,13 @@ impl RouteTable {
         names
     }
 
+    /// The modules of all namespaces: for who runs the host, not for callers.
+    pub fn all(&self) -> impl Iterator<Item = (&Namespace, &Arc<LiveModule>)> {
+        self.namespaces.iter().flat_map(|(namespace, routes)| {
+            routes.modules.values().map(move |module| (namespace, module))
+        })
+    }
+
     /// The namespace's modules by name.
     pub fn modules(&self, namespace: &Namespace) -> impl Iterator<Item = &Arc<LiveModule>> {
         self.namespaces.get(namespace).into_iter().flat_map(|routes| routes.modules.values())

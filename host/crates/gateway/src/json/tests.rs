@@ -158,7 +158,7 @@ fn a_text_ends_at_its_limit_and_at_the_budget() {
     let limit = length / TEXT - 1;
     let refused = print(limit, 1 << 20).unwrap_err();
     assert_eq!(refused, Fault::limit(LimitKind::Output, limit, None));
-    assert!(matches!(print(10_000, length / 2), Err(Fault::Overloaded { .. })));
+    assert!(matches!(print(10_000, length / 2), Err(Fault::NeverFits(_))));
 }
 
 #[test]

@@ -155,9 +155,9 @@ async fn what_the_host_holds_at_once_is_bounded() {
     let channel = host.channel().await;
     assert!(call(&channel, "Echo", blob(&[1; 1000])).await.is_ok());
     let refused = call(&channel, "Echo", blob(&vec![1; 6 << 20])).await.unwrap_err();
-    assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(refused.get_details_error_info().unwrap().reason, "OVERLOADED");
-    assert!(refused.get_details_retry_info().is_some());
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "NEVER_FITS");
+    assert!(refused.get_details_retry_info().is_none());
     host.stop().await;
 }
 

@@ -14,6 +14,7 @@ mod health;
 mod json;
 mod life;
 mod limits;
+mod metrics;
 mod modules;
 mod raw;
 mod reflection;

@@ -8,7 +8,7 @@ use roadstead_blobs::BlobStore;
 use roadstead_catalog::MemoryCatalog;
 use roadstead_domain::ByteSize;
 use roadstead_engine::{Engine, EngineConfig, Stats};
-use roadstead_gateway::{Counters, Drained, Gateway, GatewayConfig};
+use roadstead_gateway::{Counters, Drained, Gateway, GatewayConfig, Monitor};
 use roadstead_proto::v1::{
     PushHeader, PushModuleRequest, PushModuleResponse, PushOutcome, SpecFormat,
     module_service_client::ModuleServiceClient, push_module_request::Message,
@@ -34,6 +34,7 @@ pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     pub(crate) registry: Arc<Registry>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) monitor: Monitor,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Drained>,
     data: tempfile::TempDir,
@@ -60,11 +61,12 @@ impl Host {
         let any = "127.0.0.1:0".parse().unwrap();
         let gateway = Gateway::bind(any, config, Arc::clone(&registry)).await.unwrap();
         let (address, counters) = (gateway.local_addr(), gateway.counters());
+        let monitor = gateway.monitor();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(gateway.serve(async {
             stopped.await.ok();
         }));
-        Self { address, registry, counters, stop, served, data }
+        Self { address, registry, counters, monitor, stop, served, data }
     }
 
     /// A host with the guest published.

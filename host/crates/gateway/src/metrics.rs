@@ -1,0 +1,231 @@
+//! What the host tells machines about itself, as OpenMetrics text, which Prometheus reads.
+//!
+//! Labels are names and versions of published modules, and words of this code. Nothing that a
+//! caller sends becomes a label, so callers cannot make series.
+
+mod listener;
+
+use std::{fmt, sync::Arc};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, MetricEncoder, text},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+    registry::Registry as Metrics,
+};
+use roadstead_engine::Stats;
+use roadstead_registry::Registry;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Counters, peers::Peers};
+
+pub use listener::{MetricsBindError, MetricsListener};
+
+/// Looks at a gateway and all that is behind it, for as long as it is asked.
+#[derive(Clone)]
+pub struct Monitor {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) most_uploads: usize,
+    pub(crate) drain: CancellationToken,
+}
+
+impl Monitor {
+    /// Whether new calls are answered.
+    pub fn ready(&self) -> bool {
+        !self.drain.is_cancelled()
+    }
+
+    /// All metrics, as OpenMetrics text.
+    ///
+    /// # Errors
+    /// None that is known: writing to memory does not fail.
+    pub fn metrics(&self) -> Result<String, fmt::Error> {
+        let mut metrics = Metrics::with_prefix("roadstead");
+        metrics.register_collector(Box::new(self.clone()));
+        let mut written = String::new();
+        text::encode(&mut written, &metrics)?;
+        Ok(written)
+    }
+
+    /// Versions that were ever called since the start, and those that answer for their module.
+    fn versions(&self) -> Vec<(Labels, Stats)> {
+        let routes = self.registry.routes();
+        let mut all = Vec::new();
+        for (namespace, module) in routes.all() {
+            let current = module.current().map(|live| live.id().clone());
+            for (version, live) in &module.versions {
+                let Ok(loaded) = live.module() else { continue };
+                let stats = loaded.stats();
+                let idle = stats.calls == 0 && stats.running == 0 && stats.queued == 0;
+                if idle && current.as_ref() != Some(live.id()) {
+                    continue;
+                }
+                let labels = [
+                    ("namespace", namespace.to_string()),
+                    ("module", module.name.to_string()),
+                    ("version", version.to_string()),
+                ];
+                all.push((labels, stats));
+            }
+        }
+        all
+    }
+}
+
+type Labels = [(&'static str, String); 3];
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Monitor")
+    }
+}
+
+impl Collector for Monitor {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(encoder);
+        self.modules(&mut writer)?;
+        self.gateway(&mut writer)?;
+        self.host(&mut writer)
+    }
+}
+
+impl Monitor {
+    fn modules(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let versions = self.versions();
+        let each = |value: fn(&Stats) -> u64| {
+            versions.iter().map(move |(labels, stats)| (labels.clone(), value(stats)))
+        };
+        to.counters(
+            "module_calls",
+            "Calls that were answered or given up, whatever the answer.",
+            each(|stats| stats.calls),
+        )?;
+        let faults = versions.iter().flat_map(|(labels, stats)| {
+            let [namespace, module, version] = labels;
+            stats.faults.iter().map(move |(reason, count)| {
+                let reason = ("reason", (*reason).to_owned());
+                ([namespace.clone(), module.clone(), version.clone(), reason], *count)
+            })
+        });
+        to.counters("module_faults", "Calls that ended in a fault, by its reason.", faults)?;
+        to.gauges("module_running", "Calls that run now.", each(|stats| stats.running))?;
+        to.gauges("module_queued", "Calls that wait for their turn.", each(|stats| stats.queued))?;
+        to.counters(
+            "module_cpu_seconds",
+            "Thread time spent on the module's guests.",
+            versions.iter().map(|(labels, stats)| (labels.clone(), stats.cpu.as_secs_f64())),
+        )?;
+        to.counters("module_fuel", "Fuel that its calls used.", each(|stats| stats.fuel))?;
+        to.gauges(
+            "module_peak_memory_bytes",
+            "The most memory that one of its instances had.",
+            each(|stats| stats.peak_memory),
+        )?;
+        to.gauges(
+            "module_idle_instances",
+            "Pooled instances that wait for a call.",
+            each(|stats| stats.idle_instances),
+        )
+    }
+
+    fn gateway(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let counted = self.counters.read();
+        let reasons = |counts: Vec<(&'static str, u64)>| {
+            counts.into_iter().map(|(why, count)| ([("reason", why)], count))
+        };
+        to.counter("connections", "Connections that were let in.", counted.connections)?;
+        to.gauge("open_connections", "Connections that are open.", counted.open)?;
+        to.counters(
+            "connections_ended",
+            "Connections that the host ended or turned away, by why.",
+            reasons(counted.ended),
+        )?;
+        to.counter("requests", "Requests of every kind.", counted.requests)?;
+        to.gauge("open_requests", "Requests not answered in full.", counted.open_requests)?;
+        to.counters(
+            "requests_refused",
+            "Requests that were turned away before anything looked for what answers them, by why.",
+            reasons(counted.refused),
+        )?;
+        to.counter("calls", "Requests that reached a module.", counted.calls)?;
+        to.counter("uploads", "Uploads that were begun.", counted.uploads)?;
+        let busy = self.most_uploads.saturating_sub(self.uploads.available_permits());
+        to.gauge("open_uploads", "Uploads that are on their way.", busy as u64)?;
+        let help = "Bytes of requests and responses that are held.";
+        to.gauge("message_bytes", help, self.peers.held())?;
+        let help = "Bytes of requests and responses that may be held.";
+        to.gauge("message_limit_bytes", help, self.peers.may_hold())?;
+        to.counter("panics", "Panics of the host that were caught, each a bug.", counted.panics)
+    }
+
+    fn host(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let engine = self.registry.engine();
+        let config = engine.config();
+        let help = "Memory of all instances, what is reserved for them included.";
+        to.gauge("instance_memory_bytes", help, engine.memory_taken())?;
+        let help = "Memory that all instances may have.";
+        to.gauge("instance_memory_limit_bytes", help, config.memory_budget.0)?;
+        let help = "Room that is reserved for the values of calls.";
+        to.gauge("value_bytes", help, engine.values_taken())?;
+        let help = "Room that there is for the values of calls.";
+        to.gauge("value_limit_bytes", help, config.value_budget.0)?;
+        to.gauge("instance_slots", "Slots of instances taken.", engine.slots_taken().into())?;
+        to.gauge("instance_slots_limit", "Slots of instances.", config.slots.into())?;
+        to.gauge("ready", "1 if new calls are answered, else 0.", self.ready().into())
+    }
+}
+
+/// Writes one metric after the other.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn counters<L: EncodeLabelSet, V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result
+    where
+        ConstCounter<V>: EncodeMetric,
+    {
+        let mut family = self.begin(name, help, MetricType::Counter)?;
+        for (labels, value) in values {
+            ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.begin(name, help, MetricType::Gauge)?;
+        for (labels, value) in values {
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstCounter::new(value).encode(self.begin(name, help, MetricType::Counter)?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        ConstGauge::new(value).encode(self.begin(name, help, MetricType::Gauge)?)
+    }
+
+    fn begin<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, fmt::Error> {
+        self.0.encode_descriptor(name, help, None, kind)
+    }
+}

@@ -1,0 +1,212 @@
+//! What names a call in logs, and how its end is told there.
+//!
+//! A call belongs to the trace that its caller names (W3C `traceparent`), else to one of its own.
+//! The trace is in the `ErrorInfo` of every failure, so that whoever meets one can quote it.
+//!
+//! A caller must not be able to fill the log: its own mistakes and a host that is busy are told at
+//! `debug`, and what goes wrong within a module at `info`, so many times a second. Nothing is
+//! written, and no text is made, for calls that succeed unless `debug` is on.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use http::HeaderMap;
+use roadstead_domain::{CallId, Fault, LimitKind};
+use roadstead_engine::Usage;
+use roadstead_registry::LiveVersion;
+use tokio::time::Instant;
+use tracing::{Level, Span};
+
+/// Failures of modules that are told in a second.
+const TOLD: u64 = 20;
+
+/// A trace, as W3C Trace Context has it: never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TraceId(u128);
+
+/// What names one call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Named {
+    pub id: CallId,
+    pub trace: TraceId,
+    /// Where the caller is: `loopback`, `private` or `public`.
+    pub peer: &'static str,
+}
+
+impl TraceId {
+    /// The one that the headers name; None if they name none, or not as they should.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+        parse(headers.get("traceparent")?.as_bytes()).map(Self)
+    }
+
+    /// One for a call that came without; `host` tells hosts apart.
+    pub(crate) fn new(host: u64, call: CallId) -> Self {
+        Self(u128::from(host | 1) << 64 | u128::from(call.0))
+    }
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// `version-trace-parent-flags`, each in lower-case hexadecimal; later versions may say more.
+fn parse(text: &[u8]) -> Option<u128> {
+    let (head, rest) = text.split_at_checked(55)?;
+    let hex = |range: std::ops::Range<usize>| {
+        let part = head.get(range)?;
+        let lower = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+        let text = std::str::from_utf8(part).ok().filter(|_| part.iter().all(lower))?;
+        u128::from_str_radix(text, 16).ok()
+    };
+    let dashes = [2, 35, 52].into_iter().all(|at| head.get(at) == Some(&b'-'));
+    let (version, trace, parent) = (hex(0..2)?, hex(3..35)?, hex(36..52)?);
+    hex(53..55)?;
+    let more = rest.is_empty() || (version > 0 && rest.starts_with(b"-"));
+    (dashes && more && version != 0xff && trace != 0 && parent != 0).then_some(trace)
+}
+
+impl Named {
+    /// The span of the call.
+    pub(crate) fn span(&self, live: &LiveVersion, method: &str) -> Span {
+        let Self { id, trace, peer } = self;
+        tracing::debug_span!("call", call = %id, %trace, peer, module = %live.label(), method)
+    }
+
+    /// Tells how the call ended.
+    pub(crate) fn ended(
+        &self,
+        live: &LiveVersion,
+        method: &str,
+        began: Instant,
+        (fault, usage): (Option<&Fault>, &Usage),
+    ) {
+        let level = fault.map_or(Level::DEBUG, level);
+        if level == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
+            return;
+        }
+        let left_out = match level {
+            Level::INFO => match LIMIT.at(seconds()) {
+                Some(left_out) => left_out,
+                None => return,
+            },
+            _ => 0,
+        };
+        let reason = fault.map_or("OK", |fault| fault.reason().unwrap_or("CANCELLED"));
+        let Self { id, trace, peer } = self;
+        let Usage { fuel, peak_memory, .. } = usage;
+        let duration = began.elapsed();
+        macro_rules! tell {
+            ($tell:ident) => {
+                tracing::$tell!(
+                    call = %id, %trace, peer, module = %live.label(), method, reason, fuel,
+                    peak_memory, ?duration, left_out, "call ended"
+                )
+            };
+        }
+        match level {
+            Level::WARN => tell!(warn),
+            Level::INFO => tell!(info),
+            _ => tell!(debug),
+        }
+    }
+}
+
+/// How loud a fault is: by whose it is.
+fn level(fault: &Fault) -> Level {
+    match fault {
+        Fault::Host { .. } => Level::WARN,
+        Fault::GuestTrap { .. } => Level::INFO,
+        Fault::Limit(reached) if reached.limit != LimitKind::Input => Level::INFO,
+        _ => Level::DEBUG,
+    }
+}
+
+static LIMIT: Limit =
+    Limit { second: AtomicU64::new(0), told: AtomicU64::new(0), left_out: AtomicU64::new(0) };
+
+/// So many lines a second, for the process: so is the log.
+struct Limit {
+    second: AtomicU64,
+    told: AtomicU64,
+    left_out: AtomicU64,
+}
+
+impl Limit {
+    /// How many were left out before this one, which may be told; None if it is left out, too.
+    fn at(&self, second: u64) -> Option<u64> {
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.told.store(0, Ordering::Relaxed);
+        }
+        if self.told.fetch_add(1, Ordering::Relaxed) < TOLD {
+            return Some(self.left_out.swap(0, Ordering::Relaxed));
+        }
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+}
+
+/// Seconds since some moment.
+fn seconds() -> u64 {
+    static BEGAN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    BEGAN.get_or_init(Instant::now).elapsed().as_secs() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn of(text: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", text.parse().ok()?);
+        TraceId::of(&headers).map(|trace| trace.to_string())
+    }
+
+    #[test]
+    fn traces_are_taken_as_the_standard_writes_them() {
+        let trace = Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned());
+        assert_eq!(of(GOOD), trace);
+        assert_eq!(of(&GOOD.replace("00-4b", "01-4b")), trace);
+        assert_eq!(of(&format!("{}-more", GOOD.replace("00-4b", "cc-4b"))), trace);
+        for bad in [
+            "",
+            "00",
+            &GOOD.to_uppercase(),
+            &GOOD.replace("00-4b", "ff-4b"),
+            &GOOD.replace('-', "_"),
+            &format!("{GOOD}-more"),
+            &format!("{}more", GOOD.replace("00-4b", "01-4b")),
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-000f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e473+-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+        assert_eq!(of(&TraceId::new(0, CallId(7)).to_string()), None);
+        assert_eq!(TraceId::new(0, CallId(7)).to_string().len(), 32);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..70)) {
+            parse(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_second_has_so_many_lines_and_the_rest_are_counted() {
+        let limit = Limit { second: 0.into(), told: 0.into(), left_out: 0.into() };
+        let told = (0..1000).filter_map(|_| limit.at(1)).count();
+        assert_eq!(told as u64, TOLD);
+        assert_eq!(limit.at(2), Some(1000 - TOLD));
+        assert_eq!(limit.at(2), Some(0));
+    }
+}
