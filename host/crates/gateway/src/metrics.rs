@@ -13,8 +13,8 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry as Metrics,
 };
-use roadstead_engine::Stats;
-use roadstead_registry::Registry;
+use roadstead_engine::{CpuUsage, Stats};
+use roadstead_registry::{LiveModule, Registry};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,22 @@ impl Monitor {
         }
         all
     }
+
+    /// Modules that have a version which runs here.
+    fn cpu(&self) -> Vec<([(&'static str, String); 2], CpuUsage)> {
+        let routes = self.registry.routes();
+        let used = |module: &LiveModule| {
+            // Any version knows what all of them used.
+            let loaded = module.versions.values().find_map(|live| live.module().ok());
+            loaded.map(|loaded| loaded.cpu())
+        };
+        let labelled = routes.all().filter_map(|(namespace, module)| {
+            let labels =
+                [("namespace", namespace.to_string()), ("module", module.name.to_string())];
+            Some((labels, used(module)?))
+        });
+        labelled.collect()
+    }
 }
 
 type Labels = [(&'static str, String); 3];
@@ -114,10 +130,16 @@ impl Monitor {
         to.counters("module_faults", "Calls that ended in a fault, by its reason.", faults)?;
         to.gauges("module_running", "Calls that run now.", each(|stats| stats.running))?;
         to.gauges("module_queued", "Calls that wait for their turn.", each(|stats| stats.queued))?;
+        let cpu = self.cpu();
         to.counters(
             "module_cpu_seconds",
-            "Thread time spent on the module's guests.",
-            versions.iter().map(|(labels, stats)| (labels.clone(), stats.cpu.as_secs_f64())),
+            "Processor time of the module's guests, all versions together.",
+            cpu.iter().map(|(labels, cpu)| (labels.clone(), cpu.total.as_secs_f64())),
+        )?;
+        to.counters(
+            "module_cpu_throttled_seconds",
+            "How long calls stood still because the module had used up its ceiling.",
+            cpu.iter().map(|(labels, cpu)| (labels.clone(), cpu.throttled.as_secs_f64())),
         )?;
         to.counters("module_fuel", "Fuel that its calls used.", each(|stats| stats.fuel))?;
         to.gauges(

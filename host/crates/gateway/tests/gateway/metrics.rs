@@ -67,6 +67,8 @@ async fn what_happened_is_counted_and_callers_make_no_series() {
         assert_eq!(value(&text, &series), Some(expected), "{series}\n{text}");
     }
     assert!(value(&text, &format!("roadstead_module_fuel_total{guest}}}")).unwrap() > 0.0);
+    let module = r#"{namespace="default",module="guest"}"#;
+    assert!(value(&text, &format!("roadstead_module_cpu_seconds_total{module}")).unwrap() > 0.0);
     assert!(!text.contains("Such") && !text.contains("evil"), "{text}");
     assert!(text.ends_with("# EOF\n"));
     for (path, expected) in [("/healthz", 200), ("/readyz", 200), ("/", 404)] {
