@@ -7,9 +7,10 @@
 //! Guarantees: the length of a message is looked at before it is taken in; whoever goes away has
 //! its call cancelled; text of the host's own failures stays in the log; a panic ends one request.
 //!
-//! A connection holds a quarter of the message budget at most, and beyond it the first KiB of
-//! each message, for as many streams as it may have; 128 requests to the host's own services; and a
-//! quarter of the uploads. What it leaves half-sent or unread is given up after the receive and
+//! All connections of one address hold half of the message budget and of the open requests at
+//! most. A connection holds a quarter of the message budget, and beyond it the first KiB of each
+//! message, for as many streams as it may have; 128 requests to the host's own services; and a
+//! quarter of the uploads. Frames that ask for nothing end it once they are many. What it leaves half-sent or unread is given up after the receive and
 //! write timeouts.
 
 mod app;
