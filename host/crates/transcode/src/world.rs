@@ -31,9 +31,10 @@ pub enum WorldError {
     Truncated(String),
     #[error("the component is not valid: {0}")]
     Malformed(String),
-    /// Checking it would take longer than it is worth.
-    #[error("it has more than {most} {what}, the most that this host takes")]
-    TooMany { what: &'static str, most: u64 },
+    /// Working on it could take longer than it is worth. `found` is what was counted until it was
+    /// clear; there may be more.
+    #[error("it has {found} {what}, and this host takes {most} at most")]
+    TooMany { what: &'static str, most: u64, found: u64 },
     #[error("the core module cannot be turned into a component: {0}")]
     Componentize(String),
     #[error("the WIT text does not read: {0}")]
@@ -45,18 +46,30 @@ pub enum WorldError {
 pub struct World {
     pub(crate) resolve: Resolve,
     pub(crate) world: WorldId,
+    /// Exports by a plain name that the WIT in the component does not declare, left out of `world`.
+    pub(crate) undeclared: Vec<String>,
 }
 
 impl World {
     /// Reads a component, and the comments of the WIT text embedded in it, if any.
+    ///
+    /// Exports by a plain name that the text knows nothing of are a toolchain's own (componentize-py
+    /// adds `exports`, with which an interpreter is started at build time) and nobody's service.
     ///
     /// # Errors
     /// [`WorldError`] for anything that is not a whole, valid component.
     pub fn decode(component: &[u8]) -> Result<Self, WorldError> {
         let world = binary::decode(component)?;
         let files = embedded_wit(component);
+        if files.is_empty() {
+            return Ok(world);
+        }
         // Comments are a courtesy: text that does not read costs a module its comments, no more.
-        Ok(world.clone().with_comments(&files).unwrap_or(world))
+        let Ok((text, _)) = text::parse(&files) else { return Ok(world) };
+        let mut world = world;
+        text::graft(&mut world, &text);
+        text::keep_declared(&mut world, &text);
+        Ok(world)
     }
 
     /// Reads WIT text given as paths and contents. Files below `deps/` are dependencies; `world`
@@ -67,7 +80,7 @@ impl World {
     pub fn from_wit(files: &[(String, String)], world: Option<&str>) -> Result<Self, WorldError> {
         let (mut resolve, package) = text::parse(files)?;
         let world = text::select(&mut resolve, package, world)?;
-        Ok(Self { resolve, world })
+        Ok(Self { resolve, world, undeclared: Vec::new() })
     }
 
     /// Takes over the comments, and the order in which things are declared, from WIT text. No files

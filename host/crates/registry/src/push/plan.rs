@@ -95,7 +95,8 @@ fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
     let needed = derive(&locks)?;
     locks.extend(routes.newest_locks(namespace, derive::packages(&needed))?);
     let derived = derive(&locks)?;
-    let previous = module.map(|module| previous(module, &version, &derived)).unwrap_or_default();
+    let previous =
+        module.map(|module| previous(module, &version, &derived, &locks)).unwrap_or_default();
     let breaks = roadstead_transcode::compare(&locks, &previous, &derived)
         .into_iter()
         .map(|one| BreakRecord { subject: one.subject, description: one.description })
@@ -159,21 +160,26 @@ fn choose(module: Option<&LiveModule>, validated: &Validated) -> Result<Choice, 
 /// What callers of the module have stubs of, package by package: the surface of the version that a
 /// new one takes the package's service over from, which is the newest below it that exports the
 /// service. A package of types alone is taken over from the newest of those versions.
-fn previous(module: &LiveModule, version: &Version, derived: &Derived) -> Locks {
+///
+/// Where that version's schema is lost, callers may rely on anything that the locks ever gave out.
+fn previous(module: &LiveModule, version: &Version, derived: &Derived, locks: &Locks) -> Locks {
     let mut previous = Locks::default();
     let mut taken_over: BTreeMap<&Version, &Locks> = BTreeMap::new();
     for service in &derived.services {
         let below = module.versions.range(..version).rev();
         let former = below.into_iter().find(|(_, live)| live.exports(&service.name));
         let Some((version, live)) = former else { continue };
-        let Ok(schema) = live.schema() else {
-            tracing::warn!(module = %live.id(), "nothing to compare with: its schema is lost");
-            continue;
-        };
-        taken_over.insert(version, schema.surface());
+        let surface = live.schema().map_or_else(
+            |_| {
+                tracing::warn!(module = %live.id(), "its schema is lost: comparing with its locks");
+                locks
+            },
+            |schema| schema.surface(),
+        );
+        taken_over.insert(version, surface);
         let package = service.name.rsplit_once('.').map(|(package, _)| package);
         if let Some(package) = package
-            && let Some(lock) = schema.surface().get(package)
+            && let Some(lock) = surface.get(package)
         {
             previous.insert(package, lock.clone());
         }

@@ -120,6 +120,10 @@ async fn a_version_with_lost_parts_says_so_and_the_others_serve() {
     assert!(matches!(live.module().err(), Some(Fault::NotReady(_))));
     assert_eq!(add(&host.resolve(OPS, Some("other")).unwrap(), 2, 3).await, 6);
     assert_eq!(host.versions("m"), ["0.1.0"]);
+    // What its callers rely on is still in the lock.
+    let error = host.push("m", &functions(&[("mul", "u32", 0)])).await.unwrap_err();
+    assert!(matches!(&error, PushError::Breaks(breaks) if breaks.len() == 1), "{error}");
+    assert!(host.push("m", &functions(&[("add", "u32", 7), ("mul", "u32", 0)])).await.is_ok());
 }
 
 #[tokio::test]

@@ -57,6 +57,10 @@ pub(super) fn collect<'a>(world: &'a World, module: &ModuleName, version: &Versi
         functions: Vec::new(),
     };
     let mut found = Exports { services: Vec::new(), homes, unmapped: Vec::new() };
+    for export in &world.undeclared {
+        let reason = "the WIT text in the component does not declare it".to_owned();
+        found.unmapped.push(Unmapped { export: export.clone(), reason });
+    }
     let Some(wit_world) = resolve.worlds.get(world.world) else { return found };
     own.docs = wit_world.docs.contents.as_deref();
     for (key, item) in &wit_world.exports {

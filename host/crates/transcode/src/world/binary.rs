@@ -75,7 +75,9 @@ pub(super) fn decode(component: &[u8]) -> Result<World, WorldError> {
     }
     bounds::check(component)?;
     match guarded(|| wit_component::decode(component)).map_err(malformed)? {
-        DecodedWasm::Component(resolve, world) => Ok(World { resolve, world }),
+        DecodedWasm::Component(resolve, world) => {
+            Ok(World { resolve, world, undeclared: Vec::new() })
+        }
         DecodedWasm::WitPackage(..) => Err(WorldError::WitPackage),
     }
 }

@@ -1,7 +1,7 @@
 //! Reading WIT text, and taking comments from it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
@@ -200,6 +200,30 @@ fn members_mut(of: &mut TypeDef) -> Vec<(&str, &mut Docs)> {
         TypeDefKind::Flags(one) => one.flags.iter_mut().map(|f| (&*f.name, &mut f.docs)).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Leaves out the exports by a plain name that no world of the text has, if the text is about them:
+/// if it has any of the world's exports.
+pub(super) fn keep_declared(world: &mut World, text: &Resolve) {
+    let names: HashSet<String> = text
+        .worlds
+        .iter()
+        .flat_map(|(_, one)| one.exports.keys().map(|key| text.name_world_key(key)))
+        .collect();
+    let Some(target) = world.resolve.worlds.get(world.world) else { return };
+    let mut keys = target.exports.keys();
+    if !keys.any(|key| names.contains(&world.resolve.name_world_key(key))) {
+        return;
+    }
+    let Some(target) = world.resolve.worlds.get_mut(world.world) else { return };
+    let undeclared = &mut world.undeclared;
+    target.exports.retain(|key, _| match key {
+        WorldKey::Name(name) if !names.contains(name) => {
+            undeclared.push(name.clone());
+            false
+        }
+        _ => true,
+    });
 }
 
 /// A binary does not say which world of the text it was built for: the one that shares most of its

@@ -8,7 +8,7 @@ use roadstead_transcode::{
 
 use crate::{
     golden::HARBOUR,
-    support::{component, core_module, derived_with, text, world},
+    support::{component, core_module, derived_with, text, unmapped, world},
 };
 
 fn of(component: &[u8]) -> Derived {
@@ -72,6 +72,25 @@ fn a_component_derives_as_its_text_does() {
     assert!(texts(&without).iter().all(|text| !text.contains("//")));
     assert_eq!(World::decode(&bare).unwrap().imports(), ["t:t/shapes@1.0.0", "hook"]);
     assert_eq!(World::decode(&bare).unwrap().name(), "root");
+}
+
+#[test]
+fn exports_that_the_embedded_text_does_not_know_are_nobodys_service() {
+    let extra = "export made-up: func(); export inline-two: interface { f: func(); }";
+    let more = WORLD.replace("export top:", &format!("{extra} export top:"));
+    let bare = component(&more);
+    assert!(unmapped(&of(&bare)).is_empty());
+
+    let derived = of(&embed_wit(&bare, &files(WORLD)));
+    let reason = "the WIT text in the component does not declare it";
+    assert_eq!(unmapped(&derived), [format!("made-up: {reason}"), format!("inline-two: {reason}")]);
+    assert_eq!(texts(&derived), texts(&of(&embed_wit(&component(WORLD), &files(WORLD)))));
+    // What is kept of the world says the same.
+    let world = World::decode(&embed_wit(&bare, &files(WORLD))).unwrap();
+    assert!(!world.to_wit().unwrap().contains("made-up"));
+    // Text that comes with a push may be of another day: it takes no service away.
+    let supplied = World::decode(&bare).unwrap().with_comments(&files(WORLD)).unwrap();
+    assert!(unmapped(&derived_with(&supplied, &Locks::default())).is_empty());
 }
 
 #[test]
