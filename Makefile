@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 
-.PHONY: help demo test bench setup modules lint fmt deny clean
+.PHONY: help demo test fuzz bench setup modules lint fmt deny clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,10 @@ test: setup modules deny lint ## Everything CI runs
 	scripts/test-guests.sh
 	tests/tools/install.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
+	scripts/fuzz.sh
+
+fuzz: ## Inputs made by libFuzzer, FUZZ_SECONDS for each target (20)
+	scripts/fuzz.sh
 
 bench: setup modules ## What is promised about speed, beside peers, in one table
 	cargo build --release --locked --workspace

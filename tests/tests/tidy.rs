@@ -40,7 +40,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 /// `(prefix of a dependency's name, packages whose manifest may name it)`.
 const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
     ("wasmtime-wasi", &["roadstead-engine"]),
-    ("wasmtime", &["roadstead-engine", "roadstead-transcode"]),
+    ("wasmtime", &["roadstead-engine", "roadstead-transcode", "roadstead-fuzz"]),
     (
         "tonic",
         &[

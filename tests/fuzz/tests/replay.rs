@@ -1,0 +1,32 @@
+//! Every kept input through the function that it was found for.
+
+use std::{fs, path::Path};
+
+fn replay(target: &str, function: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    let mut inputs: Vec<_> =
+        fs::read_dir(&corpus).unwrap().map(|input| input.unwrap().path()).collect();
+    inputs.sort();
+    assert!(!inputs.is_empty(), "{} has no inputs", corpus.display());
+    for input in inputs {
+        // The test harness shows it if the function panics.
+        println!("{}", input.display());
+        function(&fs::read(&input).unwrap());
+    }
+}
+
+#[test]
+fn codec() {
+    replay("codec", roadstead_fuzz::codec);
+}
+
+#[test]
+fn component() {
+    replay("component", roadstead_fuzz::component);
+}
+
+#[cfg(feature = "push")]
+#[test]
+fn push() {
+    replay("push", roadstead_fuzz::push);
+}
