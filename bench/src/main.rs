@@ -10,17 +10,20 @@ mod load;
 mod memory;
 mod native;
 mod publish;
+mod quota;
 mod ray;
 mod report;
 mod throughput;
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Compares a host with a native server and with Ray, and prints one table.
 #[derive(Parser)]
 struct Args {
+    #[command(subcommand)]
+    only: Option<Only>,
     /// The host's binary; a release build, or the figures mean nothing
     #[arg(long, value_name = "FILE", default_value = "target/release/roadstead")]
     bin: PathBuf,
@@ -50,11 +53,30 @@ struct Args {
     serve_native: bool,
 }
 
+/// One measurement alone, without peers.
+#[derive(Subcommand)]
+enum Only {
+    /// How well quotas of processor time are kept, by modules that compete for two processors
+    CpuQuota {
+        /// Seconds that are measured
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        seconds: u64,
+        /// Calls that spin at the same time in each module
+        #[arg(long, value_name = "N", default_value_t = 16)]
+        callers: usize,
+    },
+}
+
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if args.serve_native {
         return runtime.block_on(native::serve());
+    }
+    if let Some(Only::CpuQuota { seconds, callers }) = args.only {
+        let seconds = Duration::from_secs(seconds);
+        let measured = quota::measure(&args.bin, &args.modules, seconds, callers);
+        return runtime.block_on(measured)?.print(args.json);
     }
     let report = runtime.block_on(measure(&args))?;
     report.print(args.json)

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::{memory::Memory, publish::Publish, ray::OneAtATime, throughput::Calls};
+use crate::{memory::Memory, publish::Publish, quota::Quota, ray::OneAtATime, throughput::Calls};
 
 /// Everything of one run.
 #[derive(Serialize)]
@@ -51,6 +51,46 @@ pub(crate) fn line(text: impl Display) {
     println!("{text}");
 }
 
+/// How quotas of processor time were kept.
+#[derive(Serialize)]
+pub(crate) struct QuotaReport {
+    pub machine: Machine,
+    pub quotas: Vec<Quota>,
+}
+
+impl QuotaReport {
+    pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
+        if json {
+            println!("{}", serde_json::to_string_pretty(self)?);
+        } else {
+            print!("{}\n\n{}", self.machine, quotas(&self.quotas));
+        }
+        Ok(())
+    }
+}
+
+fn quotas(rows: &[Quota]) -> String {
+    table(
+        ["processor time of", "spec", "granted", "measured", "error %"],
+        rows.iter().map(|row| {
+            [
+                row.module.to_owned(),
+                row.spec.to_owned(),
+                format!("{:.0}m", row.granted),
+                format!("{:.0}m", row.measured),
+                format!("{:+.1}", row.error_percent),
+            ]
+        }),
+    )
+}
+
+impl Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cores, processor, kernel } = self;
+        write!(f, "{cores} cores, {processor}, Linux {kernel}; clients on the same machine")
+    }
+}
+
 impl Report {
     pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
@@ -64,8 +104,7 @@ impl Report {
 
 impl Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Machine { cores, processor, kernel } = &self.machine;
-        writeln!(f, "{cores} cores, {processor}, Linux {kernel}; clients on the same machine\n")?;
+        writeln!(f, "{}\n", self.machine)?;
         f.write_str(&table(
             [
                 "unary calls",

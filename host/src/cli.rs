@@ -65,10 +65,12 @@ pub(crate) enum Verb {
     Check(CheckArgs),
     /// List the modules of the namespace
     List,
-    /// Show one module: versions, services, imports, limits, counters
+    /// Show one module: usage against grants, versions, services, imports, spec
     Describe(NameArgs),
     /// List what the operator offers to modules, and which versions hold it
     Offers(OffersArgs),
+    /// Show what modules use against what they are granted, the busiest first
+    Top(TopArgs),
     /// Delete a version, or a module with all its versions
     Delete(RefArgs),
     /// Make one version answer all calls that name none (the rollback)
@@ -135,6 +137,16 @@ pub(crate) struct OffersArgs {
 #[derive(Args)]
 pub(crate) struct NameArgs {
     pub name: ModuleName,
+}
+
+#[derive(Args)]
+pub(crate) struct TopArgs {
+    /// Print once instead of again and again
+    #[arg(long)]
+    pub once: bool,
+    /// Time between two looks, like 500ms or 2s
+    #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = parse::span)]
+    pub interval: Duration,
 }
 
 #[derive(Args)]

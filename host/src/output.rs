@@ -49,6 +49,15 @@ pub(crate) fn json(value: &serde_json::Value) {
     line(format_args!("{value:#}"));
 }
 
+/// A result that takes the place of the one before it on a terminal, and follows it elsewhere.
+pub(crate) fn screen(text: impl Display) {
+    if std::io::stdout().is_terminal() {
+        line(format_args!("\x1b[H\x1b[2J{text}"));
+    } else {
+        line(format_args!("{text}\n"));
+    }
+}
+
 /// A remark, on stderr.
 pub(crate) fn note(text: impl Display) {
     eprintln!("{text}");

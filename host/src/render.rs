@@ -1,5 +1,8 @@
 //! The host's answers as text for people.
 
+mod spec;
+pub(crate) mod usage;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use roadstead_proto::v1 as api;
@@ -67,24 +70,13 @@ pub(crate) fn module(module: &api::Module) -> String {
         text.push_str(&format!(" (pinned to {})", module.pinned));
     }
     text.push('\n');
-    if let Some(stats) = &module.stats {
-        line(
-            &mut text,
-            format_args!(
-                "  calls {}, running {}, queued {}, fuel {}, peak memory {} bytes",
-                stats.calls, stats.running, stats.queued, stats.fuel, stats.peak_memory_bytes
-            ),
-        );
-        let mut faults: Vec<_> = stats.faults.iter().collect();
-        faults.sort();
-        for (reason, count) in faults {
-            line(&mut text, format_args!("  {reason}: {count}"));
-        }
+    if let Some(used) = &module.usage {
+        text.push_str(&usage::lines(used));
     }
     for version in &module.versions {
         line(&mut text, format_args!("\n{}@{}", version.name, version.version));
         version_body(&mut text, version);
-        line(&mut text, format_args!("  spec      {}", version.spec_json));
+        text.push_str(&spec::lines(&version.spec_json));
     }
     text.trim_end().to_owned()
 }

@@ -52,6 +52,59 @@ def test_list_and_describe(tide):
     assert "absent" in tide.run("describe", "absent", code=1).stderr
 
 
+def test_describe_is_readable(tide):
+    tide.call(f"{TIDE}/Height", {"hour": 1})
+    said = tide.run("describe", "tide").stdout
+    for part in ("cpu ", "granted what others leave, weight 100", "memory ", "MiB", "calls     1 ended", "fuel "):
+        assert part in said, said
+    assert "spec      the defaults" in said
+    assert max(map(len, said.splitlines())) < 120, said
+
+
+def test_top_shows_usage_against_grants(tide, components, tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("quota: {cpu: 100m, borrow: false, weight: 7}\n")
+    tide.push(components("busy"), "--name", "busy", "--spec", spec)
+    tide.call(f"{TIDE}/Height", {"hour": 1})
+    head, _, columns, *rows = tide.run("top", "--once").stdout.splitlines()
+    assert head.startswith("cpu ") and " of " in head
+    assert columns.split()[:3] == ["MODULE", "CPU", "GRANTED"]
+    shown = {row.split()[0]: row.split() for row in rows}
+    assert set(shown) == {"tide", "busy"}
+    assert shown["busy"][2] == "≤100m" and shown["tide"][2] == "-"
+    usage = tide.json("top", "--once")
+    assert int(usage["hostMillicores"]) >= 1000
+    modules = {module["name"]: module for module in usage["modules"]}
+    # The busiest comes first.
+    assert usage["modules"][0]["name"] == "tide"
+    assert int(modules["tide"]["calls"]) == 1
+    assert int(modules["tide"]["cpu"]["totalUs"]) > 0
+    assert int(modules["tide"]["memory"]["instanceLimitBytes"]) == 256 << 20
+    busy = modules["busy"]["cpu"]
+    wanted = {"guaranteedMillicores": "100", "limitMillicores": "100", "weight": "7"}
+    assert {key: busy[key] for key in wanted} == wanted
+    described = tide.json("describe", "busy")
+    assert described["usage"]["cpu"]["limitMillicores"] == "100"
+    said = tide.run("describe", "busy").stdout
+    assert "granted 100m and no more, weight 7" in said and "quota.cpu: 100m" in said
+
+
+def test_top_goes_on_until_it_is_stopped(tide):
+    command = tide.command("--json", "top", "--interval", "100ms")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as top:
+        looks = [json.loads(top.stdout.readline()) for _ in range(3)]
+        top.kill()
+    assert all(look["modules"][0]["name"] == "tide" for look in looks)
+
+
+def test_more_processor_time_than_there_is(tide, components, tmp_path):
+    spec = tmp_path / "spec.yaml"
+    spec.write_text("quota: {cpu: 100000}\n")
+    refused = tide.push(components("busy"), "--name", "busy", "--spec", spec, code=1).stderr
+    assert "quota.cpu is 100000" in refused, refused
+    assert "NEVER_FITS" in refused
+
+
 def test_delete(tide, components):
     tide.push(components("tide-2"), "--name", "tide")
     assert "tide@0.1.1" in tide.run("delete", "tide@0.1.1").stdout

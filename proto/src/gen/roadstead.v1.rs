@@ -226,6 +226,8 @@ pub struct Module {
     pub pinned: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "4")]
     pub stats: ::core::option::Option<ModuleStats>,
+    #[prost(message, optional, tag = "5")]
+    pub usage: ::core::option::Option<ModuleUsage>,
 }
 /// Counted since the host started.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -243,6 +245,92 @@ pub struct ModuleStats {
     pub fuel: u64,
     #[prost(uint64, tag = "6")]
     pub peak_memory_bytes: u64,
+}
+/// What a module uses and may use on this host, all its versions together.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ModuleUsage {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub cpu: ::core::option::Option<CpuUsage>,
+    #[prost(message, optional, tag = "3")]
+    pub memory: ::core::option::Option<MemoryUsage>,
+    #[prost(uint64, tag = "4")]
+    pub running: u64,
+    /// Calls that wait for a place among the running ones.
+    #[prost(uint64, tag = "5")]
+    pub queued: u64,
+    /// The rest is counted since the host started.
+    #[prost(uint64, tag = "6")]
+    pub calls: u64,
+    /// By their reason.
+    #[prost(map = "string, uint64", tag = "7")]
+    pub faults: ::std::collections::HashMap<::prost::alloc::string::String, u64>,
+    #[prost(uint64, tag = "8")]
+    pub fuel: u64,
+    /// Instances that wait for a call now.
+    #[prost(uint64, tag = "9")]
+    pub idle_instances: u64,
+    /// Versions whose compiled code is mapped now.
+    #[prost(uint64, tag = "10")]
+    pub loaded_versions: u64,
+}
+/// Processor time. Rates and shares are in thousandths of a processor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CpuUsage {
+    /// Since the host started.
+    #[prost(uint64, tag = "1")]
+    pub total_us: u64,
+    /// Over about the last 2, 10 and 60 seconds.
+    #[prost(uint64, tag = "2")]
+    pub millicores_2s: u64,
+    #[prost(uint64, tag = "3")]
+    pub millicores_10s: u64,
+    #[prost(uint64, tag = "4")]
+    pub millicores_60s: u64,
+    /// What the module is sure to get; 0: only what others leave.
+    #[prost(uint64, tag = "5")]
+    pub guaranteed_millicores: u64,
+    /// What it never exceeds; 0: whatever is left.
+    #[prost(uint64, tag = "6")]
+    pub limit_millicores: u64,
+    /// Its part of what is left, beside those of others.
+    #[prost(uint64, tag = "7")]
+    pub weight: u64,
+    /// How long calls stood still because the module had used up its limit.
+    #[prost(uint64, tag = "8")]
+    pub throttled_us: u64,
+}
+/// Memories and tables of instances, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemoryUsage {
+    /// Now, what is reserved for calls included.
+    #[prost(uint64, tag = "1")]
+    pub current_bytes: u64,
+    /// The most that one instance had.
+    #[prost(uint64, tag = "2")]
+    pub peak_instance_bytes: u64,
+    /// What one instance may have.
+    #[prost(uint64, tag = "3")]
+    pub instance_limit_bytes: u64,
+    /// What all instances may have together.
+    #[prost(uint64, tag = "4")]
+    pub limit_bytes: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListUsageRequest {
+    /// Empty for all modules of the namespace.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListUsageResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub modules: ::prost::alloc::vec::Vec<ModuleUsage>,
+    /// Processor time that the host has for modules, in thousandths of a processor.
+    #[prost(uint64, tag = "2")]
+    pub host_millicores: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetModuleRequest {
@@ -618,6 +706,31 @@ pub mod module_service_client {
                 .insert(GrpcMethod::new("roadstead.v1.ModuleService", "ListModules"));
             self.inner.unary(req, path, codec).await
         }
+        /// What modules use, against what they are granted.
+        pub async fn list_usage(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.ModuleService/ListUsage",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.ModuleService", "ListUsage"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Deletes one version, or the module with all its versions. Running calls finish.
         pub async fn delete_module(
             &mut self,
@@ -845,6 +958,14 @@ pub mod module_service_server {
             request: tonic::Request<super::ListModulesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListModulesResponse>,
+            tonic::Status,
+        >;
+        /// What modules use, against what they are granted.
+        async fn list_usage(
+            &self,
+            request: tonic::Request<super::ListUsageRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListUsageResponse>,
             tonic::Status,
         >;
         /// Deletes one version, or the module with all its versions. Running calls finish.
@@ -1163,6 +1284,51 @@ pub mod module_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListModulesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.ModuleService/ListUsage" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListUsageSvc<T: ModuleService>(pub Arc<T>);
+                    impl<
+                        T: ModuleService,
+                    > tonic::server::UnaryService<super::ListUsageRequest>
+                    for ListUsageSvc<T> {
+                        type Response = super::ListUsageResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListUsageRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModuleService>::list_usage(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListUsageSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

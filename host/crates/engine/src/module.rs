@@ -140,6 +140,8 @@ impl Module {
         Stats {
             queued: self.inner.admission.waiting(),
             cpu: self.inner.parts.account.total(),
+            memory: self.inner.parts.memory.taken(),
+            memory_limit: self.inner.parts.memory.allowed(),
             idle_instances: u64::try_from(self.inner.idle.len()).unwrap_or(u64::MAX),
             loaded: self.inner.code.is_loaded(),
             ..self.inner.counters.read()

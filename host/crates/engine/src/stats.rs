@@ -21,10 +21,14 @@ pub struct Stats {
     /// Answers that were faults, by `reason` of the contract (`CANCELLED` for cancelled ones).
     pub faults: BTreeMap<&'static str, u64>,
     pub fuel: u64,
-    /// Thread time spent on the module's guests.
+    /// Thread time spent on the module's guests, all versions together.
     pub cpu: Duration,
     /// The most that one instance had.
     pub peak_memory: u64,
+    /// Memory of the module's instances now, all versions together, reservations included.
+    pub memory: u64,
+    /// The most that they may have together.
+    pub memory_limit: u64,
     /// Pooled instances that wait for a call.
     pub idle_instances: u64,
     /// Whether the compiled code is mapped now.

@@ -17,6 +17,11 @@ use crate::{
 /// Ticks until a call yields for the first time. The first one may come at once.
 const FIRST_SLICE: u64 = 2;
 
+/// Fuel after which a guest yields. Compiled code counts fuel in a register and writes it down only
+/// at calls and when this much is spent: what is read at a tick is less than this behind. About a
+/// tick's worth, so that it costs no more yields than ticks do.
+const FUEL_SLICE: u64 = 1_000_000;
+
 /// Bytes that each host call may copy while an instance is made: nobody has reserved more yet.
 const COPY_AT_START: u64 = 1 << 20;
 
@@ -75,6 +80,7 @@ pub(crate) fn new(
     });
     let copied = limits.host_copy.0.min(COPY_AT_START);
     store.set_hostcall_fuel(usize::try_from(copied).unwrap_or(usize::MAX));
+    store.fuel_async_yield_interval(Some(FUEL_SLICE))?;
     store.set_fuel(fuel)?;
     store.set_epoch_deadline(FIRST_SLICE);
     Ok(store)

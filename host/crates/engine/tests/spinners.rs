@@ -10,6 +10,8 @@
     reason = "a panic is how a test reports"
 )]
 
+#[path = "spinners/quota.rs"]
+mod quota;
 #[path = "engine/support.rs"]
 mod support;
 

@@ -5,6 +5,7 @@ mod offers;
 mod push;
 mod to_proto;
 mod uploads;
+mod usage;
 
 use std::{pin::Pin, str::FromStr, sync::Arc};
 
@@ -84,6 +85,22 @@ impl ModuleService for Modules {
         let namespace = caller(&request)?.namespace;
         let modules = to_proto::modules(&namespace, &self.registry.list(&namespace));
         Ok(Response::new(ListModulesResponse { modules }))
+    }
+
+    async fn list_usage(
+        &self,
+        request: Request<ListUsageRequest>,
+    ) -> Result<Response<ListUsageResponse>, Status> {
+        let namespace = caller(&request)?.namespace;
+        let name = request.into_inner().name;
+        let modules = if name.is_empty() {
+            self.registry.list(&namespace)
+        } else {
+            vec![self.registry.get(&namespace, &module_name(&name)?).map_err(from_change)?]
+        };
+        let modules = modules.iter().map(|module| usage::of(module)).collect();
+        let host_millicores = self.registry.engine().cpu().0;
+        Ok(Response::new(ListUsageResponse { modules, host_millicores }))
     }
 
     async fn delete_module(

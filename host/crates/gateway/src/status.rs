@@ -85,6 +85,13 @@ pub(crate) fn from_push(error: PushError) -> Status {
         PushError::Lock(problem) => from_fault(&Fault::bad_input("header.lock", problem), true),
         PushError::NeverFits(why) => from_fault(&Fault::NeverFits(why), true),
         PushError::NotOffered(why) => from_fault(&Fault::NotOffered(why), true),
+        PushError::CpuPromised { wanted, free, whole } => {
+            let facts = [("wanted", wanted), ("free", free), ("whole", whole)];
+            let facts = facts.map(|(key, cpu)| (key.to_owned(), cpu.to_string()));
+            let mut details = ErrorDetails::new();
+            details.set_error_info("CPU_PROMISED", ERROR_DOMAIN, HashMap::from(facts));
+            Status::with_error_details(Code::ResourceExhausted, text, details)
+        }
         PushError::Overloaded { retry_after } => {
             from_fault(&Fault::Overloaded { what: "queue of pushes", retry_after }, true)
         }

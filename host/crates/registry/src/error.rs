@@ -6,7 +6,7 @@ use std::{error::Error, time::Duration};
 
 use roadstead_blobs::BlobError;
 use roadstead_catalog::{BreakRecord, CatalogError};
-use roadstead_domain::{ByteSize, ModuleId, ModuleName, Version};
+use roadstead_domain::{ByteSize, Millicores, ModuleId, ModuleName, Version};
 use roadstead_engine::UnknownImport;
 
 /// A push or a check that came to nothing. Nothing is published then, and nothing stays stored.
@@ -29,6 +29,12 @@ pub enum PushError {
     /// Its operator does not offer what the spec asks for.
     #[error("not offered here: {0}")]
     NotOffered(String),
+    /// The guarantee fits the host, but not beside what it has promised to others.
+    #[error(
+        "quota.cpu is {wanted}, and {free} of this host's {whole} are not promised to other modules: \
+         ask for less, or delete one or give it less"
+    )]
+    CpuPromised { wanted: Millicores, free: Millicores, whole: Millicores },
     #[error("the push would break callers with old stubs: {}", breaks(.0))]
     Breaks(Vec<BreakRecord>),
     #[error("`{name}@{version}` exists with other content; versions are immutable")]

@@ -168,6 +168,15 @@ impl LiveModule {
         release.or_else(|| self.versions.last_key_value()).map(|(_, live)| live)
     }
 
+    /// Whether a version that is published now would answer for the module as a whole.
+    pub(crate) fn gives_way_to(&self, version: &Version) -> bool {
+        if self.pinned.is_some() {
+            return false;
+        }
+        let rank = |version: &Version| (!version.is_prerelease(), version.clone());
+        self.versions.keys().all(|other| rank(other) < rank(version))
+    }
+
     /// Every service that the module answers for, with the version that does.
     pub(crate) fn serving(&self) -> Vec<(&str, &Arc<LiveVersion>)> {
         let exported: BTreeSet<&str> = self

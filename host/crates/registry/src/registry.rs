@@ -125,6 +125,11 @@ impl Registry {
 
     /// Lets a table serve.
     pub(crate) fn serve(&self, table: RouteTable) {
+        let (promised, whole) = (table.promised(None), self.engine.cpu());
+        if whole < promised {
+            tracing::warn!(%promised, %whole,
+                "more processor time is promised than there is: all get proportionally less");
+        }
         let revision = table.revision();
         self.routes.store(Arc::new(table));
         self.changes.send_replace(revision);

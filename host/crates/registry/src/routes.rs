@@ -9,7 +9,7 @@ use std::{
 };
 
 use prost_types::FileDescriptorProto;
-use roadstead_domain::{Fault, ModuleName, ModuleRef, Namespace};
+use roadstead_domain::{Fault, Millicores, ModuleName, ModuleRef, Namespace};
 use roadstead_transcode::Locks;
 
 use crate::{DamagedLock, LiveModule, LiveVersion, merge::merge, push::LockBook};
@@ -117,6 +117,16 @@ impl RouteTable {
 
     pub fn module(&self, namespace: &Namespace, name: &ModuleName) -> Option<&Arc<LiveModule>> {
         self.namespaces.get(namespace)?.modules.get(name)
+    }
+
+    /// Processor time that is promised to all modules but one, by the versions that answer for them.
+    pub(crate) fn promised(&self, but: Option<(&Namespace, &ModuleName)>) -> Millicores {
+        let modules = self.namespaces.iter().flat_map(|(namespace, routes)| {
+            routes.modules.values().map(move |module| (namespace, module))
+        });
+        let others = modules.filter(|(namespace, module)| but != Some((namespace, &module.name)));
+        let promised = others.filter_map(|(_, module)| module.current()?.record().spec.quota.cpu);
+        Millicores(promised.fold(0, |sum, cpu| sum.saturating_add(cpu.0)))
     }
 
     /// The files of everything that serves in the namespace, for reflection: where several modules

@@ -2,8 +2,8 @@
 
 use roadstead_proto::v1::{
     CheckModuleResponse, DeleteModuleRequest, GetModuleProtosRequest, GetModuleRequest,
-    ListModulesRequest, PinModuleRequest, PushHeader, PushModuleRequest, SpecFormat,
-    StreamLogsRequest, UnpinModuleRequest, WatchModulesRequest,
+    ListModulesRequest, ListUsageRequest, PinModuleRequest, PushHeader, PushModuleRequest,
+    SpecFormat, StreamLogsRequest, UnpinModuleRequest, WatchModulesRequest,
     module_service_client::ModuleServiceClient, progress::Phase, push_module_request::Message,
     push_module_response::Event,
 };
@@ -48,6 +48,36 @@ async fn a_push_tells_its_progress_and_its_outcome() {
     assert!(!again.created);
     assert_eq!(again.module.unwrap().version, "0.1.0");
     host.stop().await;
+}
+
+#[tokio::test]
+async fn usage_is_told_beside_what_is_granted() {
+    let host = Host::start().await;
+    host.push("free", "").await;
+    host.push("capped", "quota: {cpu: 10m, borrow: false}").await;
+    let mut client = ModuleServiceClient::new(host.channel().await);
+    let all = client.list_usage(ListUsageRequest::default()).await.unwrap().into_inner();
+    let cpu = |at: usize| all.modules[at].cpu.unwrap();
+    assert_eq!(
+        all.modules.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(),
+        ["capped", "free"]
+    );
+    assert_eq!((cpu(0).guaranteed_millicores, cpu(0).limit_millicores), (10, 10));
+    assert_eq!((cpu(1).guaranteed_millicores, cpu(1).limit_millicores, cpu(1).weight), (0, 0, 100));
+    assert_eq!(all.modules[1].memory.unwrap().instance_limit_bytes, 256 << 20);
+    assert!(1000 <= all.host_millicores);
+    let one = ListUsageRequest { name: "free".to_owned() };
+    assert_eq!(client.list_usage(one).await.unwrap().into_inner().modules.len(), 1);
+    let none = ListUsageRequest { name: "none".to_owned() };
+    assert_eq!(client.list_usage(none).await.unwrap_err().code(), Code::NotFound);
+    let more = yaml_header("greedy", &format!("quota: {{cpu: {}m}}", all.host_millicores - 9));
+    let refused = push(host.channel().await, more, component()).await;
+    assert_eq!(failure(refused), (Code::ResourceExhausted, "CPU_PROMISED".to_owned()));
+    host.stop().await;
+}
+
+fn yaml_header(name: &str, spec: &str) -> PushHeader {
+    PushHeader { spec: spec.to_owned(), spec_format: SpecFormat::Yaml.into(), ..named(name) }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use roadstead_catalog::{
     BreakRecord, LockChange, Publication, VersionChoice, VersionRecord, rules,
 };
-use roadstead_domain::{Digest, Version};
+use roadstead_domain::{Digest, Millicores, Version};
 use roadstead_transcode::{DeriveError, Derived, Locks};
 
 use super::Validated;
@@ -69,23 +69,26 @@ impl Registry {
     ) -> Result<Plan, PushError> {
         self.restore_locks(validated).await?;
         let (routes, validated) = (self.routes(), Arc::clone(validated));
-        turn.run(move || plan(&routes, &validated)).await?
+        let whole = self.engine.cpu();
+        turn.run(move || plan(&routes, &validated, whole)).await?
     }
 
     /// Plans anew while nothing else may change, which is turn enough: there is one such push.
     pub(crate) async fn plan_again(&self, validated: &Arc<Validated>) -> Result<Plan, PushError> {
         let (routes, validated) = (self.routes(), Arc::clone(validated));
-        blocking(move || plan(&routes, &validated)).await?
+        let whole = self.engine.cpu();
+        blocking(move || plan(&routes, &validated, whole)).await?
     }
 }
 
-fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
+fn plan(routes: &RouteTable, validated: &Validated, whole: Millicores) -> Result<Plan, PushError> {
     let Validated { namespace, name, world, .. } = validated;
     let module = routes.module(namespace, name).map(|module| &**module);
     let (choice, version) = match choose(module, validated)? {
         Choice::Exists(record) => return Ok(Plan::Exists(record)),
         Choice::New(choice, version) => (choice, version),
     };
+    keep_promises(routes, validated, &version, whole)?;
     let book = routes.locks(namespace);
     let derive = |locks: &Locks| {
         roadstead_transcode::derive(world, name, &version, locks).map_err(derive_error)
@@ -130,6 +133,28 @@ fn plan(routes: &RouteTable, validated: &Validated) -> Result<Plan, PushError> {
         lock_texts,
         interface,
     })))
+}
+
+/// A guarantee that cannot be kept beside those of other modules is not given. Only the versions
+/// that answer for their modules count. Guarantees beyond the whole host are refused elsewhere.
+fn keep_promises(
+    routes: &RouteTable,
+    validated: &Validated,
+    version: &Version,
+    whole: Millicores,
+) -> Result<(), PushError> {
+    let Validated { namespace, name, .. } = validated;
+    let Some(wanted) = validated.record.spec.quota.cpu else { return Ok(()) };
+    let module = routes.module(namespace, name);
+    if module.is_some_and(|module| !module.gives_way_to(version)) {
+        return Ok(());
+    }
+    let promised = routes.promised(Some((namespace, name)));
+    let free = Millicores(whole.0.saturating_sub(promised.0));
+    if free < wanted && wanted <= whole {
+        return Err(PushError::CpuPromised { wanted, free, whole });
+    }
+    Ok(())
 }
 
 enum Choice {

@@ -11,6 +11,7 @@
 mod crash;
 mod harness;
 mod model;
+mod quota;
 mod refusal;
 mod repair;
 mod restart;

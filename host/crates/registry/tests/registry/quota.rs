@@ -1,0 +1,73 @@
+//! Promises of processor time: kept, refused, freed, and served all the same where they are too many.
+
+use roadstead_domain::{ModuleSpec, Namespace, SpecFormat};
+use roadstead_registry::{PushError, PushRequest, Pushed};
+
+use crate::harness::{Host, OPS, add, calc, module, versioned};
+
+async fn push(host: &Host, name: &str, version: &str, cpu: &str) -> Result<Pushed, PushError> {
+    let spec = ModuleSpec::parse(&format!("quota: {{cpu: {cpu}}}"), SpecFormat::Yaml).unwrap();
+    // Other content for each, so that none is a push of what is published.
+    let more = u32::try_from(cpu.len() + version.len()).unwrap();
+    host.push_as(PushRequest { spec, ..versioned(name, version) }, &calc(more)).await
+}
+
+fn promised(result: Result<Pushed, PushError>) -> (u64, u64, u64) {
+    match result.unwrap_err() {
+        PushError::CpuPromised { wanted, free, whole } => (wanted.0, free.0, whole.0),
+        error => panic!("{error:?}"),
+    }
+}
+
+// The engine of these tests has two guest threads.
+
+#[tokio::test]
+async fn a_guarantee_that_cannot_be_kept_is_refused() {
+    let host = Host::new().await;
+    let never = push(&host, "a", "0.1.0", "2001m").await.unwrap_err();
+    assert!(matches!(never, PushError::NeverFits(_)), "{never:?}");
+    push(&host, "a", "0.1.0", "1200m").await.unwrap();
+    let error = push(&host, "b", "0.1.0", "801m").await;
+    let text = error.as_ref().unwrap_err().to_string();
+    assert!(text.contains("801m") && text.contains("800m"), "{text}");
+    assert_eq!(promised(error), (801, 800, 2000));
+    assert!(host.versions("b").is_empty());
+    push(&host, "b", "0.1.0", "800m").await.unwrap();
+    assert_eq!(promised(push(&host, "c", "0.1.0", "1m").await), (1, 0, 2000));
+    // Modules that are promised nothing are as welcome as before.
+    host.push("c", &calc(0)).await.unwrap();
+}
+
+#[tokio::test]
+async fn replaced_and_deleted_versions_free_what_they_were_promised() {
+    let host = Host::new().await;
+    push(&host, "a", "0.1.0", "1500m").await.unwrap();
+    assert_eq!(promised(push(&host, "b", "0.1.0", "1").await), (1000, 500, 2000));
+    // A module's own guarantee is no obstacle to its next version.
+    push(&host, "a", "0.2.0", "1").await.unwrap();
+    push(&host, "b", "0.1.0", "1").await.unwrap();
+    assert_eq!(promised(push(&host, "a", "0.3.0", "1001m").await), (1001, 1000, 2000));
+    // A version that does not answer for its module is promised nothing.
+    push(&host, "a", "0.1.1", "2").await.unwrap();
+    push(&host, "a", "0.3.0-rc.1", "2").await.unwrap();
+    host.registry.delete(&Namespace::default(), &module("b"), None).await.unwrap();
+    push(&host, "a", "0.3.0", "2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rollback_is_never_refused_and_all_serve_after_a_restart() {
+    let host = Host::new().await;
+    push(&host, "a", "0.1.0", "2").await.unwrap();
+    push(&host, "a", "0.2.0", "500m").await.unwrap();
+    push(&host, "b", "0.1.0", "1500m").await.unwrap();
+    let pinned = "0.1.0".parse().unwrap();
+    host.registry.pin(&Namespace::default(), &module("a"), Some(&pinned)).await.unwrap();
+    let host = host.restarted().await;
+    for name in ["a", "b"] {
+        let live = host.resolve(OPS, Some(name)).unwrap();
+        assert!(5 <= add(&live, 2, 3).await);
+    }
+    // Nothing is left to promise, and a pinned module's next version is promised nothing.
+    assert_eq!(promised(push(&host, "c", "0.1.0", "1m").await), (1, 0, 2000));
+    push(&host, "a", "0.4.0", "2").await.unwrap();
+}

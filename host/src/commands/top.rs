@@ -1,0 +1,37 @@
+//! `roadstead top`: what the namespace's modules use against what they are granted.
+
+use std::{cmp::Reverse, process::ExitCode};
+
+use roadstead_proto::v1 as api;
+
+use crate::{
+    cli::{Connection, TopArgs},
+    client::{self, Refusal},
+    descriptors, output,
+    render::usage,
+};
+
+pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCode> {
+    let mut modules = client::modules(to).await?;
+    loop {
+        let request = api::ListUsageRequest::default();
+        let mut answer = modules.list_usage(request).await.map_err(Refusal::from)?.into_inner();
+        answer.modules.sort_by_key(|module| {
+            let cpu = module.cpu.unwrap_or_default();
+            Reverse((cpu.millicores_2s, cpu.total_us))
+        });
+        if to.json {
+            let value = descriptors::contract_json("ListUsageResponse", &answer)?;
+            // One document a line where more follow.
+            if args.once { output::json(&value) } else { output::line(value) }
+        } else if args.once {
+            output::line(usage::top(&answer));
+        } else {
+            output::screen(usage::top(&answer));
+        }
+        if args.once {
+            return Ok(ExitCode::SUCCESS);
+        }
+        tokio::time::sleep(args.interval).await;
+    }
+}
