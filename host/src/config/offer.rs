@@ -8,11 +8,17 @@
 //! [offers.directories.scratch]
 //! path = "/srv/scratch"
 //! mode = "rw"
+//! size = "10Gi"                            # full then; default: only what a spec says
+//! files = 100000
 //! to = ["team-a/*", "default/kv-filter"]   # NAMESPACE/MODULE, NAMESPACE/* or *; default *
 //!
 //! [[offers.network]]
 //! target = "*.example.com:443"             # name, *.name, *, address or block; port or *
 //! to = ["*"]
+//!
+//! [offers.secrets.api-key]
+//! file = "/run/secrets/api-key"
+//! to = ["team-a/billing"]                  # has no default
 //! ```
 
 use std::{
@@ -21,8 +27,8 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use roadstead_domain::{DirectoryMode, Grantee, NetworkOffer};
-use roadstead_engine::{OfferedDirectory, OfferedNetwork, Offers};
+use roadstead_domain::{ByteSize, DirectoryMode, Grantee, NetworkOffer};
+use roadstead_engine::{OfferedDirectory, OfferedNetwork, OfferedSecret, Offers};
 use serde::Deserialize;
 
 /// `[offers]` of the settings file.
@@ -31,6 +37,7 @@ use serde::Deserialize;
 pub(super) struct OffersFile {
     directories: BTreeMap<String, Directory>,
     network: Vec<Network>,
+    secrets: BTreeMap<String, Secret>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,6 +46,8 @@ struct Directory {
     path: PathBuf,
     #[serde(default)]
     mode: DirectoryMode,
+    size: Option<ByteSize>,
+    files: Option<u64>,
     #[serde(default = "everyone")]
     to: Vec<Grantee>,
 }
@@ -48,6 +57,13 @@ struct Directory {
 struct Network {
     target: NetworkOffer,
     #[serde(default = "everyone")]
+    to: Vec<Grantee>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Secret {
+    file: PathBuf,
     to: Vec<Grantee>,
 }
 
@@ -66,8 +82,8 @@ pub(super) fn offers(
     network_flags: &[NetworkOffer],
 ) -> anyhow::Result<Offers> {
     let mut directories = BTreeMap::new();
-    for (name, Directory { path, mode, to }) in file.directories {
-        directories.insert(name, OfferedDirectory { path, mode, to });
+    for (name, Directory { path, mode, size, files, to }) in file.directories {
+        directories.insert(name, OfferedDirectory { path, mode, size, files, to });
     }
     for (name, written) in dir {
         let short = short(&written);
@@ -86,12 +102,37 @@ pub(super) fn offers(
             bail!("the offered directory `{name}`: {} is not a directory", path.display());
         }
     }
+    apart(&directories)?;
     let listed =
         file.network.into_iter().map(|Network { target, to }| OfferedNetwork { target, to });
     let flagged = network_flags
         .iter()
         .map(|target| OfferedNetwork { target: target.clone(), to: everyone() });
-    Ok(Offers { directories, network: listed.chain(flagged).collect() })
+    let network = listed.chain(flagged).collect();
+    let mut secrets = BTreeMap::new();
+    for (name, Secret { file, to }) in file.secrets {
+        if !file.is_file() {
+            bail!("the offered secret `{name}`: {} is not a file", file.display());
+        }
+        secrets.insert(name, OfferedSecret { file, to });
+    }
+    Ok(Offers { directories, network, secrets })
+}
+
+/// What is written into a directory counts there and nowhere else.
+fn apart(directories: &BTreeMap<String, OfferedDirectory>) -> anyhow::Result<()> {
+    let mut paths = Vec::with_capacity(directories.len());
+    for (name, OfferedDirectory { path, mode, .. }) in directories {
+        let path = path.canonicalize().with_context(|| format!("look at {}", path.display()))?;
+        for (other, its, writable) in &paths {
+            let nested = path.starts_with(its) || Path::starts_with(its, &path);
+            if nested && path != *its && (*writable || *mode == DirectoryMode::Rw) {
+                bail!("the offered directories `{other}` and `{name}` lie one within the other");
+            }
+        }
+        paths.push((name, path, *mode == DirectoryMode::Rw));
+    }
+    Ok(())
 }
 
 /// A path, or one with `:rw`.
@@ -100,7 +141,7 @@ fn short(written: &str) -> OfferedDirectory {
         Some(path) => (path, DirectoryMode::Rw),
         None => (written, DirectoryMode::Ro),
     };
-    OfferedDirectory { path: Path::new(path).to_owned(), mode, to: everyone() }
+    OfferedDirectory { path: path.into(), mode, size: None, files: None, to: everyone() }
 }
 
 #[cfg(test)]
@@ -145,6 +186,8 @@ mod tests {
             ("[[network]]\ntarget = 'example.com'", "example.com"),
             ("[[network]]\ntarget = '0.0.0.0/0:80'", "public internet"),
             ("[[network]]\ntarget = '*:80'\nto = ['team']", "NAMESPACE/MODULE"),
+            ("[secrets.a]\nfile = '/no/such/file'\nto = ['*']", "not a file"),
+            ("[secrets.a]\nfile = '/etc/hostname'", "to"),
             ("[directories.a]\npath = '/no/such/dir'", "not a directory"),
             ("[directories.a]\npath = '/tmp'\nmod = 'rw'", "mod"),
         ] {

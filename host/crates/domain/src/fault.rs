@@ -22,6 +22,9 @@ pub enum LimitKind {
     Sockets,
     OpenFiles,
     Egress,
+    Connections,
+    Disk,
+    Inodes,
 }
 
 /// One field of a request that breaks the contract.
@@ -105,7 +108,7 @@ fn limit_text(reached: &LimitReached) -> String {
 }
 
 impl LimitKind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Memory,
         Self::Tables,
         Self::Instances,
@@ -118,9 +121,12 @@ impl LimitKind {
         Self::Sockets,
         Self::OpenFiles,
         Self::Egress,
+        Self::Connections,
+        Self::Disk,
+        Self::Inodes,
     ];
 
-    /// The name under `limits:` in a spec.
+    /// The name under `limits:` or `quota:` in a spec.
     pub fn spec_field(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -135,6 +141,9 @@ impl LimitKind {
             Self::Sockets => "sockets",
             Self::OpenFiles => "open_files",
             Self::Egress => "egress",
+            Self::Connections => "connections",
+            Self::Disk => "disk",
+            Self::Inodes => "inodes",
         }
     }
 
@@ -153,6 +162,9 @@ impl LimitKind {
             Self::Sockets => "SOCKET_LIMIT",
             Self::OpenFiles => "OPEN_FILE_LIMIT",
             Self::Egress => "EGRESS_LIMIT",
+            Self::Connections => "CONNECTION_LIMIT",
+            Self::Disk => "DISK_LIMIT",
+            Self::Inodes => "INODE_LIMIT",
         }
     }
 }

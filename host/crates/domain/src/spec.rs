@@ -149,6 +149,11 @@ clocks = "real"
             ("capabilities: {network: {tcp: [example.com]}}", "example.com"),
             ("capabilities: {files: [{host: a, guest: data, mode: ro}]}", "capabilities.files"),
             ("capabilities: {files: [{host: a, guest: /a/../b, mode: ro}]}", "capabilities.files"),
+            ("capabilities: {secrets: ['a b']}", "capabilities.secrets"),
+            ("capabilities: {secrets: [a, a]}", "capabilities.secrets"),
+            ("capabilities: {secrets: [a], config: {a: b}}", "capabilities.secrets"),
+            ("quota: {egress: 0/s}", "quota.egress"),
+            ("quota: {connections: 0}", "quota.connections"),
             ("name: Not A Name", "Not A Name"),
             ("- 1", "invalid"),
         ] {

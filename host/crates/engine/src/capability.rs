@@ -12,6 +12,7 @@
 //! interface has for it.
 
 mod clocks;
+mod disk;
 mod environment;
 mod files;
 mod grant;
@@ -22,6 +23,9 @@ mod logging;
 mod network;
 mod offers;
 mod random;
+mod secrets;
+mod shares;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -41,7 +45,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView};
 pub(crate) use grant::Granted;
 pub(crate) use imports::grant_of;
 pub(crate) use link::link;
-pub use offers::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, Offers};
+pub use offers::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, OfferedSecret, Offers};
 
 use crate::{logs::GuestLog, store::GuestState};
 use clocks::{Clock, ClockView};
@@ -50,6 +54,8 @@ use files::OpenFiles;
 use limit::{Account, LimitTrap};
 use network::Network;
 use random::RandomSource;
+pub(crate) use secrets::Secrets;
+pub(crate) use shares::Shares;
 
 /// The data of a store whose guest has capabilities.
 pub(crate) trait HasCapabilities: Send + 'static {
@@ -87,6 +93,7 @@ pub(crate) struct GuestCapabilities {
     table: ResourceTable,
     environment: Environment,
     config: Arc<WasiConfigVariables>,
+    secrets: Arc<Secrets>,
     clock: Clock,
     random: RandomSource,
     files: OpenFiles,
@@ -104,6 +111,7 @@ impl GuestCapabilities {
         self.clock.begin_call();
         self.network.begin_call(call.deadline);
         self.log.begin_call(call.id);
+        self.config = self.secrets.variables();
     }
 
     /// The call is over, however it ended: what the guest wrote without a line end is logged.

@@ -7,7 +7,7 @@ use wasmtime::component::Linker;
 
 use crate::{
     CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
-    LogStore, Module, Offers, admission::Slots, capability, capability::Granted,
+    LogStore, Module, Offers, admission::Slots, capability, capability::{Granted, Shares},
     code_cache::CodeCache, config, idle::IdleModules, inspect, parts::Budgets,
     scheduler::Scheduler, store::GuestState,
 };
@@ -29,6 +29,7 @@ pub(crate) struct Core {
     pub(crate) budgets: Budgets,
     pub(crate) codes: Arc<CodeCache>,
     pub(crate) idle: Arc<IdleModules>,
+    shares: Shares,
 }
 
 impl Engine {
@@ -53,6 +54,7 @@ impl Engine {
             budgets: Budgets::new(config.memory_budget.0, config.value_budget.0),
             codes,
             idle,
+            shares: Shares::default(),
             wasm: wasm.engine,
             config,
         });
@@ -104,7 +106,10 @@ impl Engine {
         if let Some(why) = self.core.config.never_fits(&spec) {
             return Err(LoadError::NeverFits(why));
         }
-        let granted = Granted::new(&id, &spec, &self.core.config.offers, &self.logs)?;
+        let granted = {
+            let Core { config, shares, .. } = &*self.core;
+            Granted::new(&id, &spec, &config.offers, shares, &self.logs)?
+        };
         Ok(Arc::new(Module::new(id, digest, spec, code, granted, Arc::clone(&self.core))))
     }
 

@@ -32,7 +32,7 @@ mod trap;
 mod weight;
 
 pub use call::{Call, Outcome, Usage};
-pub use capability::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, Offers};
+pub use capability::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, OfferedSecret, Offers};
 pub use code::{CodeSource, VerifiedCode};
 pub use config::EngineConfig;
 pub use engine::Engine;

@@ -1,6 +1,8 @@
 //! What a module may touch outside its sandbox. Everything that is not named is denied.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,8 @@ pub struct Capabilities {
     pub env: BTreeMap<String, String>,
     /// Keys and values served by `wasi:config`.
     pub config: BTreeMap<String, String>,
+    /// Secrets that the operator offers by name, served by `wasi:config` under the same names.
+    pub secrets: Vec<String>,
     pub network: Network,
     /// Directories that the operator offers by name.
     pub files: Vec<DirectoryGrant>,
@@ -161,7 +165,18 @@ impl Capabilities {
                 return refuse("capabilities.env", format!("`{key}` is not a variable's name"));
             }
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for name in &self.secrets {
+            if name.is_empty() || name.len() > 64 || !name.bytes().all(is_plain) {
+                let problem = format!("`{name}` is not 1 to 64 of letters, digits, `-`, `_`, `.`");
+                return refuse("capabilities.secrets", problem);
+            }
+            if !names.insert(name) || self.config.contains_key(name) {
+                let problem = format!("`{name}` is given twice, here or in capabilities.config");
+                return refuse("capabilities.secrets", problem);
+            }
+        }
+        let mut seen = BTreeSet::new();
         for grant in &self.files {
             let parts_are_plain =
                 grant.guest.split('/').skip(1).all(|part| part != ".." && part != ".");
@@ -175,6 +190,11 @@ impl Capabilities {
         }
         Ok(())
     }
+}
+
+/// A character of a secret's name.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
 #[cfg(test)]

@@ -72,6 +72,18 @@ pub struct Quota {
     /// Calls that may wait for one of those places.
     #[serde(deserialize_with = "whole_number")]
     pub queue: u64,
+    /// Bytes that all instances together may send to the network, over time, after one
+    /// second's worth in advance. Who would send more waits: no byte is refused for it.
+    pub egress: ByteRate,
+    /// Bytes that each directory which the module may write may hold, whoever wrote them, before it
+    /// is full for this module. Operators may set less. A file counts with its length.
+    pub disk: ByteSize,
+    /// Files, directories and links that such a directory may hold before it is full.
+    #[serde(deserialize_with = "whole_number")]
+    pub inodes: u64,
+    /// Sockets, outgoing HTTP requests and lookups of all instances together.
+    #[serde(deserialize_with = "whole_number")]
+    pub connections: u64,
 }
 
 /// Whether an instance serves one call or several.
@@ -132,7 +144,17 @@ impl Default for Limits {
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { cpu: None, borrow: true, weight: 100, concurrency: 64, queue: 256 }
+        Self {
+            cpu: None,
+            borrow: true,
+            weight: 100,
+            concurrency: 64,
+            queue: 256,
+            egress: ByteRate(16 << 20),
+            connections: 256,
+            disk: ByteSize(1 << 30),
+            inodes: 10_000,
+        }
     }
 }
 
@@ -162,7 +184,9 @@ impl Quota {
         if !(1..=1000).contains(&self.weight) {
             return refuse("quota.weight", "must be 1 to 1000");
         }
-        positive("quota.concurrency", self.concurrency)
+        positive("quota.concurrency", self.concurrency)?;
+        positive("quota.egress", self.egress.0)?;
+        positive("quota.connections", self.connections)
     }
 }
 

@@ -20,7 +20,7 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, bindings::clocks as p2, subscribe
 use wasmtime_wasi::p3::bindings::clocks as p3;
 
 /// What a fixed wall clock shows at first: the first second of 2025, UTC.
-const FIXED_WALL: Duration = Duration::from_secs(1_735_689_600);
+pub(crate) const FIXED_WALL: Duration = Duration::from_secs(1_735_689_600);
 
 /// The clock of one instance.
 #[derive(Debug, Clone)]
@@ -59,6 +59,10 @@ impl Clock {
             Clocks::Real => Self::Real(Instant::now()),
             Clocks::Fixed => Self::Fixed(Arc::default()),
         }
+    }
+
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
     }
 
     /// A reused instance starts another call: a fixed clock shows what it showed the first.

@@ -1,34 +1,38 @@
-//! Directories that the operator offers by name, and how many files an instance may have open.
+//! Directories that the operator offers by name: how many files an instance may have open there, and
+//! how much may be in those that it may write.
 //!
 //! Directories are opened once per module and shared by its instances; every path goes through
 //! cap-std's resolution within them, which neither `..` nor symbolic links leave. Opened files
 //! are watched by weak references to the host's file, so that a stream which outlives its
 //! descriptor still counts.
 
+mod opening;
+mod operations;
+mod times;
+mod writing;
+
 use std::{
+    collections::HashMap,
     fs::File,
     sync::{Arc, Weak},
 };
 
-use roadstead_domain::{DirectoryGrant, DirectoryMode, LimitKind, LimitReached};
-use wasmtime::{
-    StoreContextMut,
-    component::{Accessor, Linker, Resource},
-};
+use roadstead_domain::{DirectoryGrant, DirectoryMode, LimitKind, LimitReached, Quota};
+use wasmtime::component::Linker;
 use wasmtime_wasi::{
     FsPerms, WasiCtxBuilder,
-    filesystem::{Descriptor, WasiFilesystem, WasiFilesystemCtx},
-    p2::bindings::filesystem::types::{self as p2, HostDescriptor as _},
-    p3::bindings::filesystem::types::{self as p3, HostDescriptorWithStore as _},
+    filesystem::{Descriptor, WasiFilesystemCtx},
 };
 
 use super::{
     HasCapabilities,
+    disk::{Amount, Disk, Writable},
     grant::Asking,
     limit::{Account, Place, Places},
     offers::OfferKind,
 };
-use crate::LoadError;
+use crate::{LoadError, OfferedDirectory};
+use operations::Fd;
 
 /// The files and directories that an instance has open, its preopened ones aside.
 pub(crate) struct OpenFiles {
@@ -36,14 +40,25 @@ pub(crate) struct OpenFiles {
     host: Arc<Places>,
     open: Vec<(Weak<File>, Place)>,
     account: Arc<Account>,
+    directories: Arc<[Option<Writable>]>,
+    /// By descriptor: what it leads to, where that may be written.
+    writable: HashMap<u32, Writable>,
+}
+
+/// The directories of a module, opened, and in the same order what may be written of them.
+pub(crate) struct Directories {
+    pub(crate) context: WasiFilesystemCtx,
+    pub(crate) writable: Arc<[Option<Writable>]>,
 }
 
 /// Opens the directories that a spec asks for. Once per module.
 pub(crate) fn preopen(
     grants: &[DirectoryGrant],
+    quota: &Quota,
     asking: &Asking<'_>,
-) -> Result<WasiFilesystemCtx, LoadError> {
+) -> Result<Directories, LoadError> {
     let mut builder = WasiCtxBuilder::new();
+    let mut writable = Vec::with_capacity(grants.len());
     for grant in grants {
         let name = &grant.host;
         let offered = asking.offers.directories.get(name);
@@ -64,14 +79,35 @@ pub(crate) fn preopen(
             DirectoryMode::Ro => FsPerms::ReadOnly,
             DirectoryMode::Rw => FsPerms::ReadWrite,
         };
-        if let Err(error) = builder.preopened_dir(&directory.path, &grant.guest, perms) {
+        let opened = builder
+            .preopened_dir(&directory.path, &grant.guest, perms)
+            .map_err(wasmtime::Error::from)
+            .and_then(|_| Ok(books(directory, grant.mode, quota)?));
+        writable.push(opened.map_err(|error| {
             tracing::error!(directory = %name, path = %directory.path.display(), %error, "open an offered directory");
-            return Err(LoadError::NotOffered(format!(
+            LoadError::NotOffered(format!(
                 "the directory `{name}` cannot be opened on this host: see its log"
-            )));
-        }
+            ))
+        })?);
     }
-    Ok(builder.build().filesystem().clone())
+    Ok(Directories { context: builder.build().filesystem().clone(), writable: writable.into() })
+}
+
+/// What may be in a directory that is granted for writing: no more than the spec asks for, and no
+/// more than the operator says.
+fn books(
+    offered: &OfferedDirectory,
+    mode: DirectoryMode,
+    quota: &Quota,
+) -> std::io::Result<Option<Writable>> {
+    if mode == DirectoryMode::Ro {
+        return Ok(None);
+    }
+    let most = Amount {
+        bytes: offered.size.map_or(quota.disk.0, |size| size.0.min(quota.disk.0)),
+        entries: offered.files.map_or(quota.inodes, |files| files.min(quota.inodes)),
+    };
+    Ok(Some(Writable { disk: Disk::of(&offered.path)?, most }))
 }
 
 /// What an import of `wasi:filesystem` gets, in words.
@@ -84,8 +120,35 @@ pub(crate) fn grant_text(grants: &[DirectoryGrant]) -> String {
 }
 
 impl OpenFiles {
-    pub(crate) fn new(allowed: u64, host: Arc<Places>, account: Arc<Account>) -> Self {
-        Self { allowed, host, open: Vec::new(), account }
+    pub(crate) fn new(
+        allowed: u64,
+        host: Arc<Places>,
+        account: Arc<Account>,
+        directories: Arc<[Option<Writable>]>,
+    ) -> Self {
+        let writable = HashMap::new();
+        Self { allowed, host, open: Vec::new(), account, directories, writable }
+    }
+
+    /// What a descriptor leads to, if that may be written.
+    fn writable(&self, descriptor: &Fd) -> Option<Writable> {
+        self.writable.get(&descriptor.rep()).cloned()
+    }
+
+    /// The guest has handles of its directories.
+    fn preopened(&mut self, found: &[(Fd, String)]) {
+        let directories = Arc::clone(&self.directories);
+        for ((descriptor, _), writable) in found.iter().zip(directories.iter()) {
+            self.leads_to(descriptor, writable.clone());
+        }
+    }
+
+    /// Numbers of descriptors are used again, so that each new one is told.
+    fn leads_to(&mut self, descriptor: &Fd, writable: Option<Writable>) {
+        match writable {
+            Some(writable) => self.writable.insert(descriptor.rep(), writable),
+            None => self.writable.remove(&descriptor.rep()),
+        };
     }
 
     /// A place for one more file, if there is one.
@@ -103,65 +166,31 @@ impl OpenFiles {
         Place::take(&[&self.host])
     }
 
-    fn opened(&mut self, descriptor: &Descriptor, place: Place) {
+    fn opened(
+        &mut self,
+        fd: &Fd,
+        descriptor: &Descriptor,
+        place: Place,
+        writable: Option<Writable>,
+    ) {
         let file = match descriptor {
             Descriptor::File(file) => &file.file,
             Descriptor::Dir(dir) => &dir.dir,
         };
-        self.open.push((Arc::downgrade(file), place));
-    }
-}
-
-/// Puts `open-at` of both versions behind the limit. `linker` must allow shadowing.
-pub(crate) fn limit_opening<T: HasCapabilities>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    linker
-        .instance("wasi:filesystem/types@0.2.12")?
-        .func_wrap_async("[method]descriptor.open-at", |store, arguments| {
-            Box::new(open_at_p2(store, arguments))
-        })?;
-    linker
-        .instance("wasi:filesystem/types@0.3.0")?
-        .func_wrap_concurrent("[method]descriptor.open-at", |store, arguments| {
-            Box::pin(open_at_p3(store, arguments))
-        })
-}
-
-type OpenAtP2 = (Resource<Descriptor>, p2::PathFlags, String, p2::OpenFlags, p2::DescriptorFlags);
-type OpenAtP3 = (Resource<Descriptor>, p3::PathFlags, String, p3::OpenFlags, p3::DescriptorFlags);
-
-async fn open_at_p2<T: HasCapabilities>(
-    mut store: StoreContextMut<'_, T>,
-    (directory, follow, path, open, flags): OpenAtP2,
-) -> wasmtime::Result<(Result<Resource<Descriptor>, p2::ErrorCode>,)> {
-    let guest = store.data_mut().capabilities();
-    let Some(place) = guest.files.admit() else {
-        return Ok((Err(p2::ErrorCode::Quota),));
-    };
-    match guest.filesystem().open_at(directory, follow, path, open, flags).await {
-        Ok(opened) => {
-            let descriptor = guest.table.get(&opened)?;
-            guest.files.opened(descriptor, place);
-            Ok((Ok(opened),))
+        if let Some(writable) = &writable {
+            writable.disk.opened(file);
         }
-        Err(error) => Ok((Err(error.downcast()?),)),
+        self.open.push((Arc::downgrade(file), place));
+        self.leads_to(fd, writable);
     }
 }
 
-async fn open_at_p3<T: HasCapabilities>(
-    store: &Accessor<T>,
-    (directory, follow, path, open, flags): OpenAtP3,
-) -> wasmtime::Result<(Result<Resource<Descriptor>, p3::ErrorCode>,)> {
-    let Some(place) = store.with(|mut store| store.get().capabilities().files.admit()) else {
-        return Ok((Err(p3::ErrorCode::Quota),));
-    };
-    let files = store.with_getter::<WasiFilesystem>(|state| state.capabilities().filesystem());
-    match WasiFilesystem::open_at(&files, directory, follow, path, open, flags).await {
-        Ok(opened) => store.with(|mut store| {
-            let guest = store.get().capabilities();
-            let descriptor = guest.table.get(&opened)?;
-            guest.files.opened(descriptor, place);
-            Ok((Ok(opened),))
-        }),
-        Err(error) => Ok((Err(error.downcast()?),)),
-    }
+/// Puts everything that opens, makes or lengthens files behind the limits, and hides their times
+/// where clocks are fixed. `linker` must allow shadowing.
+pub(crate) fn limit_files<T: HasCapabilities>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    operations::link_p2(linker)?;
+    operations::link_p3(linker)?;
+    writing::link(linker)?;
+    times::link(linker)?;
+    opening::link(linker)
 }

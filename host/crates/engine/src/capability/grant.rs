@@ -1,11 +1,10 @@
 //! What one module version may touch, worked out once from its spec and the host's offers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::{Arc, LazyLock};
 
 use roadstead_domain::{Grantee, Limits, ModuleId, ModuleSpec};
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtxBuilder, filesystem::WasiFilesystemCtx};
-use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use super::{
@@ -13,11 +12,13 @@ use super::{
     clocks::Clock,
     environment::Environment,
     files,
-    files::OpenFiles,
+    files::{Directories, OpenFiles},
     limit::{Account, Places},
-    network::{Network, Policy},
+    network::{Network, Policy, Shared},
     offers::{Offer, OfferKind},
-    random::RandomSource,
+    random::{LARGEST, RandomSource},
+    secrets::Secrets,
+    shares::{Egress, Shares},
 };
 use crate::{
     LoadError, LogStore, Offers,
@@ -26,12 +27,13 @@ use crate::{
 
 /// Bounds that no spec can exceed: each handle, socket and file costs the host something before
 /// any other limit sees it.
-const MOST: Most = Most { handles: 8_192, sockets: 1_024, open_files: 4_096 };
+const MOST: Most = Most { handles: 8_192, sockets: 1_024, open_files: 4_096, random: LARGEST };
 
 struct Most {
     handles: u64,
     sockets: u64,
     open_files: u64,
+    random: u64,
 }
 
 /// What one module version may touch. Made once per module.
@@ -39,31 +41,21 @@ pub(crate) struct Granted {
     limits: Limits,
     spec: roadstead_domain::Capabilities,
     environment: Environment,
-    config: Arc<WasiConfigVariables>,
-    filesystem: WasiFilesystemCtx,
+    secrets: Arc<Secrets>,
+    directories: Directories,
     policy: Arc<Policy>,
     log: VersionLog,
-    host: HostPlaces,
+    shared: Shared,
 }
 
-/// Descriptors of the whole host that guests may have, so that the gateway never lacks them.
-#[derive(Debug, Clone)]
-pub(crate) struct HostPlaces {
-    pub(crate) descriptors: Arc<Places>,
-}
-
-impl HostPlaces {
-    /// Half of what the process may open.
-    fn of_process() -> Self {
-        static PLACES: std::sync::OnceLock<HostPlaces> = std::sync::OnceLock::new();
-        PLACES
-            .get_or_init(|| {
-                let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-                let most = limit.current.unwrap_or(1 << 20);
-                Self { descriptors: Places::new(most / 2) }
-            })
-            .clone()
-    }
+/// Descriptors of the whole host that guests may have, so that the gateway never lacks them: half
+/// of what the process may open.
+fn descriptors() -> Arc<Places> {
+    static PLACES: LazyLock<Arc<Places>> = LazyLock::new(|| {
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        Places::new(limit.current.unwrap_or(1 << 20) / 2)
+    });
+    Arc::clone(&PLACES)
 }
 
 impl Granted {
@@ -76,30 +68,37 @@ impl Granted {
         id: &ModuleId,
         spec: &ModuleSpec,
         offers: &Offers,
+        shares: &Shares,
         logs: &Arc<LogStore>,
     ) -> Result<Self, LoadError> {
         let limits = &spec.limits;
         at_most("handles", limits.handles, MOST.handles)?;
         at_most("sockets", limits.sockets, MOST.sockets)?;
         at_most("open_files", limits.open_files, MOST.open_files)?;
+        at_most("random", limits.random.0, MOST.random)?;
         let capabilities = &spec.capabilities;
         let asking = Asking { id, offers };
-        let pairs = |map: &BTreeMap<String, String>| -> Vec<(String, String)> {
-            map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
-        };
+        let share = shares.of(id);
+        let secrets =
+            Arc::new(Secrets::new(&capabilities.secrets, &capabilities.config, &asking)?);
         Ok(Self {
             limits: limits.clone(),
             spec: capabilities.clone(),
-            environment: Environment(pairs(&capabilities.env).into()),
-            config: Arc::new(pairs(&capabilities.config).into_iter().collect()),
-            filesystem: files::preopen(&capabilities.files, &asking)?,
+            environment: Environment(capabilities.env.clone().into_iter().collect()),
+            directories: files::preopen(&capabilities.files, &spec.quota, &asking)?,
             policy: Arc::new(Policy::new(&capabilities.network, &asking)?),
             log: VersionLog::new(
                 logs.module(&id.namespace, &id.name),
                 id.version.clone(),
                 limits.log_rate,
-            ),
-            host: HostPlaces::of_process(),
+            )
+            .without(&secrets),
+            secrets,
+            shared: Shared {
+                connections: Places::sharing(spec.quota.connections, share.connections.clone()),
+                descriptors: descriptors(),
+                egress: Egress::new(spec.quota.egress, &share),
+            },
         })
     }
 
@@ -111,14 +110,14 @@ impl Granted {
             &self.policy,
             &account,
             &self.limits,
-            &self.host.descriptors,
+            &self.shared,
             call.deadline,
         );
         let mut builder = WasiCtxBuilder::new();
         builder.stdout(log.output(Source::Stdout)).stderr(log.output(Source::Stderr));
         network.configure(&mut builder);
         let mut wasi = builder.build();
-        *wasi.filesystem() = self.filesystem.clone();
+        *wasi.filesystem() = self.directories.context.clone();
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(self.limits.handles)?);
         let mut http = WasiHttpCtx::new();
@@ -128,13 +127,15 @@ impl Granted {
             http,
             table,
             environment: self.environment.clone(),
-            config: Arc::clone(&self.config),
+            config: self.secrets.variables(),
+            secrets: Arc::clone(&self.secrets),
             clock: Clock::new(self.spec.clocks),
             random: RandomSource::new(self.spec.random, Arc::clone(&account)),
             files: OpenFiles::new(
                 self.limits.open_files,
-                Arc::clone(&self.host.descriptors),
+                Arc::clone(&self.shared.descriptors),
                 Arc::clone(&account),
+                Arc::clone(&self.directories.writable),
             ),
             network,
             log,

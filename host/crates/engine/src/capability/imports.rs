@@ -96,9 +96,14 @@ fn grant(package: &str, interface: &str, spec: &ModuleSpec) -> Option<String> {
             "tcp" | "tcp-create-socket" | "ip-name-lookup" | "network" | "instance-network"
             | "types",
         ) => network::grant_text(&asked.network.tcp, "tcp"),
-        ("wasi:config", "store") => match asked.config.len() {
-            0 => "empty: nothing in capabilities.config".to_owned(),
-            _ => list("keys", asked.config.keys()),
+        ("wasi:config", "store") => match (asked.config.len(), asked.secrets.len()) {
+            (0, 0) => "empty: nothing in capabilities.config or capabilities.secrets".to_owned(),
+            (_, 0) => list("keys", asked.config.keys()),
+            (0, _) => list("secrets", asked.secrets.iter()),
+            _ => {
+                let secrets = list("secrets", asked.secrets.iter());
+                format!("{}; {secrets}", list("keys", asked.config.keys()))
+            }
         },
         ("wasi:logging", "logging") => {
             format!("captured in the module's log, at most {}", spec.limits.log_rate)

@@ -128,7 +128,7 @@ impl Account {
 #[derive(Debug)]
 pub(crate) struct Places {
     allowed: u64,
-    taken: AtomicU64,
+    taken: Arc<AtomicU64>,
 }
 
 /// One place of an instance and one of the host; both are given back on drop.
@@ -139,7 +139,16 @@ pub(crate) struct Place {
 
 impl Places {
     pub(crate) fn new(allowed: u64) -> Arc<Self> {
-        Arc::new(Self { allowed, taken: AtomicU64::new(0) })
+        Self::sharing(allowed, Arc::default())
+    }
+
+    /// Places that are counted together with others, which may allow another number.
+    pub(crate) fn sharing(allowed: u64, taken: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self { allowed, taken })
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.allowed <= self.taken.load(Ordering::Relaxed)
     }
 
     pub(crate) fn allowed(&self) -> u64 {

@@ -3,20 +3,23 @@
 //! UDP, listening and accepting are always denied. A name is looked up only if it is listed, leads
 //! only to public addresses and those that the operator offers by address, and what an instance's own lookup yielded is all that
 //! it may connect to besides addresses that the spec writes out and the operator offers. Sockets, requests in flight and
-//! lookups share the places of `limits.sockets`; bytes sent count against `limits.egress`.
+//! lookups share the places of `limits.sockets`, and all instances those of `quota.connections`; bytes
+//! sent count against `limits.egress` and go out at `quota.egress`.
 
 mod http;
 mod lookup;
 mod policy;
 mod request;
 mod resolve;
-mod streams;
 mod tcp;
 
 use std::{
     collections::HashSet,
     net::SocketAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,7 +27,10 @@ use parking_lot::Mutex;
 use roadstead_domain::{LimitKind, LimitReached, Limits};
 use wasmtime_wasi::{WasiCtxBuilder, sockets::SocketAddrUse};
 
-use super::limit::{Account, Place, Places, held_by_each};
+use super::{
+    limit::{Account, Place, Places, held_by_each},
+    shares::Egress,
+};
 
 pub(crate) use lookup::link_lookup;
 pub(crate) use policy::{Policy, grant_text};
@@ -34,12 +40,29 @@ pub(crate) use tcp::limit_sockets;
 /// Addresses that lookups of one instance may have yielded; older ones are forgotten.
 const MOST_YIELDED: usize = 1024;
 
+/// Names that one call may look up. Whoever answers for a name may learn from being asked.
+const LOOKUPS: u64 = 256;
+
+/// What an instance's connections share with those of others.
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    /// Places of the whole module.
+    pub(crate) connections: Arc<Places>,
+    /// Places of the whole host.
+    pub(crate) descriptors: Arc<Places>,
+    pub(crate) egress: Egress,
+}
+
 /// One instance's connections.
 pub(crate) struct Network {
     policy: Arc<Policy>,
     account: Arc<Account>,
     sockets: Arc<Places>,
+    connections: Arc<Places>,
     descriptors: Arc<Places>,
+    egress: Egress,
+    /// Names that this call may still look up.
+    lookups: Arc<AtomicU64>,
     yielded: Arc<Mutex<HashSet<SocketAddr>>>,
     deadline: Option<Instant>,
     tcp: tcp::Sockets,
@@ -52,14 +75,17 @@ impl Network {
         policy: &Arc<Policy>,
         account: &Arc<Account>,
         limits: &Limits,
-        descriptors: &Arc<Places>,
+        shared: &Shared,
         deadline: Option<Instant>,
     ) -> Self {
         Self {
             policy: Arc::clone(policy),
             account: Arc::clone(account),
             sockets: Places::new(limits.sockets),
-            descriptors: Arc::clone(descriptors),
+            connections: Arc::clone(&shared.connections),
+            descriptors: Arc::clone(&shared.descriptors),
+            egress: shared.egress.clone(),
+            lookups: Arc::new(AtomicU64::new(LOOKUPS)),
             yielded: Arc::default(),
             deadline,
             tcp: tcp::Sockets::default(),
@@ -69,6 +95,13 @@ impl Network {
 
     pub(crate) fn begin_call(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
+        self.lookups.store(LOOKUPS, Ordering::Relaxed);
+    }
+
+    /// Whether this call may look one more name up.
+    fn may_look_up(&self) -> bool {
+        let one_less = |left: u64| left.checked_sub(1);
+        self.lookups.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
     /// Lets wasmtime's sockets through to the addresses that may be connected to.
@@ -93,13 +126,14 @@ impl Network {
 
     /// A place for one more socket, request or lookup.
     fn admit(&self) -> Option<Place> {
-        let place = Place::take(&[&self.sockets, &self.descriptors]);
+        let place = Place::take(&[&self.sockets, &self.connections, &self.descriptors]);
         if place.is_none() {
-            self.account.soft(LimitReached {
-                limit: LimitKind::Sockets,
-                allowed: self.sockets.allowed(),
-                used: None,
-            });
+            let (limit, places) = if self.connections.is_full() {
+                (LimitKind::Connections, &self.connections)
+            } else {
+                (LimitKind::Sockets, &self.sockets)
+            };
+            self.account.soft(LimitReached { limit, allowed: places.allowed(), used: None });
         }
         place
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use roadstead_domain::{
-    Capabilities, DirectoryMode, Grantee, HostPort, ModuleId, ModuleName, Namespace, NetworkOffer,
+    ByteSize, Capabilities, DirectoryMode, Grantee, HostPort, ModuleId, ModuleName, Namespace, NetworkOffer,
 };
 
 /// Everything that an operator offers by name or pattern.
@@ -11,6 +11,7 @@ use roadstead_domain::{
 pub struct Offers {
     pub directories: BTreeMap<String, OfferedDirectory>,
     pub network: Vec<OfferedNetwork>,
+    pub secrets: BTreeMap<String, OfferedSecret>,
 }
 
 /// A directory that the operator offers to modules under a name.
@@ -19,6 +20,10 @@ pub struct OfferedDirectory {
     pub path: PathBuf,
     /// The most that a module may ask for.
     pub mode: DirectoryMode,
+    /// What may be in it before nothing more is written, whatever a spec says.
+    pub size: Option<ByteSize>,
+    /// Likewise for files, directories and links in it.
+    pub files: Option<u64>,
     pub to: Vec<Grantee>,
 }
 
@@ -26,6 +31,14 @@ pub struct OfferedDirectory {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferedNetwork {
     pub target: NetworkOffer,
+    pub to: Vec<Grantee>,
+}
+
+/// A secret that the operator offers to modules under a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedSecret {
+    /// Holds the secret's text: UTF-8, 64 KiB at most.
+    pub file: PathBuf,
     pub to: Vec<Grantee>,
 }
 
@@ -41,20 +54,22 @@ pub struct Offer<'a> {
 pub enum OfferKind {
     Directory(DirectoryMode),
     Network,
+    Secret,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Which<'a> {
-    Named(&'a str),
+    Directory(&'a str),
+    Secret(&'a str),
     Target(&'a NetworkOffer),
 }
 
 impl Offers {
-    /// Every offer: directories by name, then the network's in their order.
+    /// Every offer: directories by name, the network's in their order, secrets by name.
     pub fn all(&self) -> impl Iterator<Item = Offer<'_>> {
         let directories = self.directories.iter().map(|(name, offered)| Offer {
             kind: OfferKind::Directory(offered.mode),
-            which: Which::Named(name),
+            which: Which::Directory(name),
             to: &offered.to,
         });
         let network = self.network.iter().map(|offered| Offer {
@@ -62,7 +77,12 @@ impl Offers {
             which: Which::Target(&offered.target),
             to: &offered.to,
         });
-        directories.chain(network)
+        let secrets = self.secrets.iter().map(|(name, offered)| Offer {
+            kind: OfferKind::Secret,
+            which: Which::Secret(name),
+            to: &offered.to,
+        });
+        directories.chain(network).chain(secrets)
     }
 
     /// The offers that a module may ask for.
@@ -72,10 +92,10 @@ impl Offers {
 }
 
 impl Offer<'_> {
-    /// A directory's name, or a pattern of targets.
+    /// A directory's or secret's name, or a pattern of targets.
     pub fn name(&self) -> String {
         match self.which {
-            Which::Named(name) => name.to_owned(),
+            Which::Directory(name) | Which::Secret(name) => name.to_owned(),
             Which::Target(target) => target.to_string(),
         }
     }
@@ -90,7 +110,11 @@ impl Offer<'_> {
             return Vec::new();
         }
         match self.which {
-            Which::Named(name) => asked
+            Which::Secret(name) => {
+                let held = asked.secrets.iter().any(|asked| asked == name);
+                held.then(|| format!("wasi:config {name}")).into_iter().collect()
+            }
+            Which::Directory(name) => asked
                 .files
                 .iter()
                 .filter(|grant| grant.host == name)

@@ -13,9 +13,9 @@ use wasmtime_wasi::p3::bindings::random as p3;
 
 use super::limit::Account;
 
-/// The most that one host call makes, whatever the spec allows: it is one allocation of the host,
-/// and the guest's thread is not given back meanwhile.
-const LARGEST: u64 = 1 << 20;
+/// The most that one call may draw, whatever its spec asks for, and so the most that one host call
+/// makes: it is one allocation of the host, and the guest's thread is not given back meanwhile.
+pub(crate) const LARGEST: u64 = 16 << 20;
 
 /// The seed of every seeded generator.
 const SEED: u64 = 0x0052_6f61_6473_7465;

@@ -24,6 +24,7 @@ use super::{
     line::{LONGEST, Source, readable},
     rate::{Bucket, Dropped},
 };
+use crate::capability::Secrets;
 
 /// The most that one call of the guest writes: no write keeps its thread for long, be it all line
 /// ends. Of a message of `wasi:logging` the rest is dropped, a stream takes it by and by.
@@ -41,6 +42,8 @@ pub(crate) struct VersionLog {
     log: Arc<ModuleLog>,
     version: Version,
     bucket: Arc<Mutex<Bucket>>,
+    /// What no line may show.
+    secrets: Option<Arc<Secrets>>,
 }
 
 /// Where one instance writes.
@@ -65,7 +68,12 @@ pub(crate) struct Output {
 impl VersionLog {
     pub(crate) fn new(log: Arc<ModuleLog>, version: Version, rate: ByteRate) -> Self {
         let bucket = Arc::new(Mutex::new(Bucket::new(rate, Instant::now())));
-        Self { log, version, bucket }
+        Self { log, version, bucket, secrets: None }
+    }
+
+    /// The same, with names in the place of secrets.
+    pub(crate) fn without(self, secrets: &Arc<Secrets>) -> Self {
+        Self { secrets: Some(Arc::clone(secrets)), ..self }
     }
 
     pub(crate) fn guest(&self, call: CallId) -> GuestLog {
@@ -87,7 +95,11 @@ impl VersionLog {
         // The remark stands before the line that is the first to be kept again.
         self.remark(call, dropped);
         if admitted {
-            self.log.push(&self.version, call, source, text());
+            let text = match &self.secrets {
+                Some(secrets) => secrets.redact(text()),
+                None => text(),
+            };
+            self.log.push(&self.version, call, source, text);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use std::{
     env, fs,
-    io::{Read, Write},
+    io::{Read, Seek, Write},
     net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -44,6 +44,70 @@ fn attempt(words: &[&str]) -> std::io::Result<String> {
         ["remove", path] => fs::remove_file(path).map(|()| "done".to_owned())?,
         ["rename", from, to] => fs::rename(from, to).map(|()| "done".to_owned())?,
         ["link", from, to] => fs::hard_link(from, to).map(|()| "done".to_owned())?,
+        // Stops at the first failure and says how far it came.
+        ["append", path, count, times] => {
+            let piece = vec![b'x'; count.parse().unwrap()];
+            let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+            let times: usize = times.parse().unwrap();
+            (0..times).take_while(|_| file.write_all(&piece).is_ok()).count().to_string()
+        }
+        ["grow", path, size] => {
+            let file = fs::OpenOptions::new().create(true).write(true).open(path)?;
+            file.set_len(size.parse().unwrap()).map(|()| "done".to_owned())?
+        }
+        ["overwrite", path, at, text] => {
+            let mut file = fs::OpenOptions::new().write(true).open(path)?;
+            file.seek(std::io::SeekFrom::Start(at.parse().unwrap()))?;
+            file.write_all(text.as_bytes()).map(|()| "done".to_owned())?
+        }
+        ["make", kind, folder, count] => {
+            let make = |number: usize| {
+                let path = format!("{folder}/{kind}-{number}");
+                match kind {
+                    "file" => fs::File::create(path).map(|_| ()),
+                    "folder" => fs::create_dir(path),
+                    "link" => fs::hard_link(format!("{folder}/file"), path),
+                    #[allow(deprecated)]
+                    "symlink" => std::os::wasi::fs::symlink_path("nowhere", path),
+                    _ => panic!("unknown kind"),
+                }
+            };
+            let count: usize = count.parse().unwrap();
+            (0..count).take_while(|number| make(*number).is_ok()).count().to_string()
+        }
+        // Files that are deleted while they are open.
+        ["hoard", folder, count, size] => {
+            let mut held = Vec::new();
+            for number in 0..count.parse().unwrap() {
+                let path = format!("{folder}/hoard-{number}");
+                let made = fs::File::create(&path);
+                let kept = made.and_then(|mut file| {
+                    file.write_all(&vec![0; size.parse().unwrap()]).map(|()| file)
+                });
+                fs::remove_file(&path).ok();
+                match kept {
+                    Ok(file) => held.push(file),
+                    Err(_) => break,
+                }
+            }
+            held.len().to_string()
+        }
+        ["churn", folder, count, size] => {
+            let path = format!("{folder}/churn");
+            for _ in 0..count.parse().unwrap() {
+                fs::write(&path, vec![0; size.parse().unwrap()])?;
+                fs::remove_file(&path)?;
+            }
+            "done".to_owned()
+        }
+        ["mtime", path] => {
+            let modified = fs::metadata(path)?.modified()?;
+            modified.duration_since(UNIX_EPOCH).unwrap().as_secs().to_string()
+        }
+        ["long", folder, length] => {
+            let path = format!("{folder}/{}file", "./".repeat(length.parse().unwrap()));
+            fs::read_to_string(path)?
+        }
         ["open", count, path] => {
             let count: usize = count.parse().unwrap();
             let mut files = Vec::new();

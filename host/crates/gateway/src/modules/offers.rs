@@ -7,6 +7,7 @@ pub(super) fn offer(offer: HeldOffer) -> pb::Offer {
     let (kind, mode) = match offer.kind {
         OfferKind::Directory(mode) => ("directory", mode.to_string()),
         OfferKind::Network => ("network", String::new()),
+        OfferKind::Secret => ("secret", String::new()),
     };
     pb::Offer {
         kind: kind.to_owned(),

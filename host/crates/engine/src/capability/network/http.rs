@@ -19,7 +19,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 use wasmtime_wasi_http::{
     Error, RequestOptions, Result, WasiBody, WasiHttpHooks, io::TokioIo,
@@ -31,7 +31,10 @@ use super::{
     policy::HttpTarget,
     resolve::{ResolveError, resolve},
 };
-use crate::capability::limit::{Account, Place};
+use crate::capability::{
+    limit::{Account, Place},
+    shares::Egress,
+};
 
 /// What is read of a response at once, and the most that its head may take.
 const READ_AHEAD: usize = 64 << 10;
@@ -58,6 +61,8 @@ struct Outgoing {
     place: Place,
     lookup_place: Place,
     account: Arc<Account>,
+    egress: Egress,
+    head: usize,
     connect: Duration,
     first_byte: Duration,
     between_bytes: Duration,
@@ -71,6 +76,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 struct Metered {
     body: WasiBody,
     account: Arc<Account>,
+    egress: Egress,
+    /// Until the module may send again.
+    waiting: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 /// A response's body that gives a silent peer up.
@@ -136,13 +144,19 @@ impl Network {
         let place = self.admit().ok_or(Error::ConnectionLimitReached)?;
         let lookup_place =
             Place::take(&[&self.descriptors]).ok_or(Error::ConnectionLimitReached)?;
-        self.account.send(head_size(request)).map_err(|_| Error::HttpRequestBodySize(None))?;
+        if target.to.address().is_none() && !self.may_look_up() {
+            return Err(Error::ConnectionLimitReached);
+        }
+        let head = head_size(request);
+        self.account.send(head).map_err(|_| Error::HttpRequestBodySize(None))?;
         Ok(Outgoing {
             policy: Arc::clone(&self.policy),
             target,
             place,
             lookup_place,
             account: Arc::clone(&self.account),
+            egress: self.egress.clone(),
+            head,
             connect: self.patience(options.connect_timeout),
             first_byte: self.patience(options.first_byte_timeout),
             between_bytes: self.patience(options.between_bytes_timeout),
@@ -158,10 +172,14 @@ impl Outgoing {
             place,
             lookup_place,
             account,
+            egress,
+            head,
             connect,
             first_byte,
             between_bytes,
         } = self;
+        egress.turn().await;
+        egress.sent(head);
         let connecting = open(policy, &target, lookup_place);
         let stream = timeout(connect, connecting).await.map_err(|_| Error::ConnectionTimeout)??;
         let mut http = http1::Builder::new();
@@ -176,7 +194,7 @@ impl Outgoing {
             let host = target.to.to_string().parse().map_err(|_| Error::HttpRequestUriInvalid)?;
             request.headers_mut().insert(HOST, host);
         }
-        let request = request.map(|body| Metered { body, account });
+        let request = request.map(|body| Metered { body, account, egress, waiting: None });
         let mut connection = Box::pin(connection);
         let mut open = true;
         let response = {
@@ -257,6 +275,11 @@ impl Body for Metered {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
+        while let Some(paid) = self.egress.debt() {
+            let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep_until(paid)));
+            ready!(waiting.as_mut().poll(context));
+            self.waiting = None;
+        }
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if let Some(Ok(frame)) = &frame {
             let size = match (frame.data_ref(), frame.trailers_ref()) {
@@ -271,6 +294,7 @@ impl Body for Metered {
                 let error = Error::HttpRequestBodySize(Some(limit.0.allowed));
                 return Poll::Ready(Some(Err(error)));
             }
+            self.egress.sent(size);
         }
         Poll::Ready(frame)
     }

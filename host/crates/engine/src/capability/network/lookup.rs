@@ -50,6 +50,9 @@ impl Network {
         if literal.is_none() && ports.is_empty() {
             return Err(LookupError::Denied);
         }
+        if literal.is_none() && !self.may_look_up() {
+            return Err(LookupError::TooMany);
+        }
         let place = self.admit().ok_or(LookupError::TooMany)?;
         let (policy, yielded) = (self.policy.clone(), self.yielded.clone());
         Ok(async move {

@@ -3,7 +3,12 @@
 //! wasmtime's sockets do the work; the functions that make sockets and hand out their streams are
 //! replaced by ones that count first.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use wasmtime::{
@@ -26,11 +31,11 @@ use wasmtime_wasi::{
     sockets::{self, WasiSockets},
 };
 
-use super::streams::{held, metered};
-
 use crate::capability::{
     GuestCapabilities, HasCapabilities,
     limit::{Account, Place},
+    shares::Egress,
+    streams::{Toll, settled, tolled},
 };
 
 /// The sockets of one instance, by their place in its table of handles.
@@ -54,11 +59,13 @@ impl Sockets {
 struct Metered {
     stream: DynOutputStream,
     account: Arc<Account>,
+    egress: Egress,
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Metered {
     async fn ready(&mut self) {
+        self.egress.turn().await;
         self.stream.ready().await;
     }
 }
@@ -67,6 +74,7 @@ impl Pollable for Metered {
 impl OutputStream for Metered {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.account.send(bytes.len()).map_err(|limit| StreamError::Trap(limit.into()))?;
+        self.egress.sent(bytes.len());
         self.stream.write(bytes)
     }
 
@@ -75,7 +83,8 @@ impl OutputStream for Metered {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.stream.check_write()
+        let room = self.stream.check_write()?;
+        Ok(if self.egress.debt().is_some() { 0 } else { room })
     }
 
     async fn cancel(&mut self) {
@@ -125,10 +134,11 @@ fn finish_connect<T: HasCapabilities>(
     match guest.sockets().finish_connect(socket) {
         Ok((input, output)) => {
             let account = Arc::clone(&guest.account);
+            let egress = guest.network.egress.clone();
             let held = guest.table.get_mut(&output)?;
             // Taken out for a moment, so that it can be wrapped.
             let stream = std::mem::replace(held, Box::new(Nowhere));
-            *held = Box::new(Metered { stream, account });
+            *held = Box::new(Metered { stream, account, egress });
             Ok((Ok((input, output)),))
         }
         Err(error) => Ok((Err(error.downcast()?),)),
@@ -160,8 +170,8 @@ fn send<T: HasCapabilities>(
     mut store: StoreContextMut<'_, T>,
     (socket, data): (Socket, StreamReader<u8>),
 ) -> wasmtime::Result<(FutureReader<Outcome>,)> {
-    let (account, place) = store.data_mut().capabilities().streaming(&socket);
-    let data = metered(store.as_context_mut(), data, account)?;
+    let (fee, place) = store.data_mut().capabilities().streaming(&socket);
+    let data = tolled(store.as_context_mut(), data, fee)?;
     let access = Access::new(store.as_context_mut(), |t: &mut T| t.capabilities().sockets());
     let outcome = WasiSockets::send(access, socket, data)?;
     Ok((held(store, outcome, place)?,))
@@ -178,9 +188,49 @@ fn receive<T: HasCapabilities>(
 }
 
 impl GuestCapabilities {
-    fn streaming(&self, socket: &Socket) -> (Arc<Account>, Option<Arc<Place>>) {
-        (Arc::clone(&self.account), self.network.tcp.p3.get(&socket.rep()).cloned())
+    fn streaming(&self, socket: &Socket) -> (Fee, Option<Arc<Place>>) {
+        let (account, egress) = (Arc::clone(&self.account), self.network.egress.clone());
+        let place = self.network.tcp.p3.get(&socket.rep()).cloned();
+        (Fee { account, egress, waiting: None }, place)
     }
+}
+
+/// Pays for bytes that a socket of 0.3 sends.
+struct Fee {
+    account: Arc<Account>,
+    egress: Egress,
+    /// Until the module may send again.
+    waiting: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+impl Toll for Fee {
+    fn poll_pay(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: usize,
+    ) -> Poll<wasmtime::Result<bool>> {
+        while let Some(paid) = self.egress.debt() {
+            let waiting =
+                self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(paid)));
+            ready!(waiting.as_mut().poll(context));
+            self.waiting = None;
+        }
+        self.account.send(bytes)?;
+        self.egress.sent(bytes);
+        Poll::Ready(Ok(true))
+    }
+}
+
+/// The same result; the place is held until it is there.
+fn held<T: Send + 'static>(
+    store: StoreContextMut<'_, T>,
+    outcome: FutureReader<Outcome>,
+    place: Option<Arc<Place>>,
+) -> wasmtime::Result<FutureReader<Outcome>> {
+    settled(store, outcome, move |outcome| {
+        drop(place);
+        outcome
+    })
 }
 
 /// A stream that leads nowhere.

@@ -20,7 +20,9 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
 use crate::{
     LogStore, OfferedNetwork, Offers,
-    capability::{CallContext, Granted, GuestCapabilities, HasCapabilities, limit_handles, link},
+    capability::{
+        CallContext, Granted, GuestCapabilities, HasCapabilities, Shares, limit_handles, link,
+    },
 };
 
 pub(crate) struct State(pub(crate) GuestCapabilities);
@@ -95,9 +97,17 @@ impl Guest {
     }
 
     pub(crate) fn offered(spec: &ModuleSpec, offers: &Offers) -> Result<Self, String> {
+        Self::sharing(spec, offers, &Shares::default())
+    }
+
+    pub(crate) fn sharing(
+        spec: &ModuleSpec,
+        offers: &Offers,
+        shares: &Shares,
+    ) -> Result<Self, String> {
         let logs = Arc::new(LogStore::new(ByteSize::mib(8)));
         let id = anyone();
-        let granted = Granted::new(&id, spec, offers, &logs).map_err(|error| error.to_string())?;
+        let granted = Granted::new(&id, spec, offers, shares, &logs).map_err(|error| error.to_string())?;
         Ok(Self { granted, limits: spec.limits.clone(), logs, id })
     }
 

@@ -1,9 +1,8 @@
-//! Streams of 0.3's TCP sockets: what they send is paid for, and a socket keeps its place until
-//! its last stream is done, even where the guest has dropped the socket itself.
+//! Streams of 0.3 on their way out of a guest: each piece is paid for before it goes on, and what
+//! becomes of them in the end may be looked at.
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -16,57 +15,70 @@ use futures::{
 use wasmtime::{
     StoreContextMut,
     component::{
-        Destination, FutureConsumer, FutureReader, Source, StreamConsumer, StreamProducer,
-        StreamReader, StreamResult,
+        Destination, FutureConsumer, FutureReader, Lift, Lower, Source, StreamConsumer,
+        StreamProducer, StreamReader, StreamResult,
     },
 };
-use wasmtime_wasi::p3::bindings::sockets::types::ErrorCode;
-
-use crate::capability::limit::{Account, Place};
 
 /// The most that is copied out of the guest at once.
 const PIECE: usize = 64 << 10;
 
-/// Takes what the guest sends, and pays for it.
-struct Toll {
-    account: Arc<Account>,
+/// Takes the pay for what goes out.
+pub(crate) trait Toll: Send + Unpin + 'static {
+    /// Whether a piece of so many bytes may pass; without it, the stream ends.
+    ///
+    /// # Errors
+    /// The call ends.
+    fn poll_pay(
+        &mut self,
+        context: &mut Context<'_>,
+        bytes: usize,
+    ) -> Poll<wasmtime::Result<bool>>;
+}
+
+/// Takes what the guest sends.
+struct Gate<P> {
+    toll: P,
     to: mpsc::Sender<Bytes>,
 }
 
 /// Hands on what was paid for.
 struct Paid(Peekable<mpsc::Receiver<Bytes>>);
 
-/// Holds a place until a stream's result is there, and hands that on.
-struct Hold {
-    place: Option<Arc<Place>>,
-    to: Option<oneshot::Sender<Outcome>>,
+/// Looks at a result when it is there, and hands it on.
+struct Settle<V, F> {
+    then: Option<F>,
+    to: Option<oneshot::Sender<V>>,
 }
 
-type Outcome = Result<(), ErrorCode>;
-
 /// A stream of the same bytes, each paid for before it comes out.
-pub(super) fn metered<T: Send + 'static>(
+pub(crate) fn tolled<T: Send + 'static>(
     mut store: StoreContextMut<'_, T>,
     data: StreamReader<u8>,
-    account: Arc<Account>,
+    toll: impl Toll,
 ) -> wasmtime::Result<StreamReader<u8>> {
     let (to, from) = mpsc::channel(0);
-    data.pipe(&mut store, Toll { account, to })?;
+    data.pipe(&mut store, Gate { toll, to })?;
     StreamReader::new(&mut store, Paid(from.peekable()))
 }
 
-/// The same result; the place is held until it is there.
-pub(super) fn held<T: Send + 'static>(
+/// What `then` makes of a result, once it is there.
+pub(crate) fn settled<T, V, F>(
     mut store: StoreContextMut<'_, T>,
-    outcome: FutureReader<Outcome>,
-    place: Option<Arc<Place>>,
-) -> wasmtime::Result<FutureReader<Outcome>> {
+    outcome: FutureReader<V>,
+    then: F,
+) -> wasmtime::Result<FutureReader<V>>
+where
+    T: Send + 'static,
+    V: Lift + Lower + Send + Sync + Unpin + 'static,
+    F: FnOnce(V) -> V + Send + Unpin + 'static,
+{
     let (to, from) = oneshot::channel();
-    outcome.pipe(&mut store, Hold { place, to: Some(to) })?;
+    outcome.pipe(&mut store, Settle { then: Some(then), to: Some(to) })?;
     FutureReader::new(&mut store, from)
 }
 
-impl<T> StreamConsumer<T> for Toll {
+impl<T, P: Toll> StreamConsumer<T> for Gate<P> {
     type Item = u8;
 
     fn poll_consume(
@@ -76,24 +88,29 @@ impl<T> StreamConsumer<T> for Toll {
         source: Source<'_, u8>,
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
+        let waiting = if finish { Poll::Ready(Ok(StreamResult::Cancelled)) } else { Poll::Pending };
         match self.to.poll_ready(context) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(_)) => return Poll::Ready(Ok(StreamResult::Dropped)),
-            Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => return waiting,
         }
         let mut source = source.as_direct(store);
-        let waiting = source.remaining();
-        let piece = Bytes::copy_from_slice(waiting.get(..PIECE).unwrap_or(waiting));
+        let offered = source.remaining();
+        let piece = offered.get(..PIECE).unwrap_or(offered);
         // Nothing to take is a question whether there is room.
-        if !piece.is_empty() {
-            self.account.send(piece.len())?;
-            source.mark_read(piece.len());
-            if self.to.start_send(piece).is_err() {
-                return Poll::Ready(Ok(StreamResult::Dropped));
-            }
+        if piece.is_empty() {
+            return Poll::Ready(Ok(StreamResult::Completed));
         }
-        Poll::Ready(Ok(StreamResult::Completed))
+        match self.toll.poll_pay(context, piece.len()) {
+            Poll::Ready(Ok(true)) => {}
+            Poll::Ready(Ok(false)) => return Poll::Ready(Ok(StreamResult::Dropped)),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return waiting,
+        }
+        let piece = Bytes::copy_from_slice(piece);
+        source.mark_read(piece.len());
+        let sent = self.to.start_send(piece);
+        Poll::Ready(Ok(if sent.is_ok() { StreamResult::Completed } else { StreamResult::Dropped }))
     }
 }
 
@@ -125,22 +142,25 @@ impl<T> StreamProducer<T> for Paid {
     }
 }
 
-impl<T> FutureConsumer<T> for Hold {
-    type Item = Outcome;
+impl<T, V, F> FutureConsumer<T> for Settle<V, F>
+where
+    V: Lift + Send + Unpin + 'static,
+    F: FnOnce(V) -> V + Send + Unpin + 'static,
+{
+    type Item = V;
 
     fn poll_consume(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
         store: StoreContextMut<'_, T>,
-        mut source: Source<'_, Outcome>,
+        mut source: Source<'_, V>,
         _finish: bool,
     ) -> Poll<wasmtime::Result<()>> {
         let mut outcome = None;
         source.read(store, &mut outcome)?;
-        self.place = None;
-        if let (Some(to), Some(outcome)) = (self.to.take(), outcome) {
+        if let (Some(then), Some(to), Some(outcome)) = (self.then.take(), self.to.take(), outcome) {
             // The guest may have lost interest.
-            to.send(outcome).ok();
+            to.send(then(outcome)).ok();
         }
         Poll::Ready(Ok(()))
     }
