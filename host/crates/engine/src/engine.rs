@@ -7,9 +7,17 @@ use wasmtime::component::Linker;
 
 use crate::{
     CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
-    LogStore, Module, Offers, admission::Slots, capability, capability::{Granted, Shares},
-    code_cache::CodeCache, config, idle::IdleModules, inspect, parts::Budgets,
-    scheduler::Scheduler, store::GuestState,
+    LogStore, Module, Offers,
+    admission::Slots,
+    capability,
+    capability::{Granted, Shares},
+    code_cache::CodeCache,
+    config,
+    idle::IdleModules,
+    inspect,
+    parts::Budgets,
+    scheduler::Scheduler,
+    store::GuestState,
 };
 
 /// Compiles, loads and runs modules. Made once; [`Engine::shutdown`] ends its threads.

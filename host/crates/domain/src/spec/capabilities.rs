@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt, net::IpAddr, str::FromStr};
+    fmt,
+    net::IpAddr,
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -79,8 +79,7 @@ impl Granted {
         let capabilities = &spec.capabilities;
         let asking = Asking { id, offers };
         let share = shares.of(id);
-        let secrets =
-            Arc::new(Secrets::new(&capabilities.secrets, &capabilities.config, &asking)?);
+        let secrets = Arc::new(Secrets::new(&capabilities.secrets, &capabilities.config, &asking)?);
         Ok(Self {
             limits: limits.clone(),
             spec: capabilities.clone(),
@@ -106,13 +105,8 @@ impl Granted {
     pub(crate) fn guest(&self, call: &CallContext) -> wasmtime::Result<GuestCapabilities> {
         let account = Account::new(&self.limits);
         let log = self.log.guest(call.id);
-        let network = Network::new(
-            &self.policy,
-            &account,
-            &self.limits,
-            &self.shared,
-            call.deadline,
-        );
+        let network =
+            Network::new(&self.policy, &account, &self.limits, &self.shared, call.deadline);
         let mut builder = WasiCtxBuilder::new();
         builder.stdout(log.output(Source::Stdout)).stderr(log.output(Source::Stderr));
         network.configure(&mut builder);

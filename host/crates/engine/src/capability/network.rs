@@ -99,7 +99,7 @@ impl Network {
     }
 
     /// Whether this call may look one more name up.
-    fn may_look_up(&self) -> bool {
+    pub(crate) fn may_look_up(&self) -> bool {
         let one_less = |left: u64| left.checked_sub(1);
         self.lookups.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
@@ -125,7 +125,7 @@ impl Network {
     }
 
     /// A place for one more socket, request or lookup.
-    fn admit(&self) -> Option<Place> {
+    pub(crate) fn admit(&self) -> Option<Place> {
         let place = Place::take(&[&self.sockets, &self.connections, &self.descriptors]);
         if place.is_none() {
             let (limit, places) = if self.connections.is_full() {

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use roadstead_domain::{
-    ByteSize, Capabilities, DirectoryMode, Grantee, HostPort, ModuleId, ModuleName, Namespace, NetworkOffer,
+    ByteSize, Capabilities, DirectoryMode, Grantee, HostPort, ModuleId, ModuleName, Namespace,
+    NetworkOffer,
 };
 
 /// Everything that an operator offers by name or pattern.

@@ -29,11 +29,8 @@ pub(crate) trait Toll: Send + Unpin + 'static {
     ///
     /// # Errors
     /// The call ends.
-    fn poll_pay(
-        &mut self,
-        context: &mut Context<'_>,
-        bytes: usize,
-    ) -> Poll<wasmtime::Result<bool>>;
+    fn poll_pay(&mut self, context: &mut Context<'_>, bytes: usize)
+    -> Poll<wasmtime::Result<bool>>;
 }
 
 /// Takes what the guest sends.

@@ -76,8 +76,7 @@ async fn open_at_p2<T: HasCapabilities>(
     let answer = match found {
         Some(answer) => answer,
         None => {
-            let plan: Plan =
-                if makes { guest.plan_entry(&directory, &[], 0) } else { Ok(None) };
+            let plan: Plan = if makes { guest.plan_entry(&directory, &[], 0) } else { Ok(None) };
             let reserved = match reserve(plan, &guest.account).await {
                 Ok(reserved) => reserved,
                 Err(refusal) => return Ok((Err(refusal.into()),)),

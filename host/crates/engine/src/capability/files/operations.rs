@@ -237,7 +237,9 @@ pub(super) fn link_p3<T: HasCapabilities>(linker: &mut Linker<T>) -> wasmtime::R
 }
 
 /// An answer of 0.2, or the trap that it really is.
-pub(super) fn answer_p2<V>(done: Result<V, FsError>) -> wasmtime::Result<(Result<V, p2::ErrorCode>,)> {
+pub(super) fn answer_p2<V>(
+    done: Result<V, FsError>,
+) -> wasmtime::Result<(Result<V, p2::ErrorCode>,)> {
     match done {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(error.downcast()?),)),

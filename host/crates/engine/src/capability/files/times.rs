@@ -38,7 +38,8 @@ fn fixed_p2(mut stat: p2::DescriptorStat) -> p2::DescriptorStat {
 
 fn fixed_p3(mut stat: p3::DescriptorStat) -> p3::DescriptorStat {
     let seconds = i64::try_from(FIXED_WALL.as_secs()).unwrap_or_default();
-    let time = wasmtime_wasi::p3::bindings::clocks::system_clock::Instant { seconds, nanoseconds: 0 };
+    let time =
+        wasmtime_wasi::p3::bindings::clocks::system_clock::Instant { seconds, nanoseconds: 0 };
     fix!(stat, time);
     stat
 }

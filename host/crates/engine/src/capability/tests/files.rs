@@ -194,7 +194,8 @@ async fn entries_of_every_kind_are_limited() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_makes_room_once_it_is_closed() {
-    let (ran, _folder) = within("disk: 10007", &["churn /data 10 6000", "hoard /data 10 3000"]).await;
+    let (ran, _folder) =
+        within("disk: 10007", &["churn /data 10 6000", "hoard /data 10 3000"]).await;
     assert_eq!(ran.lines, ["churn done", "hoard 3"]);
 }
 
@@ -222,13 +223,20 @@ async fn the_operator_may_allow_less_and_instances_share_what_there_is() {
 async fn nothing_moves_from_one_counted_directory_to_another() {
     let (folder, mut offered) = folder();
     let other = TempDir::new().unwrap();
-    offered.directories.extend(offer(other.path(), DirectoryMode::Rw).directories.into_iter().map(
-        |(_, offered)| ("other".to_owned(), offered),
-    ));
+    offered.directories.extend(
+        offer(other.path(), DirectoryMode::Rw)
+            .directories
+            .into_iter()
+            .map(|(_, offered)| ("other".to_owned(), offered)),
+    );
     let both = "capabilities: {files: [{host: data, guest: /data, mode: rw}, {host: other, guest: /other, mode: rw}]}";
     let script = ["rename /data/file /other/file", "link /data/file /other/file"];
     let ran = probe_with(spec(both), &offered, &script).await;
-    assert!(ran.lines.iter().all(|line| line.contains("failed: CrossesDevices")), "{:?}", ran.lines);
+    assert!(
+        ran.lines.iter().all(|line| line.contains("failed: CrossesDevices")),
+        "{:?}",
+        ran.lines
+    );
     assert!(folder.path().join("in/file").exists());
 }
 

@@ -107,7 +107,8 @@ impl Guest {
     ) -> Result<Self, String> {
         let logs = Arc::new(LogStore::new(ByteSize::mib(8)));
         let id = anyone();
-        let granted = Granted::new(&id, spec, offers, shares, &logs).map_err(|error| error.to_string())?;
+        let granted =
+            Granted::new(&id, spec, offers, shares, &logs).map_err(|error| error.to_string())?;
         Ok(Self { granted, limits: spec.limits.clone(), logs, id })
     }
 
@@ -178,6 +179,13 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
+    pub(crate) fn begin_call(&mut self) {
+        self.store
+            .data_mut()
+            .capabilities()
+            .begin_call(&CallContext { id: CallId(2), deadline: None });
+    }
+
     pub(crate) async fn call(&mut self) -> wasmtime::Result<u32> {
         Ok(self.run.call_async(&mut self.store, ()).await?.0)
     }
@@ -233,6 +241,11 @@ pub(crate) fn tcp_spec(target: &str, limits: &str) -> ModuleSpec {
 /// adapted.
 pub(crate) fn component(wit: &str, wat: &str) -> Component {
     Component::new(&HOST.engine, encode(wit, wat)).unwrap()
+}
+
+/// A component from its own text.
+pub(crate) fn raw(wat: &str) -> Component {
+    Component::new(&HOST.engine, wat::parse_str(wat).unwrap()).unwrap()
 }
 
 pub(crate) fn encode(wit: &str, wat: &str) -> Vec<u8> {

@@ -1,9 +1,13 @@
 //! Single interfaces in both versions of WASI, by core modules that import them directly.
 
-use roadstead_domain::{CallId, LimitKind};
+use roadstead_domain::{CallId, Grantee, LimitKind};
+use wasmtime::component::Component;
 
-use super::harness::{Guest, cached, spec};
-use crate::capability::{CallContext, HasCapabilities as _, grant_of};
+use super::harness::{Guest, Instance, cached, raw, spec};
+use crate::{
+    OfferedSecret, Offers,
+    capability::{CallContext, HasCapabilities as _, grant_of},
+};
 
 /// A world with one export and these imports; `asynchronous` lets `run` wait for 0.3's functions.
 fn world(imports: &str, asynchronous: bool, packages: &str) -> String {
@@ -175,6 +179,128 @@ async fn config_and_logging_are_served() {
     let ran = Guest::new(&spec("capabilities: {config: {mood: calm}}")).run(&component).await;
     assert_eq!(ran.lines, ["ctx: calm"]);
     assert_eq!((ran.answer, ran.trap), (0, None));
+    // A secret of that name is served too, and is not what the log shows.
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, "hunter2-hunter2\n").unwrap();
+    let offered = OfferedSecret { file: file.clone(), to: vec![Grantee::Everyone] };
+    let secrets = [("mood".to_owned(), offered)].into();
+    let offers = Offers { secrets, ..Offers::default() };
+    let asking = spec("capabilities: {secrets: [mood]}");
+    let guest = Guest::offered(&asking, &offers).unwrap();
+    let ran = guest.run(&component).await;
+    assert_eq!((ran.lines, ran.answer), (vec!["ctx: [secret mood]".to_owned()], 0));
+    // A reused instance sees what the file holds by then, and nothing once it is gone.
+    let mut instance = guest.instance(&component).await;
+    let line = async |instance: &mut Instance| {
+        instance.begin_call();
+        instance.call().await.unwrap();
+        guest.lines().pop().unwrap()
+    };
+    std::fs::write(&file, "short").unwrap();
+    assert_eq!(line(&mut instance).await, "ctx: short");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(line(&mut instance).await, "ctx: ");
+    assert!(Guest::offered(&asking, &offers).is_err());
+    assert!(Guest::offered(&asking, &Offers::default()).is_err());
+}
+
+/// Calls an intrinsic of asynchronous components again and again and keeps what it makes.
+fn hoarder_of(intrinsic: &str, result: &str) -> Component {
+    raw(&format!(
+        r#"(component
+            (type $stream (stream u8))
+            (type $future (future u8))
+            (core func $new (canon {intrinsic}))
+            (core module $module
+                (import "" "new" (func $new (result {result})))
+                (func (export "run") (result i32)
+                    (local $i i32)
+                    (loop $again
+                        (drop (call $new))
+                        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                        (br_if $again (i32.lt_u (local.get $i) (i32.const 20000))))
+                    (local.get $i)))
+            (core instance $instance (instantiate $module
+                (with "" (instance (export "new" (func $new))))))
+            (func (export "run") (result u32)
+                (canon lift (core func $instance "run"))))"#
+    ))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_futures_and_sets_of_the_guests_own_are_limited() {
+    for (intrinsic, result) in
+        [("stream.new $stream", "i64"), ("future.new $future", "i64"), ("waitable-set.new", "i32")]
+    {
+        let guest = Guest::new(&spec("limits: {handles: 500}"));
+        let ran = guest.run(&hoarder_of(intrinsic, result)).await;
+        assert_eq!(ran.limit.map(|reached| reached.limit), Some(LimitKind::Handles), "{intrinsic}");
+    }
+}
+
+/// Sleeps without waiting for it, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_nobody_waits_for_are_limited() {
+    let component = raw(r#"(component
+            (import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
+                (export "wait-for" (func async (param "how-long" u64)))))
+            (alias export $clock "wait-for" (func $wait))
+            (core func $start (canon lower (func $wait) async))
+            (core module $module
+                (import "" "start" (func $start (param i64) (result i32)))
+                (func (export "run") (result i32)
+                    (local $i i32)
+                    (loop $again
+                        (drop (call $start (i64.const 3600000000000)))
+                        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                        (br_if $again (i32.lt_u (local.get $i) (i32.const 20000))))
+                    (local.get $i)))
+            (core instance $instance (instantiate $module
+                (with "" (instance (export "start" (func $start))))))
+            (func (export "run") (result u32)
+                (canon lift (core func $instance "run"))))"#);
+    let ran = Guest::new(&spec("limits: {handles: 500}")).run(&component).await;
+    assert_eq!(ran.limit.map(|reached| reached.limit), Some(LimitKind::Handles));
+}
+
+/// Polls one thing so many times in one list.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_to_poll_has_as_many_things_as_there_can_be() {
+    let packages = "package wasi:io@0.2.6 { interface poll { resource pollable;
+            poll: func(in: list<borrow<pollable>>) -> list<u32>; } }
+        package wasi:clocks@0.2.6 { interface monotonic-clock {
+            use wasi:io/poll@0.2.6.{pollable};
+            type duration = u64;
+            subscribe-duration: func(when: duration) -> pollable; } }";
+    let imports = "import wasi:clocks/monotonic-clock@0.2.6; import wasi:io/poll@0.2.6;";
+    for (name, count) in [("poll-100", 100_u32), ("poll-101", 101)] {
+        let module = format!(
+            r#"(module
+                (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration"
+                    (func $subscribe (param i64) (result i32)))
+                (import "wasi:io/poll@0.2.6" "poll" (func $poll (param i32 i32 i32)))
+                {REALLOC}
+                (func (export "run") (result i32)
+                    (local $i i32) (local $one i32)
+                    (local.set $one (call $subscribe (i64.const 1)))
+                    (loop $again
+                        (i32.store (i32.add (i32.const 8192) (i32.shl (local.get $i) (i32.const 2)))
+                            (local.get $one))
+                        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                        (br_if $again (i32.lt_u (local.get $i) (i32.const {count}))))
+                    (call $poll (i32.const 8192) (i32.const {count}) (i32.const 16))
+                    (i32.load (i32.const 20))))"#
+        );
+        let component = cached(name, &world(imports, false, packages), &module);
+        let ran = Guest::new(&spec("limits: {handles: 100}")).run(&component).await;
+        if count == 100 {
+            assert_eq!((ran.answer, ran.trap), (100, None));
+        } else {
+            let limit = ran.limit.unwrap();
+            assert_eq!((limit.limit, limit.used), (LimitKind::Handles, Some(101)));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

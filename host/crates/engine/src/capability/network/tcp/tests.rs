@@ -22,21 +22,21 @@ impl<T> StreamConsumer<T> for Collect {
     type Item = u8;
 
     fn poll_consume(
-        mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
         store: StoreContextMut<'_, T>,
         source: Source<'_, u8>,
         _finish: bool,
-    ) -> std::task::Poll<wasmtime::Result<StreamResult>> {
+    ) -> Poll<wasmtime::Result<StreamResult>> {
         let mut source = source.as_direct(store);
         let count = source.remaining().len();
         source.mark_read(count);
         self.left = self.left.saturating_sub(count);
         if self.left > 0 {
-            return std::task::Poll::Ready(Ok(StreamResult::Completed));
+            return Poll::Ready(Ok(StreamResult::Completed));
         }
         self.done.take().unwrap().send(()).unwrap();
-        std::task::Poll::Ready(Ok(StreamResult::Dropped))
+        Poll::Ready(Ok(StreamResult::Dropped))
     }
 }
 
