@@ -5,4 +5,5 @@ pub(crate) mod harness;
 mod interfaces;
 mod network;
 mod probe;
+mod quotas;
 pub(crate) mod servers;

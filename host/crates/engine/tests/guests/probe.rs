@@ -68,13 +68,15 @@ fn attempt(words: &[&str]) -> std::io::Result<String> {
                     "folder" => fs::create_dir(path),
                     "link" => fs::hard_link(format!("{folder}/file"), path),
                     #[allow(deprecated)]
-                    "symlink" => std::os::wasi::fs::symlink_path("nowhere", path),
+                    "symlink" => fs::soft_link("nowhere", path),
                     _ => panic!("unknown kind"),
                 }
             };
             let count: usize = count.parse().unwrap();
             (0..count).take_while(|number| make(*number).is_ok()).count().to_string()
         }
+        #[allow(deprecated)]
+        ["symlink", to, path] => fs::soft_link(to, path).map(|()| "done".to_owned())?,
         // Files that are deleted while they are open.
         ["hoard", folder, count, size] => {
             let mut held = Vec::new();

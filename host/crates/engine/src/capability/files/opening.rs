@@ -95,7 +95,7 @@ async fn open_at_p2<T: HasCapabilities>(
 
 type AnswerP3 = wasmtime::Result<(Result<Resource<Descriptor>, p3::ErrorCode>,)>;
 
-async fn open_at_p3<T: HasCapabilities>(
+pub(super) async fn open_at_p3<T: HasCapabilities>(
     store: &Accessor<T>,
     (directory, follow, path, open, flags): OpenAtP3,
 ) -> AnswerP3 {

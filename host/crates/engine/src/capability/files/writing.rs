@@ -268,3 +268,81 @@ fn unless_full<T: HasCapabilities>(
         if full.load(Ordering::Acquire) { Err(p3::ErrorCode::InsufficientSpace) } else { outcome }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use roadstead_domain::{DirectoryMode, Grantee};
+    use tokio::sync::oneshot;
+    use wasmtime::component::{Accessor, FutureConsumer, Source};
+    use wasmtime_wasi::p2::bindings::filesystem::preopens::Host as _;
+
+    use super::*;
+    use crate::{
+        OfferedDirectory, Offers,
+        capability::{
+            files::opening::open_at_p3,
+            tests::harness::{Guest, State, spec},
+        },
+    };
+
+    struct Tell(Option<oneshot::Sender<Outcome>>);
+
+    impl<T> FutureConsumer<T> for Tell {
+        type Item = Outcome;
+
+        fn poll_consume(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            store: StoreContextMut<'_, T>,
+            mut source: Source<'_, Outcome>,
+            _finish: bool,
+        ) -> Poll<wasmtime::Result<()>> {
+            let mut outcome = None;
+            source.read(store, &mut outcome)?;
+            self.0.take().unwrap().send(outcome.unwrap()).unwrap();
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Writes so many bytes into a new file.
+    async fn write(store: &Accessor<State>, count: usize) -> wasmtime::Result<Outcome> {
+        let folder = store.with(|mut store| {
+            let guest = store.data_mut().capabilities();
+            let found = guest.filesystem().get_directories()?;
+            guest.files.preopened(&found);
+            wasmtime::error::Ok(found.into_iter().next().unwrap().0)
+        })?;
+        let (follow, flags) = (p3::PathFlags::empty(), p3::DescriptorFlags::WRITE);
+        let open = (folder, follow, "file".to_owned(), p3::OpenFlags::CREATE, flags);
+        let file = open_at_p3(store, open).await?.0.unwrap();
+        let (tell, told) = oneshot::channel();
+        store.with(|mut store| {
+            let mut store = store.as_context_mut();
+            let data = StreamReader::new(&mut store, vec![7; count])?;
+            let (outcome,) = write_p3(store.as_context_mut(), (file, data, 0))?;
+            outcome.pipe(&mut store, Tell(Some(tell)))
+        })?;
+        Ok(told.await.unwrap())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn streams_of_0_3_pay_for_what_they_add() {
+        for (count, kept) in [(100_000, 100_000), (100_001, 65_536)] {
+            let folder = tempfile::TempDir::new().unwrap();
+            let (path, to) = (folder.path().to_owned(), vec![Grantee::Everyone]);
+            let mode = DirectoryMode::Rw;
+            let data = OfferedDirectory { path, mode, size: None, files: None, to };
+            let directories = [("data".to_owned(), data)].into();
+            let offers = Offers { directories, ..Offers::default() };
+            let files = "capabilities: {files: [{host: data, guest: /data, mode: rw}]}";
+            let asking = spec(&format!("quota: {{disk: 100000, inodes: 1}}\n{files}"));
+            let mut store = Guest::offered(&asking, &offers).unwrap().store();
+            let outcome = store.run_concurrent(async |store| write(store, count).await).await;
+            let outcome = outcome.unwrap().unwrap();
+            assert_eq!(outcome.is_ok(), count == kept, "{outcome:?}");
+            assert!(matches!(outcome, Ok(()) | Err(p3::ErrorCode::InsufficientSpace)));
+            let length = folder.path().join("file").metadata().unwrap().len();
+            assert_eq!(length, u64::try_from(kept).unwrap());
+        }
+    }
+}

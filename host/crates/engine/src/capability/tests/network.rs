@@ -4,17 +4,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use roadstead_domain::{ByteRate, CallId, LimitKind};
+use roadstead_domain::{CallId, LimitKind};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::{
     harness::{Guest, component, probe, spec, tcp_spec},
     servers::{Echo, web},
 };
-use crate::{
-    Offers,
-    capability::{CallContext, HasCapabilities as _, Shares},
-};
+use crate::capability::{CallContext, HasCapabilities as _};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listed_address_is_connected_to_and_no_other() {
@@ -107,7 +104,7 @@ async fn bytes_sent_are_limited() {
 }
 
 /// Sends a request as a guest of this spec would.
-async fn request(
+pub(super) async fn request(
     guest: &Guest,
     deadline: Option<Duration>,
     uri: &str,
@@ -130,7 +127,7 @@ async fn request(
     Ok(String::from_utf8(text.to_vec()).unwrap())
 }
 
-fn http_guest(target: &str, limits: &str) -> Guest {
+pub(super) fn http_guest(target: &str, limits: &str) -> Guest {
     Guest::new(&spec(&format!(
         "limits: {{{limits}}}\ncapabilities: {{network: {{http: ['{target}']}}}}"
     )))
@@ -454,72 +451,4 @@ async fn what_handles_hold_is_bounded() {
         let ran = run("", 1, authority, path).await;
         assert_eq!((ran.answer, ran.trap), (refused, None));
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_of_a_modules_versions_are_limited_together() {
-    let mut allowed = spec("limits: {sockets: 16}");
-    allowed.quota.connections = 3;
-    let (offers, shares) = (Offers::default(), Shares::default());
-    let version = || Guest::sharing(&allowed, &offers, &shares).unwrap();
-    let (old, new) = (version(), version());
-    let (mut first, mut second) = (old.store(), new.store());
-    let places: Vec<_> =
-        std::iter::from_fn(|| first.data_mut().capabilities().network.admit()).take(2).collect();
-    let last = second.data_mut().capabilities().network.admit();
-    assert!(places.len() == 2 && last.is_some());
-    for store in [&mut first, &mut second] {
-        let capabilities = store.data_mut().capabilities();
-        assert!(capabilities.network.admit().is_none());
-        let limit = capabilities.limit_reached().unwrap();
-        assert_eq!((limit.limit, limit.allowed), (LimitKind::Connections, 3));
-    }
-    drop(places);
-    assert!(second.data_mut().capabilities().network.admit().is_some());
-    let other = Guest::sharing(&allowed, &offers, &Shares::default()).unwrap();
-    assert!(other.store().data_mut().capabilities().network.admit().is_some());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_trap_after_the_modules_last_connection_is_put_down_to_its_quota() {
-    let echo = Echo::start().await;
-    let mut spec = tcp_spec(&echo.address.to_string(), "");
-    spec.quota.connections = 2;
-    let ran = probe(spec, &[&format!("connect 5 {}", echo.address), "panic"]).await;
-    assert_eq!(ran.lines[0], "connect 2");
-    let limit = ran.limit.unwrap();
-    assert_eq!((limit.limit, limit.allowed), (LimitKind::Connections, 2));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_sent_goes_out_at_the_rate_of_the_module() {
-    let echo = Echo::start().await;
-    let address = echo.address;
-    let mut slow = tcp_spec(&address.to_string(), "");
-    slow.quota.egress = ByteRate(20_000);
-    // One second's worth in advance, the rest at the rate: two seconds at least.
-    let started = Instant::now();
-    let ran = probe(slow, &[&format!("send {address} 60000")]).await;
-    assert_eq!((ran.lines, ran.trap), (vec!["send done".to_owned()], None));
-    assert!(started.elapsed() > Duration::from_millis(1_500), "{:?}", started.elapsed());
-    let web = web(Duration::ZERO).await;
-    let mut slow = spec(&format!("capabilities: {{network: {{http: ['{web}']}}}}"));
-    slow.quota.egress = ByteRate(1_000);
-    let guest = Guest::new(&slow);
-    let uri = format!("http://{web}/{}", "x".repeat(2_500));
-    let started = Instant::now();
-    for _ in 0..2 {
-        request(&guest, None, &uri, b"", RequestOptions::default()).await.unwrap();
-    }
-    assert!(started.elapsed() > Duration::from_millis(1_000), "{:?}", started.elapsed());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_looks_up_so_many_names_and_the_next_one_as_many() {
-    let guest = http_guest("nowhere.invalid:80", "");
-    let mut store = guest.store();
-    let network = &mut store.data_mut().capabilities().network;
-    assert_eq!((0..1000).take_while(|_| network.may_look_up()).count(), 256);
-    network.begin_call(None);
-    assert!(network.may_look_up());
 }
