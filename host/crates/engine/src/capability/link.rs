@@ -1,15 +1,8 @@
 //! The linker: every interface that the host serves, in both versions of WASI. Once per engine.
 
-use roadstead_domain::{LimitKind, LimitReached};
-use wasmtime::{
-    StoreContextMut,
-    component::{HasData, Linker, Resource, ResourceTable},
-};
+use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::{
-    cli::WasiCli,
-    filesystem::WasiFilesystem,
-    p2::{DynPollable, bindings as p2},
-    p3::bindings as p3,
+    cli::WasiCli, filesystem::WasiFilesystem, p2::bindings as p2, p3::bindings as p3,
     sockets::WasiSockets,
 };
 use wasmtime_wasi_http::{WasiHttp, p2::bindings::http as http_p2, p3::bindings::http as http_p3};
@@ -41,28 +34,7 @@ pub(crate) fn link<T: HasCapabilities>(linker: &mut Linker<T>) -> wasmtime::Resu
 fn io<T: HasCapabilities>(l: &mut Linker<T>) -> wasmtime::Result<()> {
     p2::io::error::add_to_linker::<T, HasTable>(l, |t| &mut t.capabilities().table)?;
     p2::io::poll::add_to_linker::<T, HasTable>(l, |t| &mut t.capabilities().table)?;
-    p2::io::streams::add_to_linker::<T, HasTable>(l, |t| &mut t.capabilities().table)?;
-    shadowing(l, limit_polling)
-}
-
-/// Whoever polls the same things a million times over in one list has the host look at them all.
-fn limit_polling<T: HasCapabilities>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    linker.instance("wasi:io/poll@0.2.12")?.func_wrap_async(
-        "poll",
-        |mut store: StoreContextMut<'_, T>, (list,): (Vec<Resource<DynPollable>>,)| {
-            Box::new(async move {
-                let guest = store.data_mut().capabilities();
-                let allowed = guest.table.max_capacity();
-                if allowed < list.len() {
-                    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-                    let (allowed, used) = (count(allowed), Some(count(list.len())));
-                    let limit = LimitReached { limit: LimitKind::Handles, allowed, used };
-                    return Err(guest.account.hard(limit).into());
-                }
-                Ok((p2::io::poll::Host::poll(&mut guest.table, list).await?,))
-            })
-        },
-    )
+    p2::io::streams::add_to_linker::<T, HasTable>(l, |t| &mut t.capabilities().table)
 }
 
 fn cli<T: HasCapabilities>(l: &mut Linker<T>) -> wasmtime::Result<()> {

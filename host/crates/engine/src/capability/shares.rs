@@ -122,7 +122,7 @@ mod tests {
             let egress = Egress::new(ByteRate(rate), &Shares::default().of(&anyone()));
             egress.sent(usize::MAX);
             egress.sent(usize::MAX);
-            assert_eq!(egress.debt().is_some(), rate == 1);
+            assert!(egress.debt().is_some());
         }
     }
 }

@@ -39,6 +39,8 @@ struct Growth {
     file: Arc<File>,
     /// Where the next byte goes; none at the end of the file, wherever that is.
     at: Option<u64>,
+    /// Where what is paid for ends: it may not be written yet.
+    paid: u64,
     writable: Writable,
     account: Arc<Account>,
     /// Room for the piece that is being written.
@@ -68,7 +70,7 @@ impl Growth {
     fn by(&self, bytes: usize) -> Amount {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let more = self.at.map_or(bytes, |at| {
-            let length = self.file.metadata().map_or(0, |meta| meta.len());
+            let length = self.file.metadata().map_or(0, |meta| meta.len()).max(self.paid);
             at.saturating_add(bytes).saturating_sub(length)
         });
         Amount { bytes: more, entries: 0 }
@@ -78,6 +80,7 @@ impl Growth {
         self.held = Some(room);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.at = self.at.map(|at| at.saturating_add(bytes));
+        self.paid = self.at.unwrap_or_default();
     }
 }
 
@@ -87,7 +90,7 @@ impl GuestCapabilities {
         let writable = self.files.writable(file)?;
         let Ok(Descriptor::File(file)) = self.table.get(file) else { return None };
         let (file, account) = (Arc::clone(&file.file), Arc::clone(&self.account));
-        Some(Growth { file, at, writable, account, held: None })
+        Some(Growth { file, at, paid: 0, writable, account, held: None })
     }
 }
 
@@ -112,6 +115,7 @@ impl Pollable for Charged {
         }
         if !self.full {
             self.stream.ready().await;
+            self.growth.held = None;
         }
     }
 }
@@ -144,7 +148,14 @@ impl OutputStream for Charged {
             let full = io::Error::from_raw_os_error(rustix::io::Errno::NOSPC.raw_os_error());
             return Err(StreamError::LastOperationFailed(full.into()));
         }
-        if self.waiting.is_some() { Ok(0) } else { self.stream.check_write() }
+        if self.waiting.is_some() {
+            return Ok(0);
+        }
+        let room = self.stream.check_write()?;
+        if 0 < room {
+            self.growth.held = None;
+        }
+        Ok(room)
     }
 
     async fn cancel(&mut self) {

@@ -56,10 +56,11 @@ async fn what_is_sent_goes_out_at_the_rate_of_the_module() {
     let address = echo.address;
     let mut slow = tcp_spec(&address.to_string(), "");
     slow.quota.egress = ByteRate(20_000);
-    // One second's worth in advance, the rest at the rate: two seconds at least.
+    // One second's worth in advance; the third piece goes out two seconds after the first.
     let started = Instant::now();
-    let ran = probe(slow, &[&format!("send {address} 60000")]).await;
-    assert_eq!((ran.lines, ran.trap), (vec!["send done".to_owned()], None));
+    let send = format!("send {address} 30000");
+    let ran = probe(slow, &[&send, &send, &send]).await;
+    assert_eq!((ran.lines, ran.trap), (vec!["send done".to_owned(); 3], None));
     assert!(started.elapsed() > Duration::from_millis(1_500), "{:?}", started.elapsed());
     let web = web(Duration::ZERO).await;
     let mut slow = spec(&format!("capabilities: {{network: {{http: ['{web}']}}}}"));
