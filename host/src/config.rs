@@ -1,5 +1,6 @@
 //! The settings of `roadstead serve`: flags before the file before the defaults, checked once.
 
+mod breaker;
 mod http;
 mod metrics;
 mod offer;
@@ -14,7 +15,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use roadstead_domain::{ByteSize, Span};
-use roadstead_engine::Offers;
+use roadstead_engine::{BreakerConfig, Offers};
 use roadstead_gateway::GatewayConfig;
 use serde::Deserialize;
 
@@ -41,6 +42,7 @@ pub(crate) struct ServeConfig {
     pub http: GatewayConfig,
     /// Where metrics are to be had.
     pub metrics: Option<SocketAddr>,
+    pub breaker: Option<BreakerConfig>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,7 @@ struct File {
     drain_timeout: Option<Span>,
     http: http::Section,
     metrics: metrics::Section,
+    breaker: breaker::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -142,6 +145,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
             .map_or(Duration::from_secs(30), Span::duration),
         http: file.http.read()?,
         metrics: file.metrics.read(args.metrics, anyone)?,
+        breaker: file.breaker.read()?,
     })
 }
 

@@ -119,6 +119,7 @@ fn engine_config(settings: &ServeConfig) -> EngineConfig {
         memory_budget: settings.memory_budget.unwrap_or(machine.memory_budget),
         code_budget: settings.code_budget.unwrap_or(machine.code_budget),
         offers: settings.offers.clone(),
+        breaker: settings.breaker,
         ..machine
     }
 }

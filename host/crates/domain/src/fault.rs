@@ -76,6 +76,9 @@ pub enum Fault {
     Cancelled,
     #[error("the module trapped: {message}")]
     GuestTrap { message: String, backtrace: Vec<String> },
+    /// The module trapped again and again: its calls are refused for a while.
+    #[error("the module traps again and again and is paused: try again in {} ms", .retry_after.as_millis())]
+    BreakerOpen { retry_after: Duration },
     #[error("the host is draining: connect again")]
     Draining,
     #[error("not ready: {0}")]
@@ -198,6 +201,7 @@ impl Fault {
             Self::Deadline(_) => "DEADLINE",
             Self::Cancelled => return None,
             Self::GuestTrap { .. } => "GUEST_TRAP",
+            Self::BreakerOpen { .. } => "BREAKER_OPEN",
             Self::Draining => "DRAINING",
             Self::NotReady(_) => "NOT_READY",
             Self::Host { .. } => "HOST_FAULT",

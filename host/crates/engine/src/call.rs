@@ -17,6 +17,7 @@ use wasmtime::component::Val;
 
 use crate::{
     admission::Admitted,
+    breaker::{Pass, Verdict},
     code::{Export, Loaded},
     config::TABLES_PER_SLOT,
     instance::Guest,
@@ -67,6 +68,7 @@ struct Job {
     owner: Option<Owner>,
     meter: Arc<Meter>,
     reply: oneshot::Sender<Result<Bytes, Fault>>,
+    pass: Pass,
     _running: Running,
     _admitted: Admitted,
 }
@@ -120,7 +122,12 @@ async fn answer(
     if module.spec.limits.input.0 < input {
         return Err(Fault::limit(LimitKind::Input, module.spec.limits.input.0, Some(input)));
     }
+    if let Some(retry_after) = module.breaker.refuses() {
+        return Err(Fault::BreakerOpen { retry_after });
+    }
     let admitted = module.admission.enter().await?;
+    // Whoever waited may have waited for one that is broken by now.
+    let pass = module.breaker.enter().map_err(|retry_after| Fault::BreakerOpen { retry_after })?;
     let loaded = module.loaded(id).await?;
     let export = loaded.export(&call.method).ok_or_else(|| Fault::NoSuchMethod {
         service: call.method.service.clone(),
@@ -143,6 +150,7 @@ async fn answer(
         owner,
         meter: Arc::clone(meter),
         reply,
+        pass,
         _running: running,
         _admitted: admitted,
     };
@@ -190,8 +198,8 @@ async fn fresh_place(module: &Inner, loaded: Arc<Loaded>) -> Result<Place, Fault
 
 /// The guest thread's part of a call.
 async fn serve(job: Job) {
-    let Job { module, call, deadline, export, place, owner, meter, reply, _running, _admitted } =
-        job;
+    let Job { module, call, deadline, export, place, owner, meter, reply, .. } = job;
+    let (pass, _running, _admitted) = (job.pass, job._running, job._admitted);
     let started = Instant::now();
     let mut room = Room::new(&module.parts.values, &module.spec.limits);
     let (params, used) = match decode(&call, &mut room).await {
@@ -212,9 +220,13 @@ async fn serve(job: Job) {
     };
     let mut guest = match ready {
         Ok(guest) => guest,
-        Err(fault) => return send(reply, Err(fault)),
+        Err(fault) => {
+            judge(&module, pass, Some(&fault));
+            return send(reply, Err(fault));
+        }
     };
     let result = guest.answer(&module, &call, &export, params, used, &room).await;
+    judge(&module, pass, result.as_ref().err());
     // Whoever calls again at once finds the room.
     drop(room);
     let took = started.elapsed();
@@ -252,6 +264,18 @@ async fn decode(call: &Call, room: &mut Room) -> Result<(Vec<Val>, u64), Fault> 
     drop(decoded);
     room.reserve(used).await?;
     params(room)
+}
+
+/// Tells the breaker how the guest's part ended.
+fn judge(module: &Inner, pass: Pass, fault: Option<&Fault>) {
+    let change = pass.ended(match fault {
+        None => Verdict::Answered,
+        Some(Fault::GuestTrap { .. }) => Verdict::Trapped,
+        Some(_) => Verdict::Other,
+    });
+    if let Some(change) = change {
+        tracing::warn!(module = %module.id, ?change, "the breaker changed");
+    }
 }
 
 /// Answers, if somebody still listens.

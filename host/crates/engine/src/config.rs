@@ -6,7 +6,7 @@ mod wasm;
 
 use roadstead_domain::{ByteSize, Millicores, ModuleSpec, Span};
 
-use crate::{EngineError, Offers, budget::part_of};
+use crate::{BreakerConfig, EngineError, Offers, budget::part_of};
 
 pub(crate) use pool::TABLES_PER_SLOT;
 pub(crate) use wasm::build;
@@ -52,6 +52,8 @@ pub struct EngineConfig {
     pub log_budget: ByteSize,
     /// What modules may name in their specs.
     pub offers: Offers,
+    /// When a version that traps again and again is cut off for a while; none: never.
+    pub breaker: Option<BreakerConfig>,
 }
 
 impl EngineConfig {
@@ -72,6 +74,7 @@ impl EngineConfig {
             code_budget: ByteSize((memory.0 / 8).min(1 << 30)),
             log_budget: ByteSize((memory.0 / 64).min(64 << 20)),
             offers: Offers::default(),
+            breaker: Some(BreakerConfig::default()),
         }
     }
 
@@ -93,6 +96,14 @@ impl EngineConfig {
         }
         if self.stack.0 < 64 << 10 || 64 << 20 < self.stack.0 {
             return refuse("stack", "must be 64Ki to 64Mi");
+        }
+        if let Some(BreakerConfig { traps, window, pause }) = self.breaker {
+            if traps == 0 {
+                return refuse("breaker.traps", "must be more than 0");
+            }
+            if BreakerConfig::MOST < window.max(pause) {
+                return refuse("breaker", "its window and its pause can be 1h at most");
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! ends that call with a host fault and nothing else.
 
 mod admission;
+mod breaker;
 mod budget;
 mod call;
 mod capability;
@@ -31,6 +32,7 @@ mod store;
 mod trap;
 mod weight;
 
+pub use breaker::{BreakerConfig, BreakerState};
 pub use call::{Call, Outcome, Usage};
 pub use capability::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, OfferedSecret, Offers};
 pub use code::{CodeSource, VerifiedCode};

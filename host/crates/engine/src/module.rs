@@ -14,6 +14,7 @@ use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 use crate::{
     Call, CodeError, CodeSource, LoadError, Outcome, Stats,
     admission::Admission,
+    breaker::Breaker,
     call,
     capability::Granted,
     code::Loaded,
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     pub(crate) engine: Arc<Core>,
     pub(crate) admission: Admission,
     pub(crate) parts: Arc<Parts>,
+    pub(crate) breaker: Arc<Breaker>,
     pub(crate) counters: Counters,
     pub(crate) standing: Standing,
     code: CodeSlot,
@@ -70,6 +72,7 @@ impl Module {
         // No module can take all of the host's slots, whatever its spec asks for.
         let admission = Admission::new(&spec.quota, engine.slots.total() / 2);
         let parts = engine.budgets.of(&id, &spec.quota);
+        let breaker = Breaker::new(engine.config.breaker);
         let inner = Arc::new(Inner {
             id,
             digest,
@@ -79,6 +82,7 @@ impl Module {
             engine,
             admission,
             parts,
+            breaker,
             counters: Counters::default(),
             standing: Standing::default(),
             code: CodeSlot::default(),
@@ -144,6 +148,7 @@ impl Module {
             memory_limit: self.inner.parts.memory.allowed(),
             idle_instances: u64::try_from(self.inner.idle.len()).unwrap_or(u64::MAX),
             loaded: self.inner.code.is_loaded(),
+            breaker: self.inner.breaker.state(),
             ..self.inner.counters.read()
         }
     }

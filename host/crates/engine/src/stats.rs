@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use roadstead_domain::Fault;
 
-use crate::Outcome;
+use crate::{BreakerState, Outcome};
 
 /// What a module has done and does, at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +33,8 @@ pub struct Stats {
     pub idle_instances: u64,
     /// Whether the compiled code is mapped now.
     pub loaded: bool,
+    /// Whether the version is cut off for its traps.
+    pub breaker: BreakerState,
 }
 
 #[derive(Debug, Default)]

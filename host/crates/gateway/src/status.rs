@@ -51,7 +51,7 @@ fn status(fault: &Fault, may_debug: bool, trace: Option<TraceId>) -> Status {
                 );
             }
         }
-        Fault::Overloaded { retry_after, .. } => {
+        Fault::Overloaded { retry_after, .. } | Fault::BreakerOpen { retry_after } => {
             details.set_retry_info(Some(*retry_after));
         }
         Fault::Draining | Fault::NotReady(_) => {
@@ -189,7 +189,7 @@ fn code(fault: &Fault) -> Code {
         Fault::Deadline(_) => Code::DeadlineExceeded,
         Fault::Cancelled => Code::Cancelled,
         Fault::GuestTrap { .. } => Code::Aborted,
-        Fault::Draining | Fault::NotReady(_) => Code::Unavailable,
+        Fault::BreakerOpen { .. } | Fault::Draining | Fault::NotReady(_) => Code::Unavailable,
         Fault::Host { .. } => Code::Internal,
     }
 }

@@ -9,6 +9,7 @@
 
 mod admission;
 mod basics;
+mod breaker;
 mod budgets;
 mod code;
 mod instances;

@@ -39,6 +39,11 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
             Code::Aborted,
             Some("GUEST_TRAP"),
         ),
+        (
+            Fault::BreakerOpen { retry_after: Duration::from_millis(250) },
+            Code::Unavailable,
+            Some("BREAKER_OPEN"),
+        ),
         (Fault::Draining, Code::Unavailable, Some("DRAINING")),
         (Fault::NotReady("x".into()), Code::Unavailable, Some("NOT_READY")),
         (Fault::Host { log_id: "id".into() }, Code::Internal, Some("HOST_FAULT")),
@@ -77,6 +82,8 @@ fn details_carry_what_the_contract_promises() {
     let retry = Duration::from_millis(250);
     let busy = from_fault(&Fault::Overloaded { what: "queue", retry_after: retry }, true);
     assert_eq!(busy.get_details_retry_info().unwrap().retry_delay, Some(retry));
+    let open = from_fault(&Fault::BreakerOpen { retry_after: retry }, true);
+    assert_eq!(open.get_details_retry_info().unwrap().retry_delay, Some(retry));
     assert!(from_fault(&Fault::Draining, true).get_details_retry_info().is_some());
     assert!(from_fault(&Fault::NotReady(String::new()), true).get_details_retry_info().is_some());
 }
