@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 
-.PHONY: help demo test fuzz bench setup modules lint fmt deny clean
+.PHONY: help demo test attacks fuzz bench setup modules lint fmt deny clean
 
 help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,10 +20,15 @@ test: setup modules deny lint ## Everything CI runs
 	scripts/test-guests.sh
 	tests/tools/install.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
+	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
 	scripts/fuzz.sh
 
 fuzz: ## Inputs made by libFuzzer, FUZZ_SECONDS for each target (20)
 	scripts/fuzz.sh
+
+attacks: setup modules ## Hostile modules and clients against a host among neighbours (ROUNDS=10000: over and over)
+	cargo build --release --locked --package roadstead
+	ROADSTEAD_BIN=target/release/roadstead .venv/bin/python tests/attacks --rounds $(or $(ROUNDS),0)
 
 bench: setup modules ## What is promised about speed, beside peers, in one table
 	cargo build --release --locked --workspace

@@ -1,0 +1,30 @@
+;; Answers with cases that its types do not have. Types need an interface to be exported by.
+(component
+  (core module $m
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\09\00\00\00")
+    (func (export "number") (result i32) (i32.const 9))
+    (func (export "area") (result i32) (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (alias core export $i "memory" (core memory $memory))
+  (type $colour (enum "red" "green"))
+  (type $shape (variant (case "round" u32) (case "long" string)))
+  (func $enumeration (result $colour) (canon lift (core func $i "number")))
+  (func $variant (result $shape) (canon lift (core func $i "area") (memory $memory)))
+  (component $interface
+    (type $colour' (enum "red" "green"))
+    (type $shape' (variant (case "round" u32) (case "long" string)))
+    (import "colour" (type $colour (eq $colour')))
+    (import "shape" (type $shape (eq $shape')))
+    (import "enumeration" (func $enumeration (result $colour)))
+    (import "variant" (func $variant (result $shape)))
+    (export $exported-colour "colour" (type $colour'))
+    (export $exported-shape "shape" (type $shape'))
+    (export "enumeration" (func $enumeration) (func (result $exported-colour)))
+    (export "variant" (func $variant) (func (result $exported-shape))))
+  (instance $exported (instantiate $interface
+    (with "colour" (type $colour))
+    (with "shape" (type $shape))
+    (with "enumeration" (func $enumeration))
+    (with "variant" (func $variant))))
+  (export "attack:cases/cases@0.1.0" (instance $exported)))

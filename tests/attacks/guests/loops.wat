@@ -1,0 +1,40 @@
+;; Loops for ever, in each place where wasm runs code of a guest during a call.
+(component
+  (core module $m
+    (memory (export "memory") 1024)
+    (table $table 10000 funcref)
+    (func (export "in-export") (loop $again (br $again)))
+    (func (export "nothing"))
+    (func (export "text") (param i32 i32))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (loop $again (br $again))
+      unreachable)
+    (func $little (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+    (func (export "in-calls") (local $n i32)
+      (loop $again
+        (local.set $n (call $little (local.get $n)))
+        (br $again)))
+    (func (export "in-fill")
+      (loop $again
+        (memory.fill (i32.const 0) (i32.const 7) (i32.const 0x4000000))
+        (br $again)))
+    (func (export "in-copy")
+      (loop $again
+        (memory.copy (i32.const 0) (i32.const 0x2000000) (i32.const 0x2000000))
+        (br $again)))
+    (func (export "in-table-fill")
+      (loop $again
+        (table.fill $table (i32.const 0) (ref.null func) (i32.const 10000))
+        (br $again))))
+  (core instance $i (instantiate $m))
+  (alias core export $i "memory" (core memory $memory))
+  (alias core export $i "realloc" (core func $realloc))
+  (func (export "in-export") (canon lift (core func $i "in-export")))
+  (func (export "in-realloc") (param "text" string)
+    (canon lift (core func $i "text") (memory $memory) (realloc $realloc)))
+  (func (export "in-post-return")
+    (canon lift (core func $i "nothing") (post-return (core func $i "in-export"))))
+  (func (export "in-calls") (canon lift (core func $i "in-calls")))
+  (func (export "in-fill") (canon lift (core func $i "in-fill")))
+  (func (export "in-copy") (canon lift (core func $i "in-copy")))
+  (func (export "in-table-fill") (canon lift (core func $i "in-table-fill"))))
