@@ -124,6 +124,8 @@ class Suite:
             text = spec.read_text() if spec.exists() else ""
             wasm = harness.module(name).read_bytes()
             self.stage.push(name, wasm, text, namespace=NEIGHBOURS)
+        # What clients call that bring no guest of their own.
+        self.stage.push("target", harness.module("text-stats").read_bytes())
         self.neighbours = subprocess.Popen(
             [sys.executable, HERE / "neighbours.py", self.host.address],
             stdin=subprocess.PIPE,
