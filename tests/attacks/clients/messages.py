@@ -242,12 +242,12 @@ def connection_storm(stage):
 
 def slowloris(stage):
     """300 requests over HTTP/1.1 whose headers come a byte at a time."""
-    return trickled(stage, b"POST " + SUMMARIZE.encode() + b" HTTP/1.1\r\nhost: a\r\nx-slow: ")
+    return trickled(stage, b"POST " + SUMMARIZE.encode() + b" HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
 
 
 def slow_body(stage):
     """300 requests whose body is announced and comes a byte at a time."""
-    head = f"POST {SUMMARIZE} HTTP/1.1\r\nhost: a\r\nroadstead-namespace: {NAMESPACE}\r\n"
+    head = f"POST {SUMMARIZE} HTTP/1.1\r\nhost: localhost\r\nroadstead-namespace: {NAMESPACE}\r\n"
     head += "content-type: application/json\r\n"
     return trickled(stage, f"{head}content-length: 100000\r\n\r\n".encode())
 
@@ -289,3 +289,8 @@ def flood_at_the_door(stage):
     wrong = set(counted) - {"RESOURCE_EXHAUSTED OVERLOADED", "DEADLINE_EXCEEDED DEADLINE"}
     refused = counted.get("RESOURCE_EXHAUSTED OVERLOADED", 0)
     return f"got {sorted(wrong)}" if wrong else ("refused" if refused > 500 else f"{refused} refused")
+
+
+def rebound_name(stage):
+    """A web page whose name was made to point at this host."""
+    return post(stage, "{}", headers={"host": "attacker.example"}.items())
