@@ -6,6 +6,7 @@ failed, and memory, threads and files came back.
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from suite import AIM_SPARE, AIM_STARVED, Suite
 
 
 def main():
+    # So that the host and its neighbours end with this.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     options = arguments()
     attacks = [a for a in table() if not options.only or {a.name, a.group} & set(options.only)]
     if not attacks:

@@ -23,12 +23,11 @@ CHUNK = 1 << 20
 @functools.cache
 def admin():
     """Messages and stubs of roadstead.v1, from the repository's own .proto files."""
-    out = tempfile.mkdtemp(prefix="roadstead-attacks-")
-    harness.protoc(harness.ROOT / "proto", out, harness.proto_files(harness.ROOT / "proto"))
-    sys.path.insert(0, out)
-    return tuple(
-        importlib.import_module(f"roadstead.v1.module_service_{part}") for part in ("pb2", "pb2_grpc")
-    )
+    with tempfile.TemporaryDirectory(prefix="roadstead-attacks-") as out:
+        harness.protoc(harness.ROOT / "proto", out, harness.proto_files(harness.ROOT / "proto"))
+        sys.path.insert(0, out)
+        parts = [f"roadstead.v1.module_service_{part}" for part in ("pb2", "pb2_grpc")]
+        return tuple(importlib.import_module(part) for part in parts)
 
 
 @functools.cache
