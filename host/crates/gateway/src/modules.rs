@@ -14,10 +14,10 @@ use roadstead_domain::{Fault, ModuleName, Namespace, Version};
 use roadstead_proto::v1::{
     CheckModuleResponse, DeleteModuleRequest, DeleteModuleResponse, GetModuleProtosRequest,
     GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListModulesRequest,
-    ListModulesResponse, ListOffersRequest, ListOffersResponse, PinModuleRequest,
-    PinModuleResponse, PushModuleRequest, PushModuleResponse, StreamLogsRequest,
-    StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse, WatchModulesRequest,
-    WatchModulesResponse, module_service_server::ModuleService,
+    ListModulesResponse, ListOffersRequest, ListOffersResponse, ListUsageRequest,
+    ListUsageResponse, PinModuleRequest, PinModuleResponse, PushModuleRequest, PushModuleResponse,
+    StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse,
+    WatchModulesRequest, WatchModulesResponse, module_service_server::ModuleService,
 };
 use roadstead_registry::Registry;
 use tokio_util::sync::CancellationToken;
