@@ -81,7 +81,6 @@ async fn a_ceiling_is_got_and_not_exceeded_beside_hostile_modules() {
     near(each[0], 0.5, all);
     // The rest is theirs by weight.
     assert!(3.0 * each[1] < each[2] && 0.0 < each[1], "{each:?}");
-    assert!(Duration::from_secs(1) < capped.module.cpu().throttled);
     engine.shutdown().await;
 }
 
@@ -118,6 +117,7 @@ async fn idle_time_is_borrowed_unless_the_spec_forbids_it() {
     until("they spin", || again.module.stats().running == 4).await;
     let (each, all) = measure(&[&capped]).await;
     near(each[0], 0.1, all);
+    assert!(Duration::from_secs(1) < capped.module.cpu().throttled);
     engine.shutdown().await;
 }
 
