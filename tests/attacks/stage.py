@@ -8,13 +8,11 @@ from pathlib import Path
 
 import forge
 import grpc
+import harness
 import wasmtime
+from errors import Details
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "python"))
-
-import harness
-from errors import Details
 
 NAMESPACE = "attacks"
 CHUNK = 1 << 20

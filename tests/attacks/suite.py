@@ -28,7 +28,7 @@ PATIENCE = 30
 # What is aimed at: the neighbours' p99 under attack over that of the quiet run.
 AIM_SPARE, AIM_STARVED = 1.5, 2.0
 # The quota that leaves an attacker's neighbours CPU to spare.
-QUARTER = "quota: {concurrency: 1}"
+QUARTER = "quota: {cpu: 500m, borrow: false}"
 STARVING_CALLERS = 8
 # Seconds after which the host holds what it needs for its neighbours, and no more.
 WARM_UP = 3
@@ -86,9 +86,11 @@ class Result:
 class Suite:
     """A host with its neighbours, for as long as a `with` lasts."""
 
-    def __init__(self, pressure):
+    def __init__(self, pressure=0, settings=""):
         # Seconds of each measurement of the neighbours' latency.
         self.pressure = pressure
+        # The host's settings file.
+        self.settings = settings
         self.deaths = 0
         self.directory = Path(tempfile.mkdtemp(prefix="roadstead-attacks-"))
 
@@ -109,8 +111,11 @@ class Suite:
     def start(self):
         scratch = self.directory / "scratch"
         scratch.mkdir(exist_ok=True)
+        settings = self.directory / "settings.toml"
+        settings.write_text(self.settings)
         self.host = harness.Host(
             self.directory / "data",
+            "--config", settings,
             "--dir", f"datasets={harness.ROOT / 'modules/kv-filter/data'}",
             "--dir", f"scratch={scratch}:rw",
             "--memory-budget", "2Gi",
@@ -221,10 +226,13 @@ class Suite:
         ratios = [under[path] / quiet for path, quiet in self.quiet.items() if path in under]
         return round(max(ratios), 2) if len(ratios) == len(self.quiet) else math.inf
 
-    def left(self):
+    def held(self):
+        return Held.of(self.pid)
+
+    def left(self, before):
         """What the host holds after everything, and whether that is what it held before."""
-        held = measure.settled(self.pid, self.first, measure.OF_ALL, PATIENCE)
-        return held, held.within(self.first, measure.OF_ALL)
+        held = measure.settled(self.pid, before, measure.OF_ALL, PATIENCE)
+        return held, held.within(before, measure.OF_ALL)
 
 
 def percentile(times):

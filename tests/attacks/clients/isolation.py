@@ -81,3 +81,10 @@ def pooled_after_a_trap(stage):
 
 def said(found):
     return "zeros only" if found == {"served 0"} else f"found {sorted(found)}"
+
+
+def traps_without_end(stage):
+    """A module that traps every time is cut off after a while, and only that module."""
+    with stage.published("traps", "recursion") as name:
+        said = {stage.outcome(name, "Direct") for _ in range(60)}
+    return "cut off" if said == {"ABORTED GUEST_TRAP", "UNAVAILABLE BREAKER_OPEN"} else f"got {said}"

@@ -19,6 +19,12 @@
       (param "self" (borrow $descriptor)) (param "path-flags" $path-flags)
       (param "path" string) (param "open-flags" $open-flags) (param "flags" $descriptor-flags)
       (result (result (own $descriptor) (error $error-code)))))
+    (export "[method]descriptor.write" (func
+      (param "self" (borrow $descriptor)) (param "buffer" (list u8)) (param "offset" u64)
+      (result (result u64 (error $error-code)))))
+    (export "[method]descriptor.set-size" (func
+      (param "self" (borrow $descriptor)) (param "size" u64)
+      (result (result (error $error-code)))))
     (export "[method]descriptor.symlink-at" (func
       (param "self" (borrow $descriptor)) (param "old-path" string) (param "new-path" string)
       (result (result (error $error-code)))))
@@ -45,6 +51,9 @@
     (func $preopens "get-directories") (memory $mem) (realloc $realloc)))
   (core func $open-at (canon lower
     (func $types "[method]descriptor.open-at") (memory $mem)))
+  (core func $write (canon lower (func $types "[method]descriptor.write") (memory $mem)))
+  (core func $set-size (canon lower (func $types "[method]descriptor.set-size") (memory $mem)))
+  (core func $drop (canon resource.drop $descriptor))
   (core func $symlink-at (canon lower
     (func $types "[method]descriptor.symlink-at") (memory $mem)))
   (core func $link-at (canon lower
@@ -53,6 +62,9 @@
     (import "host" "memory" (memory 1))
     (import "host" "directories" (func $directories (param i32)))
     (import "host" "open" (func $open (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "host" "write" (func $write (param i32 i32 i32 i64 i32)))
+    (import "host" "set-size" (func $set-size (param i32 i64 i32)))
+    (import "host" "drop" (func $drop (param i32)))
     (import "host" "symlink" (func $symlink (param i32 i32 i32 i32 i32 i32)))
     (import "host" "link" (func $link (param i32 i32 i32 i32 i32 i32 i32 i32)))
     ;; The handle of the first directory; a trap where there is none.
@@ -83,6 +95,45 @@
       (call $link (local.get $first) (i32.const 1) (local.get 0) (local.get 1)
         (local.get $first) (local.get 2) (local.get 3) (i32.const 32))
       (call $said))
+    ;; Makes and opens a file whose name is the eight bytes at 48.
+    (func $make (param $first i32) (result i32)
+      (call $open (local.get $first) (i32.const 0) (i32.const 48) (i32.const 8)
+        (i32.const 1) (i32.const 3) (i32.const 32))
+      (if (i32.load8_u (i32.const 32)) (then unreachable))
+      (i32.load (i32.const 36)))
+    ;; Writes a file until it is refused; then traps.
+    (func (export "fill") (local $file i32) (local $at i64)
+      (i64.store (i32.const 48) (i64.const 0x6161616161616161))
+      (local.set $file (call $make (call $first)))
+      (loop $again
+        (call $write (local.get $file) (i32.const 65536) (i32.const 65536) (local.get $at)
+          (i32.const 32))
+        (local.set $at (i64.add (local.get $at) (i64.const 65536)))
+        (br_if $again (i32.eqz (i32.load8_u (i32.const 32)))))
+      unreachable)
+    ;; A file of a tebibyte that holds nothing; a trap if it is refused.
+    (func (export "sparse")
+      (i64.store (i32.const 48) (i64.const 0x6262626262626262))
+      (call $set-size (call $make (call $first)) (i64.const 0x10000000000) (i32.const 32))
+      (if (i32.load8_u (i32.const 32)) (then unreachable)))
+    ;; Makes empty files until it is refused; then traps. Their names count up in letters.
+    (func (export "litter") (local $first i32) (local $n i64)
+      (local.set $first (call $first))
+      (loop $again
+        (i64.store (i32.const 48)
+          (i64.add (i64.const 0x6161616161616161) (call $spread (local.get $n))))
+        (call $drop (call $make (local.get $first)))
+        (local.set $n (i64.add (local.get $n) (i64.const 1)))
+        (br $again)))
+    ;; Half a byte of the number in each byte.
+    (func $spread (param $n i64) (result i64)
+      (i64.or
+        (i64.or
+          (i64.and (local.get $n) (i64.const 15))
+          (i64.shl (i64.and (local.get $n) (i64.const 0xf0)) (i64.const 4)))
+        (i64.or
+          (i64.shl (i64.and (local.get $n) (i64.const 0xf00)) (i64.const 8))
+          (i64.shl (i64.and (local.get $n) (i64.const 0xf000)) (i64.const 12)))))
     ;; Opens its directory again and again and closes nothing; traps once it is refused.
     (func (export "keep") (local $first i32)
       (local.set $first (call $first))
@@ -97,6 +148,9 @@
       (export "memory" (memory $mem))
       (export "directories" (func $directories))
       (export "open" (func $open-at))
+      (export "write" (func $write))
+      (export "set-size" (func $set-size))
+      (export "drop" (func $drop))
       (export "symlink" (func $symlink-at))
       (export "link" (func $link-at))))))
   (func (export "open") (param "path" string) (param "create" bool) (result u32)
@@ -105,4 +159,7 @@
     (canon lift (core func $i "symlink") (memory $mem) (realloc $realloc)))
   (func (export "link") (param "old" string) (param "new" string) (result u32)
     (canon lift (core func $i "link") (memory $mem) (realloc $realloc)))
+  (func (export "fill") (canon lift (core func $i "fill")))
+  (func (export "sparse") (canon lift (core func $i "sparse")))
+  (func (export "litter") (canon lift (core func $i "litter")))
   (func (export "keep") (canon lift (core func $i "keep"))))
