@@ -1,7 +1,6 @@
 """The quick attacks over and over: whether ten thousand leave more behind than one."""
 
 import contextlib
-import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,7 +41,8 @@ def run(results, wanted):
     rounds = Rounds()
     with Suite(settings=SETTINGS) as suite:
         while rounds.made < wanted and quick:
-            for batch in itertools.batched(quick, AT_ONCE):
+            for at in range(0, len(quick), AT_ONCE):
+                batch = quick[at : at + AT_ONCE]
                 go(suite.stage, batch, min(ROUND, wanted // len(quick) + 1), rounds)
             # What was held after the first time round is what it is held to.
             rounds.before = rounds.before or suite.held()
