@@ -93,7 +93,9 @@ class Stage:
         """Calls a function that the module's world exports itself, or a whole `/service/method`."""
         path = method if method.startswith("/") else method_path(module, method)
         call = (channel or self.channel).unary_unary(path)
-        return call(request, metadata=harness.namespaced(namespace), timeout=timeout)
+        # Several attacks may serve the same interface.
+        metadata = harness.namespaced(namespace, ("roadstead-module", module))
+        return call(request, metadata=metadata, timeout=timeout)
 
     def outcome(self, module, method="Go", request=b"", **options):
         """The outcome of one call in words; a number that is answered stands behind `served`."""
