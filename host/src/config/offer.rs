@@ -121,7 +121,7 @@ pub(super) fn offers(
 
 /// What is written into a directory counts there and nowhere else.
 fn apart(directories: &BTreeMap<String, OfferedDirectory>) -> anyhow::Result<()> {
-    let mut paths = Vec::with_capacity(directories.len());
+    let mut paths: Vec<(&String, PathBuf, bool)> = Vec::with_capacity(directories.len());
     for (name, OfferedDirectory { path, mode, .. }) in directories {
         let path = path.canonicalize().with_context(|| format!("look at {}", path.display()))?;
         for (other, its, writable) in &paths {
