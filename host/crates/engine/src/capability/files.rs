@@ -81,7 +81,6 @@ pub(crate) fn preopen(
         };
         let opened = builder
             .preopened_dir(&directory.path, &grant.guest, perms)
-            .map_err(wasmtime::Error::from)
             .and_then(|_| Ok(books(directory, grant.mode, quota)?));
         writable.push(opened.map_err(|error| {
             tracing::error!(directory = %name, path = %directory.path.display(), %error, "open an offered directory");

@@ -217,7 +217,9 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let file = folder.path().join("key");
         let refused = |content: Option<&[u8]>, to: &str| {
-            content.map(|content| fs::write(&file, content).unwrap());
+            if let Some(content) = content {
+                fs::write(&file, content).unwrap();
+            }
             let error = secrets(&offers(&file, to)).unwrap_err();
             assert!(!error.contains(folder.path().to_str().unwrap()), "{error}");
             error

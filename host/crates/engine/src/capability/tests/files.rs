@@ -250,12 +250,8 @@ async fn the_operator_may_allow_less_and_instances_share_what_there_is() {
 async fn nothing_moves_from_one_counted_directory_to_another() {
     let (folder, mut offered) = folder();
     let other = TempDir::new().unwrap();
-    offered.directories.extend(
-        offer(other.path(), DirectoryMode::Rw)
-            .directories
-            .into_iter()
-            .map(|(_, offered)| ("other".to_owned(), offered)),
-    );
+    let second = offer(other.path(), DirectoryMode::Rw).directories.remove("data").unwrap();
+    offered.directories.insert("other".to_owned(), second);
     let both = "capabilities: {files: [{host: data, guest: /data, mode: rw}, {host: other, guest: /other, mode: rw}]}";
     let script = ["rename /data/file /other/file", "link /data/file /other/file"];
     let ran = probe_with(spec(both), &offered, &script).await;
