@@ -161,6 +161,8 @@ class Suite:
 
     def try_out(self, attack):
         """One attack from before to after."""
+        for file in self.host.scratch.iterdir():
+            file.unlink()
         self.heard()
         before, began = Held.of(self.pid), time.monotonic()
         try:
