@@ -1,5 +1,6 @@
 """What the operator offers: asked for at push, lost when it is offered no more, shown with its holders."""
 
+import grpc
 import pytest
 from harness import Cli, module
 
@@ -79,8 +80,10 @@ def test_a_grant_that_is_offered_no_more_is_lost_at_restart(new_host, tmp_path):
     assert cli.call(f"{FILTER}/Find", {"query": query})["ok"]["entries"]
     host.flags = []
     host.restart()
-    refused = cli.call(f"{FILTER}/Find", {"query": query}, code=1)
-    assert "datasets" in refused.stderr and "NOT_OFFERED" in refused.stderr
+    with host.channel() as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary(f"/{FILTER}/Files")(b"", timeout=60)
+    assert refused.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "datasets" in refused.value.details()
     assert "datasets" in cli.run("describe", "kv-filter").stdout
     versions = cli.json("describe", "kv-filter")["versions"]
     assert "datasets" in versions[0]["problem"]
