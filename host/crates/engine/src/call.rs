@@ -12,15 +12,14 @@ use std::{
 use bytes::Bytes;
 use roadstead_domain::{CallId, Fault, InstanceOrigin, LimitKind};
 use roadstead_transcode::{MethodPlan, decode_request};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use wasmtime::component::Val;
 
 use crate::{
     admission::Admitted,
     breaker::{Pass, Verdict},
     code::{Export, Loaded},
-    config::TABLES_PER_SLOT,
-    instance::Guest,
+    instance::{Guest, Site},
     instances::{Owner, owner_of},
     module::Inner,
     room::Room,
@@ -75,8 +74,8 @@ struct Job {
 
 /// Where the call runs.
 enum Place {
-    /// In an instance to be made in these slots.
-    Fresh(Arc<Loaded>, OwnedSemaphorePermit),
+    /// In an instance to be made there.
+    Fresh(Arc<Loaded>, Site),
     Warm(Box<Guest>),
 }
 
@@ -125,7 +124,7 @@ async fn answer(
     if let Some(retry_after) = module.breaker.refuses() {
         return Err(Fault::BreakerOpen { retry_after });
     }
-    let admitted = module.admission.enter().await?;
+    let admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
     // Whoever waited may have waited for one that is broken by now.
     let pass = module.breaker.enter().map_err(|retry_after| Fault::BreakerOpen { retry_after })?;
     let loaded = module.loaded(id).await?;
@@ -137,7 +136,10 @@ async fn answer(
     let warm = owner.as_ref().and_then(|owner| module.take_idle(owner));
     let place = match warm {
         Some(guest) => Place::Warm(Box::new(guest)),
-        None => fresh_place(module, loaded).await?,
+        None => {
+            let site = Site::take(module, &loaded).await?;
+            Place::Fresh(loaded, site)
+        }
     };
     let (reply, answered) = oneshot::channel();
     let running = Running::new(module);
@@ -184,18 +186,6 @@ fn start(module: &Inner, deadline: Instant, job: Job) -> TaskHandle {
     task
 }
 
-/// Slots for an instance, as many as it has memories.
-async fn fresh_place(module: &Inner, loaded: Arc<Loaded>) -> Result<Place, Fault> {
-    let slots = &module.engine.slots;
-    let needed = loaded.memories.max(loaded.tables.div_ceil(TABLES_PER_SLOT)).max(1);
-    if slots.total() < needed {
-        let why = format!("an instance takes {needed} slots, and the host has {}", slots.total());
-        return Err(Fault::NeverFits(why));
-    }
-    let taken = slots.take(needed, || module.engine.idle.drop_oldest()).await?;
-    Ok(Place::Fresh(loaded, taken))
-}
-
 /// The guest thread's part of a call.
 async fn serve(job: Job) {
     let Job { module, call, deadline, export, place, owner, meter, reply, .. } = job;
@@ -213,8 +203,8 @@ async fn serve(job: Job) {
         }
     };
     let ready = match place {
-        Place::Fresh(loaded, places) => {
-            Guest::make(&module, &call, deadline, loaded, meter, places).await
+        Place::Fresh(loaded, site) => {
+            Guest::make(&module, &call, deadline, loaded, meter, site).await
         }
         Place::Warm(mut guest) => guest.begin(&module, &call, deadline, meter).map(|()| *guest),
     };
@@ -230,7 +220,6 @@ async fn serve(job: Job) {
     // Whoever calls again at once finds the room.
     drop(room);
     let took = started.elapsed();
-    module.admission.took(took);
     module.standing.ended(took);
     // Whoever calls again at once finds the instance; nobody waits for one to be torn down.
     match owner {

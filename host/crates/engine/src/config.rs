@@ -6,7 +6,9 @@ mod wasm;
 
 use roadstead_domain::{ByteSize, Millicores, ModuleSpec, Span};
 
-use crate::{BreakerConfig, EngineError, Offers, budget::part_of};
+use crate::{
+    BreakerConfig, EngineError, NamespaceShare, Offers, instance::besides, parts::part_of,
+};
 
 pub(crate) use pool::TABLES_PER_SLOT;
 pub(crate) use wasm::build;
@@ -52,6 +54,8 @@ pub struct EngineConfig {
     pub log_budget: ByteSize,
     /// What modules may name in their specs.
     pub offers: Offers,
+    /// The most that one namespace may have of all this.
+    pub namespace: NamespaceShare,
     /// When a version that traps again and again is cut off for a while; none: never.
     pub breaker: Option<BreakerConfig>,
 }
@@ -74,6 +78,7 @@ impl EngineConfig {
             code_budget: ByteSize((memory.0 / 8).min(1 << 30)),
             log_budget: ByteSize((memory.0 / 64).min(64 << 20)),
             offers: Offers::default(),
+            namespace: NamespaceShare::default(),
             breaker: Some(BreakerConfig::default()),
         }
     }
@@ -113,6 +118,26 @@ impl EngineConfig {
         Millicores(u64::try_from(self.guest_threads).unwrap_or(u64::MAX).saturating_mul(1000))
     }
 
+    /// One instance at its limit, with what it takes besides, must fit into every part around it.
+    fn memory_never_fits(&self, spec: &ModuleSpec) -> Option<String> {
+        let besides = ByteSize(besides(self.stack));
+        let needed = spec.limits.memory.0.saturating_add(besides.0);
+        let half = ByteSize(part_of(self.memory_budget.0));
+        let parts = [
+            ("quota.memory is", spec.quota.memory),
+            ("its namespace's instances here together have", self.namespace.memory),
+            ("one module's instances here together have", Some(half)),
+        ];
+        let (what, part) = parts
+            .into_iter()
+            .filter_map(|(what, part)| part.map(|part| (what, part)))
+            .find(|(_, part)| part.0 < needed)?;
+        let memory = spec.limits.memory;
+        Some(format!(
+            "limits.memory is {memory}, an instance takes {besides} besides, and {what} {part}"
+        ))
+    }
+
     /// Why a spec can never fit these settings, in words for who pushes it.
     pub(crate) fn never_fits(&self, spec: &ModuleSpec) -> Option<String> {
         let limits = &spec.limits;
@@ -122,12 +147,8 @@ impl EngineConfig {
                 limits.memory, self.slot_memory
             ));
         }
-        let part = ByteSize(part_of(self.memory_budget.0));
-        if part < limits.memory {
-            return Some(format!(
-                "limits.memory is {}, and one module's instances here together have {part}",
-                limits.memory
-            ));
+        if let Some(why) = self.memory_never_fits(spec) {
+            return Some(why);
         }
         if self.max_deadline.duration() < limits.deadline.duration() {
             return Some(format!(

@@ -8,7 +8,6 @@ use wasmtime::component::Linker;
 use crate::{
     CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
     LogStore, Module, Offers,
-    admission::Slots,
     capability,
     capability::{Granted, Shares},
     code_cache::CodeCache,
@@ -33,7 +32,6 @@ pub(crate) struct Core {
     pub(crate) wasm: wasmtime::Engine,
     pub(crate) linker: Linker<GuestState>,
     pub(crate) scheduler: Scheduler,
-    pub(crate) slots: Slots,
     pub(crate) budgets: Budgets,
     pub(crate) codes: Arc<CodeCache>,
     pub(crate) idle: Arc<IdleModules>,
@@ -58,8 +56,12 @@ impl Engine {
         let core = Arc::new(Core {
             linker,
             scheduler,
-            slots: Slots::new(wasm.slots),
-            budgets: Budgets::new(config.memory_budget.0, config.value_budget.0),
+            budgets: Budgets::new(
+                wasm.slots,
+                config.memory_budget.0,
+                config.value_budget.0,
+                config.namespace,
+            ),
             codes,
             idle,
             shares: Shares::default(),
@@ -141,7 +143,7 @@ impl Engine {
 
     /// Places for instances that are taken.
     pub fn slots_taken(&self) -> u32 {
-        self.core.slots.taken()
+        u32::try_from(self.core.budgets.slots.taken()).unwrap_or(u32::MAX)
     }
 
     /// Memories and tables of all instances, reservations included.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_domain::InstancePolicy;
+use roadstead_domain::{InstancePolicy, ModuleId};
 use tokio::sync::Notify;
 
 use crate::module::Inner;
@@ -35,11 +35,12 @@ impl IdleModules {
         self.kept.notify_one();
     }
 
-    /// Drops the instance of the host that is idle longest.
-    pub(crate) fn drop_oldest(&self) -> bool {
+    /// Drops the instance that is idle longest, of those modules whose loss helps.
+    pub(crate) fn drop_oldest(&self, helps: impl Fn(&ModuleId) -> bool) -> bool {
         let oldest = self
             .live()
             .into_iter()
+            .filter(|module| helps(&module.id))
             .filter_map(|module| Some((module.idle().oldest()?, module)))
             .min_by_key(|(since, _)| *since);
         oldest.is_some_and(|(_, module)| module.idle().drop_oldest())

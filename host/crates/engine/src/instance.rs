@@ -1,11 +1,14 @@
 //! One live instance: made, called, fuelled again, and dropped with all it had.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use roadstead_domain::{Fault, InstanceOrigin, Limits};
+use roadstead_domain::{ByteSize, Fault, InstanceOrigin, Limits};
 use roadstead_transcode::{CopyBudget, EncodeError, encode_response};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 use wasmtime::{
     Store,
     component::{Instance, Val},
@@ -13,12 +16,14 @@ use wasmtime::{
 
 use crate::{
     Call,
-    budget::{Exhausted, Reservation},
     capability::CallContext,
     code::{Export, Loaded},
-    limiter::Limiter,
+    config::TABLES_PER_SLOT,
+    gate::{Ask, Level, Taken},
+    limiter::{Limiter, Share},
     module::Inner,
     overload,
+    parts::part_of,
     room::Room,
     store::{self, GuestState, Meter},
     trap,
@@ -31,27 +36,77 @@ pub(crate) struct Guest {
     pub(crate) loaded: Arc<Loaded>,
     uses: u64,
     /// Given back after the store, whose memories it stands for.
-    _places: OwnedSemaphorePermit,
+    _places: Taken,
+}
+
+/// Where an instance can be made.
+pub(crate) struct Site {
+    slots: Taken,
+    memory: Taken,
+}
+
+/// What an instance may take besides its stack, memories and tables: its contexts on the host's
+/// heap. A Python component's are 400 kB.
+const CONTEXT: u64 = 512 << 10;
+
+/// How long a call waits for memory of the host.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an instance may take of the host besides its memories and tables.
+pub(crate) fn besides(stack: ByteSize) -> u64 {
+    stack.0.saturating_add(CONTEXT)
+}
+
+impl Site {
+    /// Takes what an instance needs, and waits for it. Idle instances give theirs up first.
+    ///
+    /// # Errors
+    /// [`Fault::NeverFits`], or [`Fault::Overloaded`] if there was no memory for long.
+    pub(crate) async fn take(module: &Inner, loaded: &Loaded) -> Result<Self, Fault> {
+        let parts = &module.parts;
+        let needed = loaded.memories.max(loaded.tables.div_ceil(TABLES_PER_SLOT)).max(1);
+        let needed = u64::from(needed);
+        let largest = parts.slots.largest();
+        if largest < needed {
+            let why = format!("an instance takes {needed} slots, and it can have {largest} here");
+            return Err(Fault::NeverFits(why));
+        }
+        // No module can take all of the host's slots, but any can have one instance.
+        let most = part_of(module.engine.budgets.slots.most()).max(needed);
+        let slots = module.take(&parts.slots, Ask { count: needed, most }).await;
+        let slots = slots.ok_or(Fault::Draining)?;
+        let usual = module.usual_memory().min(module.spec.limits.memory.0);
+        let ask = Ask { count: module.besides().saturating_add(usual), most: module.memory() };
+        match timeout(PATIENCE, module.take(&parts.memory, ask)).await {
+            Ok(memory) => Ok(Self { slots, memory: memory.ok_or(Fault::Draining)? }),
+            Err(_) => Err(overload::memory(parts.memory.lacks(ask).unwrap_or(Level::Whole))),
+        }
+    }
 }
 
 impl Guest {
     /// Makes an instance for its first call, on that call's fuel.
     pub(crate) async fn make(
-        module: &Inner,
+        module: &Arc<Inner>,
         call: &Call,
         deadline: Instant,
         loaded: Arc<Loaded>,
         meter: Arc<Meter>,
-        places: OwnedSemaphorePermit,
+        site: Site,
     ) -> Result<Self, Fault> {
         meter.begin(InstanceOrigin::Fresh);
         let limits = &module.spec.limits;
-        let usual = module.usual_memory().min(limits.memory.0);
-        let reservation = reserve(module, usual)?;
         let context = CallContext { id: call.id, deadline: Some(deadline) };
         let capabilities =
             module.granted.guest(&context).map_err(|error| trap::host(&error, call.id))?;
-        let limiter = Limiter::new(limits, reservation);
+        let Site { slots, memory } = site;
+        let share = Share {
+            taken: memory,
+            besides: module.besides(),
+            most: module.memory(),
+            module: Arc::downgrade(module),
+        };
+        let limiter = Limiter::new(limits, share);
         let engine = loaded.pre.engine();
         let mut store = store::new(engine, limits, capabilities, limiter, meter)
             .map_err(|error| trap::host(&error, call.id))?;
@@ -59,7 +114,7 @@ impl Guest {
         store::observe(&store);
         module.used_memory(store.data().limiter.bytes());
         match made {
-            Ok(instance) => Ok(Self { store, instance, loaded, uses: 0, _places: places }),
+            Ok(instance) => Ok(Self { store, instance, loaded, uses: 0, _places: slots }),
             Err(error) => Err(trap::fault_of(&error, store.data(), limits, call.id)),
         }
     }
@@ -126,23 +181,13 @@ impl Guest {
         Ok(results)
     }
 
+    /// Lies idle from now on.
+    pub(crate) fn settle(&mut self) {
+        self.store.data_mut().limiter.settle();
+    }
+
     pub(crate) fn uses(&self) -> u64 {
         self.uses
-    }
-}
-
-/// A share of the host's memory; idle instances give theirs up for it: the module's own where its
-/// part is used up, any where all is.
-fn reserve(module: &Inner, bytes: u64) -> Result<Reservation, Fault> {
-    loop {
-        let dropped = match module.parts.memory.reserve(bytes) {
-            Ok(reserved) => return Ok(reserved),
-            Err(Exhausted::Part) => module.idle().drop_oldest(),
-            Err(Exhausted::Whole) => module.engine.idle.drop_oldest(),
-        };
-        if !dropped {
-            return Err(overload::memory());
-        }
     }
 }
 

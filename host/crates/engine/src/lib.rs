@@ -7,7 +7,6 @@
 
 mod admission;
 mod breaker;
-mod budget;
 mod call;
 mod capability;
 mod code;
@@ -15,6 +14,7 @@ mod code_cache;
 mod config;
 mod engine;
 mod error;
+mod gate;
 mod idle;
 mod inspect;
 mod instance;
@@ -42,5 +42,6 @@ pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, U
 pub use inspect::inspect;
 pub use logs::{LogEvent, LogFollower, LogLine, LogStore, Source as LogSource};
 pub use module::{ImportGrant, Module};
+pub use parts::NamespaceShare;
 pub use scheduler::CpuUsage;
 pub use stats::Stats;

@@ -3,10 +3,15 @@
 //! A refused growth reaches the guest as -1, and what the guest makes of that is its own affair.
 //! The refusal is remembered, so that a trap that follows is put down to the limit behind it.
 
+use std::sync::Weak;
+
 use roadstead_domain::{LimitKind, LimitReached, Limits};
 use wasmtime::ResourceLimiter;
 
-use crate::budget::Reservation;
+use crate::{
+    gate::{Level, Taken},
+    module::Inner,
+};
 
 /// What a table's element takes on the host: a pointer.
 const ELEMENT: u64 = 8;
@@ -15,8 +20,8 @@ const ELEMENT: u64 = 8;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Limit(LimitReached),
-    /// The host's memory budget is used up, or the module's part of it.
-    Host,
+    /// The host's memory budget is used up, or a part of it.
+    Host(Level),
 }
 
 /// The account of one instance's memory.
@@ -27,8 +32,18 @@ pub(crate) struct Limiter {
     /// Bytes of memories and tables.
     bytes: u64,
     elements: u64,
-    reservation: Reservation,
+    share: Share,
     refused: Option<Refusal>,
+}
+
+/// An instance's share of the host's memory: its memories and tables, and what it costs besides.
+pub(crate) struct Share {
+    pub(crate) taken: Taken,
+    pub(crate) besides: u64,
+    /// What the module may have.
+    pub(crate) most: u64,
+    /// Whose idle instances may go for a growth. It keeps none of them alive.
+    pub(crate) module: Weak<Inner>,
 }
 
 struct Growth {
@@ -37,14 +52,14 @@ struct Growth {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits, reservation: Reservation) -> Self {
+    pub(crate) fn new(limits: &Limits, share: Share) -> Self {
         Self {
             memory: limits.memory.0,
             tables: limits.tables,
             parts: usize::try_from(limits.instances).unwrap_or(usize::MAX),
             bytes: 0,
             elements: 0,
-            reservation,
+            share,
             refused: None,
         }
     }
@@ -56,6 +71,11 @@ impl Limiter {
 
     pub(crate) fn refused(&self) -> Option<Refusal> {
         self.refused
+    }
+
+    /// The instance lies idle from now on: what it has not used goes back.
+    pub(crate) fn settle(&mut self) {
+        self.share.taken.shrink_to(self.bytes.saturating_add(self.share.besides));
     }
 
     /// A reused instance starts another call.
@@ -73,8 +93,8 @@ impl Limiter {
             over(LimitKind::Tables, self.tables, elements)
         } else if self.memory < bytes {
             over(LimitKind::Memory, self.memory, bytes)
-        } else if !self.reservation.grow_to(bytes) {
-            Refusal::Host
+        } else if let Err(level) = self.share.grow_to(bytes) {
+            Refusal::Host(level)
         } else {
             self.elements = elements;
             self.bytes = bytes;
@@ -90,7 +110,19 @@ impl Limiter {
     fn failed(&mut self, error: &wasmtime::Error) {
         if error.chain().any(|cause| cause.is::<std::io::Error>()) {
             tracing::warn!(error = %format_args!("{error:#}"), "grow a guest's memory");
-            self.refused = Some(Refusal::Host);
+            self.refused = Some(Refusal::Host(Level::Whole));
+        }
+    }
+}
+
+impl Share {
+    fn grow_to(&mut self, bytes: u64) -> Result<(), Level> {
+        loop {
+            let grown = self.taken.grow_to(bytes.saturating_add(self.besides), self.most);
+            let Err(level) = grown else { return Ok(()) };
+            if !self.module.upgrade().is_some_and(|module| module.make_room(level)) {
+                return Err(level);
+            }
         }
     }
 }

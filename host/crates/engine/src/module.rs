@@ -13,14 +13,14 @@ use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 
 use crate::{
     Call, CodeError, CodeSource, LoadError, Outcome, Stats,
-    admission::Admission,
     breaker::Breaker,
     call,
     capability::Granted,
     code::Loaded,
     code_cache::{CodeSlot, HoldsCode},
     engine::Core,
-    instance::Guest,
+    gate::{Ask, Lane, Level, Taken},
+    instance::{Guest, besides},
     instances::{IdleInstances, Owner},
     parts::Parts,
     scheduler::{CpuUsage, Share},
@@ -49,7 +49,6 @@ pub(crate) struct Inner {
     source: Arc<dyn CodeSource>,
     pub(crate) granted: Granted,
     pub(crate) engine: Arc<Core>,
-    pub(crate) admission: Admission,
     pub(crate) parts: Arc<Parts>,
     pub(crate) breaker: Arc<Breaker>,
     pub(crate) counters: Counters,
@@ -69,8 +68,6 @@ impl Module {
         granted: Granted,
         engine: Arc<Core>,
     ) -> Self {
-        // No module can take all of the host's slots, whatever its spec asks for.
-        let admission = Admission::new(&spec.quota, engine.slots.total() / 2);
         let parts = engine.budgets.of(&id, &spec.quota);
         let breaker = Breaker::new(engine.config.breaker);
         let inner = Arc::new(Inner {
@@ -80,7 +77,6 @@ impl Module {
             source,
             granted,
             engine,
-            admission,
             parts,
             breaker,
             counters: Counters::default(),
@@ -128,10 +124,11 @@ impl Module {
         self.inner.idle.clear();
     }
 
-    /// Puts this version's quota of processor time in force for the module, all its versions
+    /// Puts this version's weight and quota of processor time in force for the module, all its versions
     /// together.
     pub fn govern(&self) {
         let share = Share::from(&self.inner.spec.quota);
+        self.inner.parts.set_weight(self.inner.spec.quota.weight);
         self.inner.engine.scheduler.set_share(&self.inner.parts.account, share);
     }
 
@@ -142,7 +139,7 @@ impl Module {
 
     pub fn stats(&self) -> Stats {
         Stats {
-            queued: self.inner.admission.waiting(),
+            queued: self.inner.parts.admission.waiting(),
             cpu: self.inner.parts.account.total(),
             memory: self.inner.parts.memory.taken(),
             memory_limit: self.inner.parts.memory.allowed(),
@@ -200,9 +197,12 @@ impl Inner {
         if worn || !self.code.holds(&guest.loaded) || self.engine.scheduler.closing() {
             return;
         }
+        let mut guest = guest;
+        guest.settle();
         self.idle.put(guest, owner, usize::try_from(instances.warm).unwrap_or(usize::MAX));
-        // Whoever waits for a slot since before the instance lay there did not find it.
-        if self.engine.slots.contended() {
+        // Whoever waits since before the instance lay there did not find it.
+        let budgets = &self.engine.budgets;
+        if budgets.slots.contended() || budgets.memory.contended() {
             self.idle.drop_oldest();
         }
         self.engine.idle.kept();
@@ -217,6 +217,40 @@ impl Inner {
         if let Some(limit) = now.checked_sub(idle) {
             self.idle.drop_before(limit);
         }
+    }
+
+    /// Drops an idle instance for what is used up; says if there was one.
+    pub(crate) fn make_room(&self, level: Level) -> bool {
+        self.engine.idle.drop_oldest(|id| match level {
+            Level::Module => id.namespace == self.id.namespace && id.name == self.id.name,
+            Level::Namespace => id.namespace == self.id.namespace,
+            Level::Whole => true,
+        })
+    }
+
+    /// Takes of a resource that instances hold. Idle ones go for it before anyone waits.
+    pub(crate) async fn take(&self, lane: &Lane, ask: Ask) -> Option<Taken> {
+        if let Ok(taken) = lane.try_take(ask) {
+            return Some(taken);
+        }
+        // Whoever keeps an instance from now on sees that somebody waits.
+        let waiting = lane.join(ask, u64::MAX)?;
+        while waiting.pending() {
+            if !lane.lacks(ask).is_some_and(|level| self.make_room(level)) {
+                break;
+            }
+        }
+        waiting.granted().await
+    }
+
+    /// What the module's instances may have together, as this version's spec says.
+    pub(crate) fn memory(&self) -> u64 {
+        self.spec.quota.memory.map_or(u64::MAX, |memory| memory.0)
+    }
+
+    /// What each instance may take besides its memories and tables.
+    pub(crate) fn besides(&self) -> u64 {
+        besides(self.engine.config.stack)
     }
 
     pub(crate) fn usual_memory(&self) -> u64 {

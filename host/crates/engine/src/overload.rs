@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use roadstead_domain::Fault;
 
+use crate::gate::Level;
+
 /// No instance can be made: all slots are taken and none became free in time.
 pub(crate) fn slots() -> Fault {
     Fault::Overloaded { what: "host's instance slots", retry_after: Duration::from_millis(100) }
 }
 
-/// The memory budget of the host is used up, or the module's part of it.
-pub(crate) fn memory() -> Fault {
-    Fault::Overloaded { what: "host's memory budget", retry_after: Duration::from_millis(250) }
+/// The memory budget of the host is used up, or a part of it.
+pub(crate) fn memory(level: Level) -> Fault {
+    let what = match level {
+        Level::Module => "module's part of the memory budget",
+        Level::Namespace => "namespace's part of the memory budget",
+        Level::Whole => "host's memory budget",
+    };
+    Fault::Overloaded { what, retry_after: Duration::from_millis(250) }
 }
 
 /// Calls that run at the same time leave too little room for this one's values.

@@ -1,58 +1,145 @@
-//! The parts of the host's budgets that each module may take, whichever of its versions runs.
+//! The parts of the host's resources that namespaces and modules may take.
+//!
+//! Parts nest: the host, a namespace (as the operator sets it), a module (half of the host at most,
+//! whatever its specs ask for). The versions of a module share its parts.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
-use roadstead_domain::{ModuleId, ModuleName, Namespace, Quota};
+use parking_lot::Mutex;
+use roadstead_domain::{ByteSize, ModuleId, ModuleName, Namespace, Quota};
 
 use crate::{
-    budget::MemoryBudget,
+    admission::Admission,
+    gate::{Gate, Lane, Part},
     room::Values,
     scheduler::{Account, Share},
 };
 
+/// The most that one namespace may have of the host at any time; none where it may have all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NamespaceShare {
+    /// Calls that run at the same time.
+    pub concurrency: Option<u64>,
+    /// Live instances, counted like the host's slots.
+    pub slots: Option<u32>,
+    /// Memory of all instances.
+    pub memory: Option<ByteSize>,
+    /// Room for values of calls.
+    pub values: Option<ByteSize>,
+}
+
 /// What the versions of one module share.
 pub(crate) struct Parts {
-    pub(crate) memory: Arc<MemoryBudget>,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) slots: Lane,
+    pub(crate) memory: Lane,
     pub(crate) values: Arc<Values>,
     /// Its processor time.
     pub(crate) account: Arc<Account>,
+    _owner: Arc<Owner>,
 }
 
-/// The host's budgets, and the parts of all modules that live.
+/// What the modules of a namespace share.
+struct Owner {
+    calls: Arc<Part>,
+    slots: Arc<Part>,
+    memory: Arc<Part>,
+    values: Arc<Part>,
+}
+
+/// The host's resources, and the parts of all modules that live.
 pub(crate) struct Budgets {
-    pub(crate) memory: Arc<MemoryBudget>,
-    pub(crate) values: Arc<MemoryBudget>,
-    parts: Mutex<HashMap<(Namespace, ModuleName), Weak<Parts>>>,
+    calls: Arc<Gate>,
+    pub(crate) slots: Arc<Gate>,
+    pub(crate) memory: Arc<Gate>,
+    pub(crate) values: Arc<Gate>,
+    share: NamespaceShare,
+    lives: Mutex<Lives>,
+}
+
+#[derive(Default)]
+struct Lives {
+    owners: HashMap<Namespace, Weak<Owner>>,
+    modules: HashMap<(Namespace, ModuleName), Weak<Parts>>,
+}
+
+/// No module can take all of the host, whatever its spec asks for.
+pub(crate) fn part_of(whole: u64) -> u64 {
+    whole / 2
 }
 
 impl Budgets {
-    pub(crate) fn new(memory: u64, values: u64) -> Self {
-        let (memory, values) = (MemoryBudget::new(memory), MemoryBudget::new(values));
-        Self { memory, values, parts: Mutex::default() }
+    pub(crate) fn new(slots: u32, memory: u64, values: u64, share: NamespaceShare) -> Self {
+        Self {
+            calls: Gate::new(u64::MAX),
+            slots: Gate::new(u64::from(slots)),
+            memory: Gate::new(memory),
+            values: Gate::new(values),
+            share,
+            lives: Mutex::default(),
+        }
     }
 
     /// The parts of the module that `id` is a version of. The first version's quota counts until
     /// another is put in force.
     pub(crate) fn of(&self, id: &ModuleId, quota: &Quota) -> Arc<Parts> {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.retain(|_, parts| 0 < parts.strong_count());
-        let place = parts.entry((id.namespace.clone(), id.name.clone())).or_default();
+        let mut lives = self.lives.lock();
+        let Lives { owners, modules } = &mut *lives;
+        modules.retain(|_, parts| 0 < parts.strong_count());
+        owners.retain(|_, owner| 0 < owner.strong_count());
+        let place = modules.entry((id.namespace.clone(), id.name.clone())).or_default();
         place.upgrade().unwrap_or_else(|| {
-            let values = Values::new(self.values.part());
-            let account = Arc::new(Account::new(Share::from(quota)));
-            let made = Arc::new(Parts { memory: self.memory.part(), values, account });
+            let owner = owners.entry(id.namespace.clone()).or_default();
+            let owned = owner.upgrade().unwrap_or_else(|| self.owner());
+            *owner = Arc::downgrade(&owned);
+            let made = Arc::new(self.parts(owned, quota));
             *place = Arc::downgrade(&made);
             made
         })
+    }
+
+    fn owner(&self) -> Arc<Owner> {
+        let bytes = |size: Option<ByteSize>| size.map_or(u64::MAX, |size| size.0);
+        Arc::new(Owner {
+            calls: self.calls.part(self.share.concurrency.unwrap_or(u64::MAX)),
+            slots: self.slots.part(self.share.slots.map_or(u64::MAX, u64::from)),
+            memory: self.memory.part(bytes(self.share.memory)),
+            values: self.values.part(bytes(self.share.values)),
+        })
+    }
+
+    fn parts(&self, owner: Arc<Owner>, quota: &Quota) -> Parts {
+        let slots = self.slots.most();
+        let values = self.values.lane(&owner.values, part_of(self.values.most()));
+        let parts = Parts {
+            admission: Admission::new(self.calls.lane(&owner.calls, u64::MAX), part_of(slots)),
+            slots: self.slots.lane(&owner.slots, slots),
+            memory: self.memory.lane(&owner.memory, part_of(self.memory.most())),
+            values: Values::new(values),
+            account: Arc::new(Account::new(Share::from(quota))),
+            _owner: owner,
+        };
+        parts.set_weight(quota.weight);
+        parts
+    }
+}
+
+impl Parts {
+    /// How much the module gets of what is contended, beside others.
+    pub(crate) fn set_weight(&self, weight: u64) {
+        self.slots.set_weight(weight);
+        self.memory.set_weight(weight);
+        self.values.set_weight(weight);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::{Ask, Level};
 
     fn id(name: &str, version: &str) -> ModuleId {
         ModuleId {
@@ -62,19 +149,38 @@ mod tests {
         }
     }
 
+    fn bytes(count: u64) -> Ask {
+        Ask { count, most: u64::MAX }
+    }
+
+    fn of(budgets: &Budgets, name: &str, version: &str) -> Arc<Parts> {
+        budgets.of(&id(name, version), &Quota::default())
+    }
+
     #[test]
     fn versions_of_a_module_share_its_parts_and_modules_do_not() {
-        let budgets = Budgets::new(100, 100);
-        let of = |name, version| budgets.of(&id(name, version), &Quota::default());
-        let (old, new) = (of("m", "0.1.0"), of("m", "0.2.0"));
-        let other = of("n", "0.1.0");
+        let budgets = Budgets::new(10, 100, 100, NamespaceShare::default());
+        let (old, new) = (of(&budgets, "m", "0.1.0"), of(&budgets, "m", "0.2.0"));
+        let other = of(&budgets, "n", "0.1.0");
         assert!(Arc::ptr_eq(&old.account, &new.account));
         assert!(!Arc::ptr_eq(&old.account, &other.account));
-        let held = old.memory.reserve(50).unwrap();
-        assert!(new.memory.reserve(1).is_err());
-        assert!(other.memory.reserve(50).is_ok());
+        let held = old.memory.try_take(bytes(50)).unwrap();
+        assert_eq!(new.memory.try_take(bytes(1)).unwrap_err(), Level::Module);
+        assert!(other.memory.try_take(bytes(50)).is_ok());
         drop((held, old, new));
-        assert!(of("m", "0.3.0").memory.reserve(50).is_ok());
-        assert_eq!(budgets.parts.lock().unwrap().len(), 2);
+        assert!(of(&budgets, "m", "0.3.0").memory.try_take(bytes(50)).is_ok());
+        assert_eq!(budgets.lives.lock().modules.len(), 2);
+    }
+
+    #[test]
+    fn modules_of_a_namespace_share_its_part_and_namespaces_do_not() {
+        let share = NamespaceShare { memory: Some(ByteSize(60)), ..NamespaceShare::default() };
+        let budgets = Budgets::new(10, 100, 100, share);
+        let (one, two) = (of(&budgets, "m", "0.1.0"), of(&budgets, "n", "0.1.0"));
+        let elsewhere = ModuleId { namespace: "other".parse().unwrap(), ..id("m", "0.1.0") };
+        let _held = one.memory.try_take(bytes(40)).unwrap();
+        assert_eq!(two.memory.try_take(bytes(21)).unwrap_err(), Level::Namespace);
+        let elsewhere = budgets.of(&elsewhere, &Quota::default());
+        assert!(elsewhere.memory.try_take(bytes(50)).is_ok());
     }
 }

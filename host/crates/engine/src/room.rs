@@ -20,12 +20,12 @@ use roadstead_transcode::CopyBudget;
 use tokio::time::timeout;
 
 use crate::{
-    budget::{MemoryBudget, Reservation},
+    gate::{Ask, Lane, Taken},
     overload,
 };
 
-/// What every call may have unreserved: about what short texts and small records take.
-const LITTLE: u64 = 2 << 20;
+/// The least that a call gets: about what short texts and small records take.
+const LITTLE: u64 = 1 << 20;
 
 /// What a byte of a message may take as a value: one of a list of bytes takes about so much.
 const VALUE_OF_BYTE: u64 = 64;
@@ -41,34 +41,38 @@ const UNKNOWN: u64 = u64::MAX;
 
 /// One module's part of the host's budget for values, and what its answers usually take of it.
 pub(crate) struct Values {
-    budget: Arc<MemoryBudget>,
+    lane: Lane,
     usual: AtomicU64,
 }
 
 /// The values of one call and what is reserved for them.
 pub(crate) struct Room {
     values: Arc<Values>,
-    reserved: Option<Reservation>,
+    reserved: Option<Taken>,
     /// What the call may have where no other runs.
     most: u64,
     /// What the spec says.
     host_copy: u64,
     output: u64,
-    granted: u64,
 }
 
 impl Values {
-    pub(crate) fn new(budget: Arc<MemoryBudget>) -> Arc<Self> {
-        Arc::new(Self { budget, usual: AtomicU64::new(UNKNOWN) })
+    pub(crate) fn new(lane: Lane) -> Arc<Self> {
+        Arc::new(Self { lane, usual: AtomicU64::new(UNKNOWN) })
+    }
+
+    pub(crate) fn set_weight(&self, weight: u64) {
+        self.lane.set_weight(weight);
+    }
+
+    fn usual(&self) -> Option<u64> {
+        Some(self.usual.load(Ordering::Relaxed)).filter(|usual| *usual != UNKNOWN)
     }
 
     /// Raises what is usual at once and lowers it slowly.
     fn answered(&self, bytes: u64) {
         let taken = bytes.saturating_mul(VALUE_OF_BYTE);
-        let usual = match self.usual.load(Ordering::Relaxed) {
-            UNKNOWN => 0,
-            mark => mark - mark / 16,
-        };
+        let usual = self.usual().map_or(0, |mark| mark - mark / 16);
         self.usual.store(usual.max(taken), Ordering::Relaxed);
     }
 }
@@ -76,9 +80,8 @@ impl Values {
 impl Room {
     pub(crate) fn new(values: &Arc<Values>, limits: &Limits) -> Self {
         let host_copy = limits.host_copy.0;
-        let most = host_copy.min((values.budget.allowed() / 2).max(LITTLE));
-        let (values, output) = (Arc::clone(values), limits.output.0);
-        Self { values, reserved: None, most, host_copy, output, granted: most }
+        let most = host_copy.min(values.lane.largest() / 2);
+        Self { values: Arc::clone(values), reserved: None, most, host_copy, output: limits.output.0 }
     }
 
     /// For the request.
@@ -88,67 +91,54 @@ impl Room {
 
     /// Reserves room for a call whose request takes `used`, if there is as much as it may need.
     pub(crate) fn try_reserve(&mut self, used: u64) -> bool {
-        if self.try_most() {
-            return true;
-        }
-        match self.values.usual.load(Ordering::Relaxed) {
-            UNKNOWN => false,
-            usual => self.try_likely(used, usual),
-        }
+        let lane = &self.values.lane;
+        let likely = || lane.try_take(self.likely(used, self.values.usual()?)).ok();
+        self.reserved = lane.try_take(self.all()).ok().or_else(likely);
+        self.reserved.is_some()
     }
 
-    /// Waits until [`Self::try_reserve`] succeeds. A module whose answers are not known waits for
-    /// a moment only, lest one that never answered could be kept from ever doing so.
+    /// Waits for what the call may need. One whose answer is not known waits for a moment only,
+    /// lest a module that never answered could be kept from ever doing so.
     ///
     /// # Errors
     /// [`Fault::Overloaded`] if there was no room for long.
     pub(crate) async fn reserve(&mut self, used: u64) -> Result<(), Fault> {
-        let known = self.values.usual.load(Ordering::Relaxed) != UNKNOWN;
-        if !known && self.wait(FIRST_PATIENCE, |room| room.try_reserve(used)).await {
-            return Ok(());
+        let usual = self.values.usual();
+        if usual.is_none() {
+            self.reserved = self.wait(self.all(), FIRST_PATIENCE).await;
         }
-        let likely = |room: &mut Self| {
-            let usual = room.values.usual.load(Ordering::Relaxed);
-            room.try_most() || room.try_likely(used, if usual == UNKNOWN { 0 } else { usual })
-        };
-        if self.wait(PATIENCE, likely).await { Ok(()) } else { Err(overload::values()) }
+        if self.reserved.is_none() {
+            self.reserved = self.wait(self.likely(used, usual.unwrap_or(0)), PATIENCE).await;
+        }
+        if self.reserved.is_some() { Ok(()) } else { Err(overload::values()) }
     }
 
-    async fn wait(&mut self, patience: Duration, done: impl Fn(&mut Self) -> bool) -> bool {
-        let budget = Arc::clone(&self.values.budget);
-        let waiting = async {
-            loop {
-                let freed = budget.freed();
-                if done(self) {
-                    return;
-                }
-                freed.await;
-            }
-        };
-        timeout(patience, waiting).await.is_ok()
+    async fn wait(&self, ask: Ask, patience: Duration) -> Option<Taken> {
+        let waiting = self.values.lane.join(ask, u64::MAX)?;
+        timeout(patience, waiting.granted()).await.ok().flatten()
     }
 
-    fn try_most(&mut self) -> bool {
-        let budget = &self.values.budget;
-        self.most <= budget.left().saturating_sub(budget.allowed() / 2) && self.take(self.most)
+    /// All that the spec allows, where half of the module's part stays free.
+    fn all(&self) -> Ask {
+        Ask { count: self.most, most: self.values.lane.largest() / 2 }
     }
 
     /// The answer is likely to be a little more than the request, or what is usual; it stands
     /// there as values and as a message at once.
-    fn try_likely(&mut self, used: u64, usual: u64) -> bool {
+    fn likely(&self, used: u64, usual: u64) -> Ask {
         let values = usual.max(used.saturating_add(used / 4));
         let answer = values.saturating_add(values.min(self.output));
-        let needed = used.saturating_add(answer).saturating_add(LITTLE / 2).min(self.most);
-        if needed <= LITTLE {
-            self.granted = needed;
-            return true;
-        }
-        self.take(needed)
+        let needed = used.saturating_add(answer).saturating_add(LITTLE);
+        Ask { count: needed.min(self.most), most: u64::MAX }
+    }
+
+    fn granted(&self) -> u64 {
+        self.reserved.as_ref().map_or(0, Taken::count)
     }
 
     /// What is left for the answer of a call whose request takes `used`.
     pub(crate) fn answering(&self, used: u64) -> CopyBudget {
-        let mut left = CopyBudget::new(self.granted);
+        let mut left = CopyBudget::new(self.granted());
         // It was granted with this in mind.
         left.take(usize::try_from(used).unwrap_or(usize::MAX)).ok();
         left
@@ -164,27 +154,19 @@ impl Room {
         if reached.limit != LimitKind::HostCopy {
             return Fault::Limit(reached);
         }
-        if self.granted < self.most {
+        if self.granted() < self.most {
             self.values.usual.store(UNKNOWN, Ordering::Relaxed);
             return overload::values();
         }
         // Callers know the limits of the spec, not what the request left of them.
         Fault::Limit(LimitReached { allowed: self.host_copy.min(self.most), ..reached })
     }
-
-    fn take(&mut self, bytes: u64) -> bool {
-        self.reserved = self.values.budget.reserve(bytes).ok();
-        let taken = self.reserved.is_some();
-        if taken {
-            self.granted = bytes;
-        }
-        taken
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Gate;
     use roadstead_domain::ByteSize;
 
     const COPY: u64 = 100 << 20;
@@ -197,13 +179,19 @@ mod tests {
         LimitReached { limit: LimitKind::HostCopy, allowed: 1, used: None }
     }
 
-    fn values(whole: &Arc<MemoryBudget>) -> Arc<Values> {
-        Values::new(whole.part())
+    fn values(whole: &Arc<Gate>) -> Arc<Values> {
+        let namespace = whole.part(u64::MAX);
+        Values::new(whole.lane(&namespace, whole.most() / 2))
+    }
+
+    fn hold(whole: &Arc<Gate>, count: u64) -> Taken {
+        let lane = whole.lane(&whole.part(u64::MAX), u64::MAX);
+        lane.try_take(Ask { count, most: u64::MAX }).unwrap()
     }
 
     #[test]
     fn a_call_alone_gets_what_its_spec_says() {
-        let whole = MemoryBudget::new(1 << 30);
+        let whole = Gate::new(1 << 30);
         let mut room = Room::new(&values(&whole), &limits());
         assert_eq!(room.decoding().remaining(), COPY);
         assert!(room.try_reserve(COPY / 2));
@@ -218,7 +206,7 @@ mod tests {
 
     #[test]
     fn idle_calls_leave_half_to_those_that_need_it() {
-        let whole = MemoryBudget::new(1 << 30);
+        let whole = Gate::new(1 << 30);
         let (idle, busy) = (values(&whole), values(&whole));
         busy.answered(1 << 10);
         let holding: Vec<Room> = (0..100)
@@ -232,13 +220,14 @@ mod tests {
             assert!(2 << 20 <= room.answering(0).remaining());
         }
         let mut small: Vec<Room> = (0..10_000).map(|_| Room::new(&busy, &limits())).collect();
-        assert!(small.iter_mut().all(|room| room.try_reserve(100)), "a little is always there");
-        assert!(busy.budget.taken() <= busy.budget.allowed());
+        small.retain_mut(|room| room.try_reserve(100));
+        assert!((50..10_000).contains(&small.len()), "small calls count, too: {}", small.len());
+        assert!(busy.lane.taken() <= busy.lane.largest() && whole.taken() <= whole.most());
     }
 
     #[test]
     fn an_answer_beyond_what_was_likely_makes_the_next_call_wait_for_more() {
-        let whole = MemoryBudget::new(1 << 30);
+        let whole = Gate::new(1 << 30);
         let values = values(&whole);
         values.answered(1);
         let mut rooms: Vec<Room> = (0..3).map(|_| Room::new(&values, &limits())).collect();
@@ -254,17 +243,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_module_that_never_answered_is_not_kept_from_it() {
-        let whole = MemoryBudget::new(400 << 20);
-        let _taken = whole.reserve(350 << 20).unwrap();
+        let whole = Gate::new(400 << 20);
+        let _taken = hold(&whole, 350 << 20);
         let mut room = Room::new(&values(&whole), &limits());
         assert!(!room.try_reserve(0));
         assert!(room.reserve(0).await.is_ok());
-        assert_eq!(room.answering(0).remaining(), LITTLE / 2);
+        assert_eq!(room.answering(0).remaining(), LITTLE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_finds_no_room_waits_for_it_and_not_for_ever() {
-        let whole = MemoryBudget::new(400 << 20);
+        let whole = Gate::new(400 << 20);
         let values = values(&whole);
         values.answered(1);
         let mut first = Room::new(&values, &limits());
@@ -280,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_small_host_lowers_the_limit_instead_of_asking_to_try_again() {
-        let whole = MemoryBudget::new(16 << 20);
+        let whole = Gate::new(16 << 20);
         let mut room = Room::new(&values(&whole), &limits());
         assert_eq!(room.decoding().remaining(), 4 << 20);
         assert!(room.try_reserve(0));

@@ -30,7 +30,7 @@ pub(crate) fn fault_of(error: &Error, guest: &GuestState, limits: &Limits, call:
     }
     match guest.limiter.refused() {
         Some(Refusal::Limit(reached)) => return Fault::Limit(reached),
-        Some(Refusal::Host) => return overload::memory(),
+        Some(Refusal::Host(level)) => return overload::memory(level),
         None => {}
     }
     if let Some(reached) = limit_of_a_host_call(error, guest, limits) {

@@ -84,6 +84,10 @@ pub struct Quota {
     /// Sockets, outgoing HTTP requests and lookups of all instances together.
     #[serde(deserialize_with = "whole_number")]
     pub connections: u64,
+    /// Bytes of all instances of the module together, with what each takes besides its memories
+    /// and tables (its stack and half a mebibyte). None: half of the host's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
 }
 
 /// Whether an instance serves one call or several.
@@ -154,6 +158,7 @@ impl Default for Quota {
             connections: 256,
             disk: ByteSize(1 << 30),
             inodes: 10_000,
+            memory: None,
         }
     }
 }
