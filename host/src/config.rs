@@ -3,6 +3,7 @@
 mod breaker;
 mod http;
 mod metrics;
+mod namespace;
 mod offer;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use roadstead_domain::{ByteSize, Span};
-use roadstead_engine::{BreakerConfig, Offers};
+use roadstead_engine::{BreakerConfig, NamespaceShare, Offers};
 use roadstead_gateway::GatewayConfig;
 use serde::Deserialize;
 
@@ -43,6 +44,7 @@ pub(crate) struct ServeConfig {
     /// Where metrics are to be had.
     pub metrics: Option<SocketAddr>,
     pub breaker: Option<BreakerConfig>,
+    pub namespace: NamespaceShare,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ struct File {
     http: http::Section,
     metrics: metrics::Section,
     breaker: breaker::Section,
+    namespace: namespace::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -146,6 +149,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         http: file.http.read()?,
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
+        namespace: file.namespace.read()?,
     })
 }
 

@@ -120,6 +120,7 @@ fn engine_config(settings: &ServeConfig) -> EngineConfig {
         code_budget: settings.code_budget.unwrap_or(machine.code_budget),
         offers: settings.offers.clone(),
         breaker: settings.breaker,
+        namespace: settings.namespace,
         ..machine
     }
 }

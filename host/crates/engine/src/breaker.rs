@@ -7,6 +7,7 @@
 //! [`LONGEST`]. It belongs to a version, since it is a version's code that is broken.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -129,6 +130,18 @@ impl Breaker {
             self.broken.store(machine.state() != BreakerState::Closed, Ordering::Relaxed);
         }
         change
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Opened { traps, pause } => {
+                let pause = pause.as_secs_f64();
+                write!(f, "breaker open after {traps} traps: calls are refused for {pause} s")
+            }
+            Self::Closed => f.write_str("breaker closed: calls run again"),
+        }
     }
 }
 

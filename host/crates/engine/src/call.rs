@@ -94,6 +94,7 @@ pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
     let ceiling = module.spec.limits.deadline.duration();
     let allowed = call.timeout.map_or(ceiling, |timeout| timeout.min(ceiling));
     let deadline = Instant::now() + allowed;
+    let (id, method) = (call.id, Arc::clone(&call.method));
     let meter = Arc::new(Meter::default());
     let mut unanswered = Unanswered { module, meter: &meter, answered: false };
     let answer = answer(module, call, deadline, allowed, &meter);
@@ -103,7 +104,25 @@ pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
     let outcome = Outcome { result, usage: meter.usage() };
     unanswered.answered = true;
     module.counters.ended(&outcome);
+    if let Err(fault) = &outcome.result {
+        tell(module, id, &method, fault);
+    }
     outcome
+}
+
+/// Every fault is traced; what the guest did or ran into stands in its module's log, too.
+fn tell(module: &Inner, call: CallId, method: &MethodPlan, fault: &Fault) {
+    let MethodPlan { service, method, .. } = method;
+    let reason = fault.reason().unwrap_or("CANCELLED");
+    tracing::debug!(module = %module.id, %service, %method, %call, reason, "a call failed");
+    let guests = match fault {
+        Fault::GuestTrap { .. } | Fault::Deadline(_) => true,
+        Fault::Limit(reached) => reached.limit != LimitKind::Input,
+        _ => false,
+    };
+    if guests {
+        module.granted.log().host(call, &format!("{service}/{method}: {fault}"));
+    }
 }
 
 async fn answer(
@@ -211,12 +230,12 @@ async fn serve(job: Job) {
     let mut guest = match ready {
         Ok(guest) => guest,
         Err(fault) => {
-            judge(&module, pass, Some(&fault));
+            judge(&module, call.id, pass, Some(&fault));
             return send(reply, Err(fault));
         }
     };
     let result = guest.answer(&module, &call, &export, params, used, &room).await;
-    judge(&module, pass, result.as_ref().err());
+    judge(&module, call.id, pass, result.as_ref().err());
     // Whoever calls again at once finds the room.
     drop(room);
     let took = started.elapsed();
@@ -256,14 +275,15 @@ async fn decode(call: &Call, room: &mut Room) -> Result<(Vec<Val>, u64), Fault> 
 }
 
 /// Tells the breaker how the guest's part ended.
-fn judge(module: &Inner, pass: Pass, fault: Option<&Fault>) {
+fn judge(module: &Inner, call: CallId, pass: Pass, fault: Option<&Fault>) {
     let change = pass.ended(match fault {
         None => Verdict::Answered,
         Some(Fault::GuestTrap { .. }) => Verdict::Trapped,
         Some(_) => Verdict::Other,
     });
     if let Some(change) = change {
-        tracing::warn!(module = %module.id, ?change, "the breaker changed");
+        tracing::warn!(module = %module.id, %call, %change, "the breaker changed");
+        module.granted.log().host(call, &change.to_string());
     }
 }
 

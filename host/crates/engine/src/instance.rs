@@ -24,7 +24,7 @@ use crate::{
     module::Inner,
     overload,
     parts::part_of,
-    room::Room,
+    room::{LITTLE, Room},
     store::{self, GuestState, Meter},
     trap,
 };
@@ -52,9 +52,10 @@ const CONTEXT: u64 = 512 << 10;
 /// How long a call waits for memory of the host.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What an instance may take of the host besides its memories and tables.
+/// What an instance may take of the host besides its memories and tables: its stack, its contexts
+/// and the values of a small call.
 pub(crate) fn besides(stack: ByteSize) -> u64 {
-    stack.0.saturating_add(CONTEXT)
+    stack.0.saturating_add(CONTEXT + LITTLE)
 }
 
 impl Site {

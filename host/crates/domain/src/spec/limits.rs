@@ -85,7 +85,7 @@ pub struct Quota {
     #[serde(deserialize_with = "whole_number")]
     pub connections: u64,
     /// Bytes of all instances of the module together, with what each takes besides its memories
-    /// and tables (its stack and half a mebibyte). None: half of the host's.
+    /// and tables (3.5Mi with the default stack). None: half of the host's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
 }

@@ -101,6 +101,11 @@ impl Granted {
         })
     }
 
+    /// Where the host writes about this version's calls.
+    pub(crate) fn log(&self) -> &VersionLog {
+        &self.log
+    }
+
     /// The capabilities of a new instance, for its first call. Once per instance; opens nothing.
     pub(crate) fn guest(&self, call: &CallContext) -> wasmtime::Result<GuestCapabilities> {
         let account = Account::new(&self.limits);

@@ -103,6 +103,11 @@ impl VersionLog {
         }
     }
 
+    /// The host's own word about a call, within the module's rate.
+    pub(crate) fn host(&self, call: CallId, text: &str) {
+        self.line(call, Source::Host, text.len(), || readable(text.as_bytes()));
+    }
+
     fn remark(&self, call: CallId, dropped: Option<Dropped>) {
         if let Some(Dropped { lines, bytes }) = dropped {
             let text = format!(

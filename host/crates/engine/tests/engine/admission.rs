@@ -101,3 +101,53 @@ async fn calls_in_plenty_all_get_their_answer() {
         until(|| guest.module.stats().running == 0).await;
     }
 }
+
+#[tokio::test]
+async fn a_call_that_cannot_be_met_in_time_is_refused_at_once() {
+    let engine = engine();
+    let guest = spinner(&engine, "quota: {concurrency: 1}");
+    // The queue learns what a call takes.
+    let slow = Duration::from_millis(400);
+    assert_eq!(guest.run_for("spin", slow).await.result, Err(Fault::Deadline(slow)));
+    until(|| guest.module.stats().running == 0).await;
+    let running = guest.clone();
+    let running = tokio::spawn(async move { running.run("spin").await });
+    until(|| guest.module.stats().running == 1).await;
+    let hasty = Duration::from_millis(100);
+    match guest.run_for("nothing", hasty).await.result {
+        Err(Fault::Overloaded { what: "module's queue", retry_after }) => {
+            assert!(Duration::from_millis(100) < retry_after, "{retry_after:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let patient = guest.clone();
+    let patient = tokio::spawn(async move { patient.run("nothing").await });
+    until(|| guest.module.stats().queued == 1).await;
+    running.abort();
+    assert!(patient.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn a_flood_of_one_module_leaves_slots_to_another() {
+    let engine = Engine::new(EngineConfig { slots: 4, ..settings() }).unwrap();
+    let floods: Vec<_> = ["a", "b", "c"]
+        .map(|name| {
+            let bytes = component(r#"(func (export "spin") (loop (br 0)))"#, &[("spin", "")]);
+            prepare(&engine, name, &bytes, "limits: {fuel_per_call: 1_000_000_000_000}")
+        })
+        .into();
+    let calls: Vec<_> = (0..300)
+        .map(|n: usize| {
+            let flood = floods[n % 3].clone();
+            tokio::spawn(async move { flood.run_for("spin", Duration::from_millis(20)).await })
+        })
+        .collect();
+    let quiet = spinner(&engine, "");
+    for _ in 0..20 {
+        let outcome = quiet.run_for("nothing", Duration::from_secs(5)).await;
+        assert!(outcome.result.is_ok(), "{outcome:?}");
+    }
+    for call in calls {
+        assert!(call.await.unwrap().result.is_err());
+    }
+}

@@ -111,3 +111,25 @@ async fn it_can_be_turned_off() {
         trap(run(&guest, TRAP).await);
     }
 }
+
+#[tokio::test]
+async fn what_goes_wrong_stands_in_the_modules_log() {
+    let engine = engine(Some(config(Span::secs(600))));
+    let guest = fragile(&engine, "fragile", "per-call");
+    for _ in 0..5 {
+        trap(run(&guest, TRAP).await);
+    }
+    let slow = fragile(&engine, "slow", "per-call");
+    assert!(run(&slow, EXHAUST).await.is_err());
+    let lines = |guest: &Guest| -> Vec<String> {
+        let id = guest.module.id();
+        let lines = engine.logs().tail(&id.namespace, &id.name, 100);
+        lines.iter().map(|line| format!("{}: {}", line.source, line.text)).collect()
+    };
+    let broken = lines(&guest);
+    let aborted = broken.iter().filter(|line| line.contains("the module trapped: it aborted"));
+    assert_eq!(aborted.count(), 5, "{broken:?}");
+    assert!(broken.iter().all(|line| line.starts_with("host: ")));
+    assert!(broken.iter().any(|line| line.contains("breaker open after 5 traps")), "{broken:?}");
+    assert!(lines(&slow)[0].contains("`fuel_per_call` of 1000000"), "{:?}", lines(&slow));
+}

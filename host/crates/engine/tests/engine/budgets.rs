@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use roadstead_domain::{ByteSize, Fault, LimitKind};
-use roadstead_engine::{Engine, EngineConfig, LoadError};
+use roadstead_engine::{Engine, EngineConfig, LoadError, NamespaceShare};
+use tokio::task::JoinHandle;
 
 use crate::support::{
     Guest, blob, component, engine, limit, number, prepare, settings, spec, try_prepare, wat,
@@ -43,6 +44,15 @@ fn overloaded(result: Result<bytes::Bytes, Fault>) -> &'static str {
     }
 }
 
+/// An instance of it takes 3.5 MiB besides its memory.
+const BUSY: &str = "limits: {memory: 1Mi, fuel_per_call: 1_000_000_000_000, deadline: 60s}";
+
+/// Keeps an instance with so many pages more than one.
+fn hold(guest: &Guest, pages: u64) -> JoinHandle<()> {
+    let guest = guest.clone();
+    tokio::spawn(async move { drop(guest.call("hold", number(1, pages)).await) })
+}
+
 async fn until(mut holds: impl FnMut() -> bool) {
     for _ in 0..5000 {
         if holds() {
@@ -59,29 +69,98 @@ fn small(memory: u64) -> Arc<Engine> {
 
 #[tokio::test]
 async fn the_hosts_memory_budget_is_overload() {
-    let engine = small(2);
-    let guest = |name, policy| {
-        let spec = format!("limits: {{memory: 1Mi}}\ninstances: {{policy: {policy}}}");
-        prepare(&engine, name, &growing(), &spec)
-    };
-    let (first, second) = (guest("first", "pooled"), guest("second", "pooled"));
+    let engine = small(9);
+    let guest = |name| prepare(&engine, name, &growing(), BUSY);
+    let (first, second, third) = (guest("first"), guest("second"), guest("third"));
+    let holding = [hold(&first, 15), hold(&second, 15)];
+    until(|| engine.memory_taken() == 9 << 20).await;
+    assert_eq!(overloaded(third.call("grow", number(1, 1)).await.result), "host's memory budget");
+    let (waiting, ()) = tokio::join!(third.call("grow", number(1, 1)), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        holding[0].abort();
+    });
+    assert_eq!(limit(waiting.result), None, "who waits gets what is given back");
+    holding[1].abort();
+    until(|| engine.memory_taken() == 0).await;
+}
+
+#[tokio::test]
+async fn idle_instances_go_before_anyone_is_refused() {
+    let engine = small(9);
+    let pooled = format!("{BUSY}\ninstances: {{policy: pooled}}");
+    let guest = |name| prepare(&engine, name, &growing(), &pooled);
+    let (first, second) = (guest("first"), guest("second"));
     for full in [&first, &second] {
         assert_eq!(limit(full.call("grow", number(1, 15)).await.result), None);
     }
-    let third = guest("third", "per-call");
-    assert_eq!(overloaded(third.call("grow", number(1, 1)).await.result), "host's memory budget");
-    first.module.drop_idle();
-    assert_eq!(limit(third.call("grow", number(1, 1)).await.result), None);
+    assert_eq!(engine.memory_taken(), 9 << 20);
+    // One goes for the third's instance, the other for its growth.
+    let third = prepare(&engine, "third", &growing(), "limits: {memory: 1Mi}");
+    assert_eq!(limit(third.call("grow", number(1, 15)).await.result), None);
+    let idle = [first, second].map(|guest| guest.module.stats().idle_instances);
+    assert!(idle.iter().sum::<u64>() < 2, "{idle:?}");
+}
+
+#[tokio::test]
+async fn a_quota_bounds_the_memory_of_a_modules_instances() {
+    let engine = engine();
+    let spec = format!("{BUSY}\nquota: {{memory: 9Mi}}");
+    let guest = prepare(&engine, "m", &growing(), &spec);
+    let holding = [hold(&guest, 15), hold(&guest, 15)];
+    until(|| engine.memory_taken() == 9 << 20).await;
+    let refused = overloaded(guest.call("grow", number(1, 1)).await.result);
+    assert_eq!(refused, "module's part of the memory budget");
+    let free = prepare(&engine, "free", &growing(), BUSY);
+    assert_eq!(limit(free.call("grow", number(1, 15)).await.result), None);
+    holding.iter().for_each(tokio::task::JoinHandle::abort);
+    let never = "limits: {memory: 8Mi}\nquota: {memory: 8Mi}";
+    let refused = try_prepare(&engine, "m", &growing(), never).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("limits.memory") && refused.contains("quota.memory"), "{refused}");
+    try_prepare(&engine, "m", &growing(), "limits: {memory: 4Mi}\nquota: {memory: 8Mi}").unwrap();
+}
+
+#[tokio::test]
+async fn a_namespace_has_its_share_of_each_resource() {
+    let start = |namespace| Engine::new(EngineConfig { namespace, ..settings() }).unwrap();
+    let memory = ByteSize::mib(8);
+    let engine = start(NamespaceShare { memory: Some(memory), ..NamespaceShare::default() });
+    let guest = |name| prepare(&engine, name, &growing(), BUSY);
+    let (first, second) = (guest("first"), guest("second"));
+    let holding = hold(&first, 15);
+    until(|| engine.memory_taken() == 9 << 19).await;
+    let refused = overloaded(second.call("grow", number(1, 1)).await.result);
+    assert_eq!(refused, "namespace's part of the memory budget");
+    let never = "limits: {memory: 5Mi}";
+    let refused = try_prepare(&engine, "m", &growing(), never).map(|_| ()).unwrap_err().to_string();
+    assert!(refused.contains("namespace"), "{refused}");
+    holding.abort();
+    for share in [
+        NamespaceShare { slots: Some(1), ..NamespaceShare::default() },
+        NamespaceShare { concurrency: Some(1), ..NamespaceShare::default() },
+    ] {
+        let engine = start(share);
+        let guest = |name| prepare(&engine, name, &growing(), BUSY);
+        let (first, second) = (guest("first"), guest("second"));
+        let holding = hold(&first, 1);
+        until(|| 0 < engine.memory_taken()).await;
+        let (waited, ()) = tokio::join!(second.call("grow", number(1, 1)), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert_eq!(second.module.stats().running, 0);
+            holding.abort();
+        });
+        assert_eq!(limit(waited.result), None);
+    }
 }
 
 #[tokio::test]
 async fn one_module_gets_half_of_the_hosts_memory() {
-    let engine = small(4);
-    let guest = |name| prepare(&engine, name, &growing(), "limits: {memory: 2Mi}");
+    let engine = small(12);
+    let spec = "limits: {memory: 2Mi, fuel_per_call: 1_000_000_000_000}";
+    let guest = |name| prepare(&engine, name, &growing(), spec);
     let (greedy, other) = (guest("greedy"), guest("other"));
     let holding = greedy.clone();
     let holding = tokio::spawn(async move { holding.call("hold", number(1, 20)).await });
-    until(|| 20 << 16 < engine.memory_taken()).await;
+    until(|| 9 << 19 < engine.memory_taken()).await;
     overloaded(greedy.call("grow", number(1, 20)).await.result);
     assert_eq!(limit(other.call("grow", number(1, 20)).await.result), None);
     holding.abort();
@@ -93,7 +172,7 @@ async fn one_module_gets_half_of_the_hosts_memory() {
 async fn specs_beyond_the_host_are_refused() {
     let engine = small(64);
     for (field, fits, never) in [
-        ("limits.memory", "memory: 32Mi", "memory: 33Mi"),
+        ("limits.memory", "memory: 28Mi", "memory: 29Mi"),
         ("limits.deadline", "memory: 1Mi, deadline: 1h", "memory: 1Mi, deadline: 61m"),
         (
             "limits.fuel_per_call",
