@@ -142,7 +142,7 @@ impl Module {
             queued: self.inner.parts.admission.waiting(),
             cpu: self.inner.parts.account.total(),
             memory: self.inner.parts.memory.taken(),
-            memory_limit: self.inner.parts.memory.allowed(),
+            memory_limit: self.inner.parts.memory.largest().min(self.inner.memory()),
             idle_instances: u64::try_from(self.inner.idle.len()).unwrap_or(u64::MAX),
             loaded: self.inner.code.is_loaded(),
             breaker: self.inner.breaker.state(),

@@ -95,13 +95,13 @@ impl Room {
 
     /// Reserves room for a call whose request takes `used`, if there is as much as it may need.
     pub(crate) fn try_reserve(&mut self, used: u64) -> bool {
-        let lane = &self.values.lane;
-        if let Ok(taken) = lane.try_take(self.all()) {
+        let values = Arc::clone(&self.values);
+        if let Ok(taken) = values.lane.try_take(self.all()) {
             return self.hold(taken);
         }
-        let Some(usual) = self.values.usual() else { return false };
+        let Some(usual) = values.usual() else { return false };
         let likely = self.likely(used, usual);
-        self.is_little(likely) || lane.try_take(likely).is_ok_and(|taken| self.hold(taken))
+        self.is_little(likely) || values.lane.try_take(likely).is_ok_and(|taken| self.hold(taken))
     }
 
     /// Waits for what the call may need. One whose answer is not known waits for a moment only,
