@@ -7,8 +7,7 @@ use wasmtime::component::Linker;
 
 use crate::{
     CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
-    LogStore, Module, Offers,
-    capability,
+    LogStore, Module, Offers, capability,
     capability::{Granted, Shares},
     code_cache::CodeCache,
     config,

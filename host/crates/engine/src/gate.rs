@@ -331,11 +331,15 @@ impl Taken {
         if more == 0 {
             return Ok(());
         }
-        let waiting = self.lane.gate.waiting.lock();
+        let gate = &self.lane.gate;
+        let mut waiting = gate.waiting.lock();
         self.lane.queue.part.fits(Ask { count: more, most })?;
         self.lane.queue.part.add(more);
-        drop(waiting);
         self.count += more;
+        // One that the whole held up may be held up by its part now, and others no more by it.
+        let grants = if waiting.is_empty() { Grants::new() } else { gate.dispatch(&mut waiting) };
+        drop(waiting);
+        send(grants);
         Ok(())
     }
 

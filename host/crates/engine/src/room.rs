@@ -85,7 +85,7 @@ impl Room {
         let host_copy = limits.host_copy.0;
         let most = host_copy.min((values.lane.largest() / 2).max(LITTLE));
         let (values, output) = (Arc::clone(values), limits.output.0);
-        Self { values, reserved: None, most, host_copy, output, granted: 0 }
+        Self { values, reserved: None, most, host_copy, output, granted: most }
     }
 
     /// For the request.

@@ -112,7 +112,7 @@ async fn a_quota_bounds_the_memory_of_a_modules_instances() {
     assert_eq!(refused, "module's part of the memory budget");
     let free = prepare(&engine, "free", &growing(), BUSY);
     assert_eq!(limit(free.call("grow", number(1, 15)).await.result), None);
-    holding.iter().for_each(tokio::task::JoinHandle::abort);
+    holding.iter().for_each(JoinHandle::abort);
     let never = "limits: {memory: 8Mi}\nquota: {memory: 8Mi}";
     let refused = try_prepare(&engine, "m", &growing(), never).map(|_| ()).unwrap_err().to_string();
     assert!(refused.contains("limits.memory") && refused.contains("quota.memory"), "{refused}");
@@ -264,7 +264,7 @@ async fn values_of_all_calls_have_one_budget() {
     assert_eq!(overloaded(refused), "host's room for values");
     let (waiting, ()) = tokio::join!(greedy.call("take", large()), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        holding.iter().for_each(tokio::task::JoinHandle::abort);
+        holding.iter().for_each(JoinHandle::abort);
     });
     assert!(waiting.result.is_ok());
     until(|| engine.values_taken() == 0).await;

@@ -8,6 +8,10 @@ use crate::support::{Guest, component, engine, limit, number, prepare, settings,
 
 /// Says how often this instance was asked, and breaks off if told to.
 fn counting(engine: &std::sync::Arc<roadstead_engine::Engine>, spec: &str) -> Guest {
+    named(engine, "counting", spec)
+}
+
+fn named(engine: &std::sync::Arc<roadstead_engine::Engine>, name: &str, spec: &str) -> Guest {
     let core = r#"(global $n (mut i32) (i32.const 0))
         (func (export "next") (result i32)
             (global.set $n (i32.add (global.get $n) (i32.const 1)))
@@ -26,7 +30,7 @@ fn counting(engine: &std::sync::Arc<roadstead_engine::Engine>, spec: &str) -> Gu
         ("big", "(result string)"),
         ("take", r#"(param "c" u8)"#),
     ];
-    prepare(engine, "counting", &component(core, &functions), spec)
+    prepare(engine, name, &component(core, &functions), spec)
 }
 
 async fn next(guest: &Guest) -> u64 {
@@ -134,11 +138,15 @@ async fn no_more_than_warm_stay_and_idle_ones_go() {
 async fn idle_instances_make_room_for_calls() {
     let settings = roadstead_engine::EngineConfig { slots: 2, ..settings() };
     let engine = roadstead_engine::Engine::new(settings).unwrap();
-    let pooled = counting(&engine, "instances: {policy: pooled, share: caller}");
-    assert!(pooled.run_as("next", "a").await.result.is_ok());
-    assert!(pooled.run_as("next", "b").await.result.is_ok());
-    assert_eq!(pooled.module.stats().idle_instances, 2);
-    let other = counting(&engine, "");
+    let pooled = |name| named(&engine, name, "instances: {policy: pooled, share: caller}");
+    let (one, two) = (pooled("one"), pooled("two"));
+    let idle = |guest: &Guest| guest.module.stats().idle_instances;
+    assert!(one.run_as("next", "a").await.result.is_ok());
+    assert!(one.run_as("next", "b").await.result.is_ok());
+    assert_eq!(idle(&one), 1, "one module has half of the slots, its idle ones included");
+    assert!(two.run_as("next", "a").await.result.is_ok());
+    assert_eq!((idle(&one), idle(&two)), (1, 1));
+    let other = named(&engine, "other", "");
     assert_eq!(next(&other).await, 1);
-    assert_eq!(pooled.module.stats().idle_instances, 1);
+    assert_eq!(idle(&one) + idle(&two), 1);
 }
