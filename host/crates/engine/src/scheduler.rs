@@ -12,12 +12,13 @@
 //! - A panic in a slice ends that task and nothing else.
 //!
 //! A tick cannot cut a bulk instruction or a host call short: the memory limit and the copy limit
-//! bound those. Host calls that wait on threads of their own (files) are not charged. While no
+//! bound those, and another thread takes the seat of one that is held up ([`seat`]). Host calls that wait on threads of their own (files) are not charged. While no
 //! guest runs, nothing here uses the processor.
 
 mod account;
 mod clock;
 mod queue;
+mod seat;
 mod share;
 #[cfg(test)]
 mod simulation;
@@ -34,6 +35,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc,
     },
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -43,6 +45,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::{EngineConfig, EngineError};
 use account::Claim;
 use queue::RunQueue;
+use seat::Seats;
 use task::Task;
 use ticker::Ticker;
 
@@ -52,6 +55,9 @@ pub(crate) use task::{Ended, TaskHandle, Work};
 
 /// The processor time of one module.
 pub(crate) type Account = account::Account<Arc<Task>>;
+
+/// Threads that may overstay at once, for each guest thread.
+const OVERSTAYING: usize = 8;
 
 /// Threads that may wait for files and loading at once.
 const BLOCKING_THREADS: usize = 32;
@@ -63,8 +69,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Scheduler {
     shared: Arc<Shared>,
     runtime: Mutex<Option<Runtime>>,
-    handle: Handle,
-    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
 }
 
 /// What guest threads, tasks and callers share.
@@ -77,9 +81,14 @@ struct Shared {
     /// Tasks in the queue, to be looked at without its lock.
     queued: AtomicUsize,
     closing: AtomicBool,
-    ticker: Arc<Ticker>,
+    ticker: Ticker,
     /// Tasks that wait for something other than a thread.
     parked: Mutex<task::Parked>,
+    seats: Seats,
+    /// The threads of guests and of the tick.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    handle: Handle,
+    nice: i32,
 }
 
 /// Guest threads without work. Changed under the queue's lock alone.
@@ -103,7 +112,6 @@ impl Scheduler {
             .enable_all()
             .build()
             .map_err(EngineError::Thread)?;
-        let (ticker, ticking) = Ticker::start(engine.weak()).map_err(EngineError::Thread)?;
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             work: Condvar::new(),
@@ -111,28 +119,25 @@ impl Scheduler {
             sleepers: Sleepers { count: AtomicUsize::new(0), watch: AtomicU64::new(u64::MAX) },
             queued: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
-            ticker,
+            ticker: Ticker::default(),
             parked: Mutex::default(),
+            seats: Seats::new(config.guest_threads.saturating_mul(OVERSTAYING)),
+            threads: Mutex::default(),
+            handle: runtime.handle().clone(),
+            nice: config.nice,
         });
-        let handle = runtime.handle().clone();
-        let threads = Mutex::new(vec![ticking]);
-        let scheduler = Self { shared, runtime: Mutex::new(Some(runtime)), handle, threads };
-        for index in 0..config.guest_threads {
-            let thread = worker::start(
-                index,
-                Arc::clone(&scheduler.shared),
-                scheduler.handle().clone(),
-                config.nice,
-            )
-            .map_err(EngineError::Thread)?;
-            scheduler.threads.lock().push(thread);
+        let scheduler = Self { shared, runtime: Mutex::new(Some(runtime)) };
+        let shared = &scheduler.shared;
+        for _ in 0..config.guest_threads {
+            worker::start(shared).map_err(EngineError::Thread)?;
         }
+        ticker::start(shared, engine.weak()).map_err(EngineError::Thread)?;
         Ok(scheduler)
     }
 
     /// The runtime behind guests' timers, sockets and files, and for what must not block a caller.
     pub(crate) fn handle(&self) -> &Handle {
-        &self.handle
+        &self.shared.handle
     }
 
     /// Queues a task, whose CPU time is put down to `account`. It is dropped at the first tick
@@ -166,7 +171,7 @@ impl Scheduler {
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
         let before = clock::thread_time();
         {
-            let _entered = self.handle.enter();
+            let _entered = self.shared.handle.enter();
             self.shared.ticker.begin_slice();
             Arc::clone(&task).run();
             self.shared.ticker.end_slice();
@@ -207,7 +212,7 @@ impl Scheduler {
     /// function that hangs must not keep the process from ending.
     pub(crate) fn join(&self) {
         self.close();
-        let threads = std::mem::take(&mut *self.threads.lock());
+        let threads = std::mem::take(&mut *self.shared.threads.lock());
         let (ended, all_ended) = mpsc::channel();
         let joining = std::thread::Builder::new().spawn(move || {
             for thread in threads {
@@ -241,6 +246,13 @@ impl Shared {
     /// Nanoseconds on the queue's clock.
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Keeps a thread's handle as long as it runs.
+    fn started(&self, thread: JoinHandle<()>) {
+        let mut threads = self.threads.lock();
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(thread);
     }
 
     /// Whether tasks wait for a guest thread and none is free.

@@ -13,8 +13,13 @@ use std::{
 use super::*;
 
 fn scheduler(threads: usize) -> Scheduler {
+    // Without an engine there are no ticks: a slice may last.
+    ticking(threads, &wasmtime::Engine::default())
+}
+
+fn ticking(threads: usize, engine: &wasmtime::Engine) -> Scheduler {
     let config = EngineConfig { guest_threads: threads, ..EngineConfig::for_machine() };
-    Scheduler::new(&config, &wasmtime::Engine::default()).unwrap()
+    Scheduler::new(&config, engine).unwrap()
 }
 
 fn soon() -> Instant {
@@ -176,4 +181,38 @@ fn accounts_get_equal_time_whatever_their_number_of_tasks() {
     assert!(before.abs_diff(after) <= 30, "{before} ms and {after} ms");
     drop(tasks);
     scheduler.join();
+}
+
+#[test]
+fn others_go_on_while_slices_overstay_and_their_threads_end_with_them() {
+    let engine = wasmtime::Engine::default();
+    let scheduler = ticking(1, &engine);
+    let account = Arc::<Account>::default();
+    let (answer, answered) = mpsc::channel();
+    let mut held = Vec::new();
+    for _ in 0..OVERSTAYING {
+        let (release, released) = mpsc::channel::<()>();
+        let answer = answer.clone();
+        let work = async move {
+            released.recv().unwrap();
+            answer.send("held up").unwrap();
+        };
+        held.push((scheduler.spawn(&account, soon(), Box::pin(work)), release));
+    }
+    let other = answer.clone();
+    let work = async move { other.send("other").unwrap() };
+    let _other = scheduler.spawn(&Arc::default(), soon(), Box::pin(work));
+    let patience = Duration::from_secs(10);
+    assert_eq!(answered.recv_timeout(patience), Ok("other"));
+    for (_, release) in &held {
+        release.send(()).unwrap();
+    }
+    for _ in &held {
+        assert_eq!(answered.recv_timeout(patience), Ok("held up"));
+    }
+    let begun = Instant::now();
+    while 0 < scheduler.shared.seats.overstaying() {
+        assert!(begun.elapsed() < patience, "a thread without a seat does not end");
+        std::thread::yield_now();
+    }
 }

@@ -1,4 +1,5 @@
-//! The tick: 1,000 epochs a second while guests run, none while nobody does.
+//! The tick: 1,000 epochs a second while guests run, none while nobody does. At each one, seats
+//! whose threads overstay are filled again.
 
 use std::{
     io,
@@ -6,12 +7,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    thread::{Builder, JoinHandle, Thread},
+    thread::{Builder, Thread},
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use wasmtime::EngineWeak;
+
+use super::{Shared, worker};
 
 const TICK: Duration = Duration::from_millis(1);
 
@@ -29,17 +32,29 @@ pub(super) struct Ticker {
     thread: Mutex<Option<Thread>>,
 }
 
-impl Ticker {
-    /// Starts the thread. It ends with the engine or when told to.
-    pub(super) fn start(engine: EngineWeak) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
-        let ticker = Arc::new(Self::default());
-        let ticking = Arc::clone(&ticker);
-        let thread =
-            Builder::new().name("roadstead-tick".to_owned()).spawn(move || ticking.run(&engine))?;
-        *ticker.thread.lock() = Some(thread.thread().clone());
-        Ok((ticker, thread))
-    }
+/// Starts the ticker's thread. It ends with the engine, with the scheduler or when told to.
+pub(super) fn start(shared: &Arc<Shared>, engine: EngineWeak) -> io::Result<()> {
+    let ticking = Arc::clone(shared);
+    let thread = Builder::new().name("roadstead-tick".to_owned()).spawn(move || {
+        ticking.ticker.run(&engine, || ticking.fill_seats());
+    })?;
+    *shared.ticker.thread.lock() = Some(thread.thread().clone());
+    shared.started(thread);
+    Ok(())
+}
 
+impl Shared {
+    /// Starts a thread for each seat that was lost.
+    fn fill_seats(self: &Arc<Self>) {
+        for _ in 0..self.seats.look(self.now()) {
+            if let Err(error) = worker::start(self) {
+                tracing::error!(%error, "replace a guest thread");
+            }
+        }
+    }
+}
+
+impl Ticker {
     pub(super) fn begin_slice(&self) {
         self.running.fetch_add(1, Ordering::SeqCst);
         self.slices.fetch_add(1, Ordering::Relaxed);
@@ -64,7 +79,7 @@ impl Ticker {
         }
     }
 
-    fn run(&self, engine: &EngineWeak) {
+    fn run(&self, engine: &EngineWeak, each_tick: impl Fn()) {
         let mut quiet = 0;
         let mut seen = 0;
         while !self.closing.load(Ordering::SeqCst) {
@@ -72,6 +87,7 @@ impl Ticker {
             let Some(engine) = engine.upgrade() else { return };
             engine.increment_epoch();
             drop(engine);
+            each_tick();
             let slices = self.slices.load(Ordering::Relaxed);
             let active = slices != seen || 0 < self.running.load(Ordering::SeqCst);
             seen = slices;

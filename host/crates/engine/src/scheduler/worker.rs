@@ -1,40 +1,28 @@
-//! A guest thread: takes the next task, runs one slice of it, charges what that took.
+//! A guest thread: takes the next task, runs one slice of it, charges what that took, and ends if
+//! another thread took its seat meanwhile.
 
 use std::{
     io,
     sync::{Arc, atomic::Ordering},
-    thread::{Builder, JoinHandle},
+    thread::Builder,
     time::Duration,
 };
 
 use parking_lot::MutexGuard;
-use tokio::runtime::Handle;
 
 use super::{RunQueue, Shared, Sleepers, Task, clock::thread_time, queue::Pick};
 
-pub(super) fn start(
-    index: usize,
-    shared: Arc<Shared>,
-    runtime: Handle,
-    nice: i32,
-) -> io::Result<JoinHandle<()>> {
-    Builder::new().name(format!("roadstead-wasm{index}")).spawn(move || {
-        step_back(nice);
+/// Starts a guest thread with a seat of its own. Call it from a thread that has not stepped back.
+pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
+    let running = Arc::clone(shared);
+    let thread = Builder::new().name("roadstead-wasm".to_owned()).spawn(move || {
+        step_back(running.nice);
         wasmtime::Engine::tls_eager_initialize();
-        let _entered = runtime.enter();
-        let mut before = thread_time();
-        while let Some((pick, slept)) = shared.next() {
-            if slept {
-                before = thread_time();
-            }
-            shared.ticker.begin_slice();
-            pick.task.run();
-            shared.ticker.end_slice();
-            let after = thread_time();
-            shared.charge(&pick.account, pick.claim, after.saturating_sub(before));
-            before = after;
-        }
-    })
+        let _entered = running.handle.enter();
+        running.run();
+    })?;
+    shared.started(thread);
+    Ok(())
 }
 
 /// Raises the nice value of this thread alone (Linux keeps one for each thread).
@@ -45,6 +33,28 @@ fn step_back(nice: i32) {
 }
 
 impl Shared {
+    /// Runs one slice after another until the scheduler closes or the seat is lost.
+    fn run(&self) {
+        let seat = self.seats.take();
+        let mut before = thread_time();
+        while let Some((pick, slept)) = self.next() {
+            if slept {
+                before = thread_time();
+            }
+            seat.begin_slice(self.now());
+            self.ticker.begin_slice();
+            pick.task.run();
+            self.ticker.end_slice();
+            let keeps = seat.end_slice();
+            let after = thread_time();
+            self.charge(&pick.account, pick.claim, after.saturating_sub(before));
+            before = after;
+            if !keeps {
+                return;
+            }
+        }
+    }
+
     /// The next task, and whether the thread slept for it; none when the scheduler closes.
     fn next(&self) -> Option<(Pick<Arc<Task>>, bool)> {
         let mut slept = false;
