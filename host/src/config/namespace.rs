@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn what_is_not_named_is_not_bounded() {
-        let read = |text| toml::from_str::<Section>(text).unwrap().read();
+        let read = |text: &str| toml::from_str::<Section>(text).unwrap().read();
         assert_eq!(read("").unwrap(), NamespaceShare::default());
         let set = read("concurrency = 5\nslots = 4\nmemory = '3Mi'\nvalues = '2Mi'").unwrap();
         assert_eq!((set.concurrency, set.slots), (Some(5), Some(4)));

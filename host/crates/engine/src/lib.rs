@@ -43,7 +43,7 @@ pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, U
 pub use inspect::inspect;
 pub use logs::{LogEvent, LogFollower, LogLine, LogStore, Source as LogSource};
 pub use module::{ImportGrant, Module};
-pub use panics::{count_panic, panics_caught};
+pub use panics::panics_caught;
 pub use parts::NamespaceShare;
 pub use scheduler::CpuUsage;
 pub use stats::Stats;

@@ -1,4 +1,4 @@
-//! How many panics of this process were caught: each ended one request and nothing else.
+//! How many panics on guests' threads were caught: each ended one call and nothing else.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +10,6 @@ pub fn panics_caught() -> u64 {
 }
 
 /// Counts a panic that was caught.
-pub fn count_panic() {
+pub(crate) fn count_panic() {
     CAUGHT.fetch_add(1, Ordering::Relaxed);
 }

@@ -181,7 +181,8 @@ impl Monitor {
         to.gauge("message_bytes", help, self.peers.held())?;
         let help = "Bytes of requests and responses that may be held.";
         to.gauge("message_limit_bytes", help, self.peers.may_hold())?;
-        to.counter("panics", "Panics of the host that were caught, each a bug.", counted.panics)
+        let panics = counted.panics.saturating_add(roadstead_engine::panics_caught());
+        to.counter("panics", "Panics of the host that were caught, each a bug.", panics)
     }
 
     fn host(&self, to: &mut Writer<'_>) -> fmt::Result {

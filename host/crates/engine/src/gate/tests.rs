@@ -194,7 +194,7 @@ async fn many_that_wait_for_several_resources_all_get_through() {
             let mut held = Vec::new();
             for (lane, count) in lanes.iter().zip(counts) {
                 let waiting = lane.join(ask(count), u64::MAX).unwrap().granted();
-                if dice % 5 == 0 {
+                if dice.is_multiple_of(5) {
                     // Whoever is impatient goes away with what it has.
                     let Ok(taken) = tokio::time::timeout(Duration::ZERO, waiting).await else {
                         break;

@@ -211,7 +211,7 @@ impl Parked {
 }
 
 fn report(panic: &(dyn std::any::Any + Send)) {
-    crate::count_panic();
+    crate::panics::count_panic();
     let text = panic
         .downcast_ref::<&str>()
         .copied()

@@ -47,6 +47,7 @@ fn a_panic_ends_its_task_alone() {
     let scheduler = scheduler(1);
     let account = Arc::<Account>::default();
     let (sent, received) = mpsc::channel();
+    let before = crate::panics_caught();
     struct Last(mpsc::Sender<&'static str>);
     impl Drop for Last {
         fn drop(&mut self) {
@@ -66,6 +67,7 @@ fn a_panic_ends_its_task_alone() {
     };
     let _task = scheduler.spawn(&account, soon(), Box::pin(work));
     assert_eq!(received.recv().unwrap(), "answered");
+    assert!(before < crate::panics_caught());
     scheduler.join();
 }
 
