@@ -1,5 +1,11 @@
 //! Every kept input through the function that it was found for.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a test reports, and says which input it was"
+)]
+
 use std::{fs, path::Path};
 
 fn replay(target: &str, function: fn(&[u8])) {

@@ -107,8 +107,8 @@ impl Simulation {
             let slice = MS / 2 + (self.now / 7 + 31 * pick.task as u64) % (MS / 2);
             let wall = slice * 100 / self.supply;
             self.claims[thread] = Some(pick.claim);
-            let place = (pick.task * self.claims.len() + thread) as u64;
-            self.running.push(std::cmp::Reverse((self.now + wall, slice, place as usize)));
+            let place = pick.task * self.claims.len() + thread;
+            self.running.push(std::cmp::Reverse((self.now + wall, slice, place)));
         }
     }
 
