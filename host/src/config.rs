@@ -1,6 +1,7 @@
 //! The settings of `roadstead serve`: flags before the file before the defaults, checked once.
 
 mod breaker;
+mod compile;
 mod http;
 mod metrics;
 mod namespace;
@@ -18,6 +19,7 @@ use anyhow::{Context as _, bail};
 use roadstead_domain::{ByteSize, Span};
 use roadstead_engine::{BreakerConfig, NamespaceShare, Offers};
 use roadstead_gateway::GatewayConfig;
+use roadstead_registry::CompileConfig;
 use serde::Deserialize;
 
 use crate::{cli::ServeArgs, output::WrongUsage};
@@ -39,6 +41,7 @@ pub(crate) struct ServeConfig {
     pub memory_budget: Option<ByteSize>,
     pub guest_threads: Option<usize>,
     pub drain_timeout: Duration,
+    pub compile: CompileConfig,
     /// What the section `[http]` sets of it.
     pub http: GatewayConfig,
     /// Where metrics are to be had.
@@ -72,6 +75,7 @@ struct File {
     memory_budget: Option<ByteSize>,
     guest_threads: Option<usize>,
     drain_timeout: Option<Span>,
+    compile: compile::Section,
     http: http::Section,
     metrics: metrics::Section,
     breaker: breaker::Section,
@@ -146,6 +150,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
             .drain_timeout
             .or(file.drain_timeout)
             .map_or(Duration::from_secs(30), Span::duration),
+        compile: file.compile.read()?,
         http: file.http.read()?,
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,

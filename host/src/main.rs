@@ -16,6 +16,10 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // A worker is confined before anything else here begins.
+    if let Some(status) = roadstead_worker::entry() {
+        return status.into();
+    }
     let cli = cli::parse();
     output::start_logging(&cli);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

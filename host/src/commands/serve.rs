@@ -59,7 +59,11 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let blobs = BlobStore::open(&data)?;
     let catalog = open_catalog(&data, &blobs)?;
     let engine = Engine::new(engine_config(&settings)).context("start the engine")?;
-    let limits = RegistryConfig { upload_limit: settings.max_upload, ..RegistryConfig::default() };
+    let limits = RegistryConfig {
+        upload_limit: settings.max_upload,
+        compile: settings.compile.clone(),
+        ..RegistryConfig::default()
+    };
     let registry = Registry::open(Arc::clone(&engine), Arc::new(catalog), Arc::new(blobs), limits)
         .await
         .with_context(|| format!("open what is stored in {}", data.display()))?;

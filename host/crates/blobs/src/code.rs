@@ -16,7 +16,11 @@ use hmac::{Hmac, Mac as _};
 use roadstead_domain::Digest;
 use sha2::Sha256;
 
-use crate::{BlobError, durable, key::HostKey};
+use crate::{
+    BlobError,
+    durable::{self, Temporary},
+    key::HostKey,
+};
 
 /// Names what is signed, so that a signature of this key never means anything else.
 const PURPOSE: &[u8] = b"roadstead compiled code 1\0";
@@ -28,6 +32,20 @@ pub enum CodeRefused {
     Missing,
     /// It is damaged, or not this host's: it was deleted.
     Untrusted,
+}
+
+/// Code that is being made: a file that is deleted with this value unless it is stored.
+#[derive(Debug)]
+pub struct StagedCode {
+    temporary: Temporary,
+    file: File,
+}
+
+impl StagedCode {
+    /// Where to write the code.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
 }
 
 /// The compiled code of one host and one engine.
@@ -48,22 +66,36 @@ impl CodeStore {
         Self { key, root, staging }
     }
 
-    /// Stores code; durable when it returns. Blocks.
+    /// An empty file for code that is yet to be made.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] or [`BlobError::Io`].
+    pub fn stage(&self) -> Result<StagedCode, BlobError> {
+        let (temporary, file) = Temporary::create(&self.staging)
+            .map_err(|error| BlobError::io("begin to store compiled code", error))?;
+        Ok(StagedCode { temporary, file })
+    }
+
+    /// Signs and stores code that nobody writes to any more; durable when it returns. Blocks.
     ///
     /// # Errors
     /// [`BlobError::Full`] or [`BlobError::Io`]; nothing is left behind.
-    pub fn put(&self, fingerprint: &str, component: Digest, code: &[u8]) -> Result<(), BlobError> {
+    pub fn put(
+        &self,
+        fingerprint: &str,
+        component: Digest,
+        code: StagedCode,
+    ) -> Result<(), BlobError> {
         let store = || -> io::Result<()> {
+            let StagedCode { temporary, mut file } = code;
             let path = self.path(fingerprint, component);
             path.parent().map_or(Ok(()), durable::create_directory)?;
-            let length = u64::try_from(code.len()).unwrap_or(u64::MAX);
-            let mut mac = self.signed(fingerprint, component, length);
-            mac.update(code);
+            let mac = self.signed(fingerprint, component, &mut file)?;
             let signature = mac.finalize().into_bytes();
             // The signature goes first: code without one is refused, so no order can hurt, but
             // this one leaves no window in which a crash costs a compilation.
             durable::write(&self.staging, &signature_path(&path), &[&signature])?;
-            durable::write(&self.staging, &path, &[code])
+            temporary.persist(&file, &path)
         };
         store().map_err(|error| BlobError::io("store compiled code", error))
     }
@@ -147,19 +179,10 @@ impl CodeStore {
         component: Digest,
     ) -> io::Result<Option<File>> {
         let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
         let Ok(signature) = fs::read(signature_path(path)) else {
             return Ok(None);
         };
-        let mut mac = self.signed(fingerprint, component, length);
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            mac.update(buffer.get(..read).unwrap_or_default());
-        }
+        let mac = self.signed(fingerprint, component, &mut file)?;
         if mac.verify_slice(&signature).is_err() {
             return Ok(None);
         }
@@ -167,14 +190,28 @@ impl CodeStore {
         Ok(Some(file))
     }
 
-    fn signed(&self, fingerprint: &str, component: Digest, length: u64) -> Hmac<Sha256> {
+    /// What a signature is made of; reads the whole file.
+    fn signed(
+        &self,
+        fingerprint: &str,
+        component: Digest,
+        code: &mut File,
+    ) -> io::Result<Hmac<Sha256>> {
         let mut mac = self.key.mac();
         mac.update(PURPOSE);
         mac.update(&u64::try_from(fingerprint.len()).unwrap_or(u64::MAX).to_le_bytes());
         mac.update(fingerprint.as_bytes());
         mac.update(component.as_bytes());
-        mac.update(&length.to_le_bytes());
-        mac
+        mac.update(&code.metadata()?.len().to_le_bytes());
+        io::Seek::rewind(code)?;
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let read = code.read(&mut buffer)?;
+            if read == 0 {
+                return Ok(mac);
+            }
+            mac.update(buffer.get(..read).unwrap_or_default());
+        }
     }
 
     fn discard(&self, path: &Path) {

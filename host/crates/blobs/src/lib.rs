@@ -19,7 +19,7 @@ mod key;
 mod store;
 mod upload;
 
-pub use code::{CodeRefused, CodeStore};
+pub use code::{CodeRefused, CodeStore, StagedCode};
 pub use error::{BlobError, OpenError};
 pub use holds::Hold;
 pub use store::{BlobStore, Kind, Sweep};

@@ -5,14 +5,14 @@
 use std::{
     collections::HashSet,
     fs,
-    io::Read as _,
+    io::{Read as _, Write as _},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use bytes::Bytes;
-use roadstead_blobs::{BlobError, BlobStore, CodeRefused, Kind, OpenError};
+use roadstead_blobs::{BlobError, BlobStore, CodeRefused, CodeStore, Kind, OpenError};
 use roadstead_domain::{ByteSize, Digest};
 
 fn files(directory: &Path) -> Vec<PathBuf> {
@@ -29,6 +29,17 @@ fn the_file(directory: &Path, suffix: &str) -> PathBuf {
     found.retain(|path| path.to_str().unwrap().ends_with(suffix));
     assert_eq!(found.len(), 1, "{found:?}");
     found.remove(0)
+}
+
+fn put(
+    code: &CodeStore,
+    fingerprint: &str,
+    component: Digest,
+    bytes: &[u8],
+) -> Result<(), BlobError> {
+    let staged = code.stage()?;
+    staged.file().write_all(bytes).unwrap();
+    code.put(fingerprint, component, staged)
 }
 
 #[tokio::test]
@@ -142,7 +153,7 @@ fn code_is_handed_out_only_as_it_was_stored() {
     assert_eq!(code.open("engine-1", component).unwrap_err(), CodeRefused::Missing);
 
     let fresh = || {
-        code.put("engine-1", component, b"machine code").unwrap();
+        put(code, "engine-1", component, b"machine code").unwrap();
         let mut bytes = Vec::new();
         code.open("engine-1", component).unwrap().read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes, b"machine code");
@@ -184,7 +195,7 @@ fn code_of_another_component_engine_or_host_is_refused() {
     let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
     let store = BlobStore::open(&here).unwrap();
     let foreign = BlobStore::open(&there).unwrap();
-    store.code().put("engine-1", one, b"code of one").unwrap();
+    put(store.code(), "engine-1", one, b"code of one").unwrap();
     let copy = |from: PathBuf, to: PathBuf| {
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         for suffix in ["code", "sig"] {
@@ -203,7 +214,7 @@ fn code_of_another_component_engine_or_host_is_refused() {
         assert_eq!(refused.unwrap_err(), CodeRefused::Untrusted);
     }
     store.code().open("engine-1", one).unwrap();
-    store.code().put("engine-2", one, b"code of one").unwrap();
+    put(store.code(), "engine-2", one, b"code of one").unwrap();
     store.code().retain_fingerprint("engine-2").unwrap();
     assert_eq!(store.code().open("engine-1", one).unwrap_err(), CodeRefused::Missing);
     store.code().open("engine-2", one).unwrap();
@@ -216,7 +227,7 @@ fn the_key_stays_is_private_and_is_replaced_when_it_leaked() {
     let key = data.join("host.key");
     let component = Digest::of(b"component");
     let reopen = || BlobStore::open(&data).unwrap();
-    reopen().code().put("engine", component, b"code").unwrap();
+    put(reopen().code(), "engine", component, b"code").unwrap();
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o077, 0);
     assert_eq!(fs::read(&key).unwrap().len(), 32);
@@ -229,7 +240,7 @@ fn the_key_stays_is_private_and_is_replaced_when_it_leaked() {
     assert_ne!(fs::read(&key).unwrap(), before);
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
 
-    reopen().code().put("engine", component, b"code").unwrap();
+    put(reopen().code(), "engine", component, b"code").unwrap();
     fs::write(&key, b"short").unwrap();
     let refused = reopen().code().open("engine", component).unwrap_err();
     assert_eq!(refused, CodeRefused::Untrusted);
@@ -239,18 +250,18 @@ fn the_key_stays_is_private_and_is_replaced_when_it_leaked() {
 async fn a_sweep_spares_what_is_referenced_or_held() {
     let data = tempfile::tempdir().unwrap();
     let store = BlobStore::open(data.path()).unwrap();
-    let put = async |text: &'static str| {
+    let add = async |text: &'static str| {
         store.put(Kind::Component, Bytes::from_static(text.as_bytes())).await.unwrap()
     };
-    let referenced = put("referenced").await.digest();
-    let held = put("held").await;
-    let garbage = put("garbage").await.digest();
-    store.code().put("engine", referenced, b"code").unwrap();
-    store.code().put("engine", garbage, b"code").unwrap();
+    let referenced = add("referenced").await.digest();
+    let held = add("held").await;
+    let garbage = add("garbage").await.digest();
+    put(store.code(), "engine", referenced, b"code").unwrap();
+    put(store.code(), "engine", garbage, b"code").unwrap();
 
     let sweep = store.begin_sweep().await.unwrap();
     // Stored before and published during the sweep: the list of references may be older.
-    let published = put("garbage no more").await.digest();
+    let published = add("garbage no more").await.digest();
     assert_eq!(sweep.finish(&HashSet::from([referenced])).await.unwrap(), 2);
     for kept in [referenced, held.digest(), published] {
         store.get(Kind::Component, kept).await.unwrap();
@@ -311,15 +322,17 @@ async fn child_on_a_full_disk() {
     let (small, large) = (Bytes::from(vec![1; 1 << 10]), Bytes::from(vec![2; 1 << 20]));
     let component = Digest::of(b"component");
     store.put(Kind::Component, small.clone()).await.unwrap();
-    store.code().put("engine", component, &small).unwrap();
+    put(store.code(), "engine", component, &small).unwrap();
     let refused = [
         store.put(Kind::Component, large.clone()).await.unwrap_err(),
-        store.code().put("engine", component, &large).unwrap_err(),
-        store.upload(ByteSize::mib(2)).await.unwrap().write(large).await.err().unwrap(),
+        store.upload(ByteSize::mib(2)).await.unwrap().write(large.clone()).await.err().unwrap(),
     ];
     for error in refused {
         assert!(matches!(error, BlobError::Full(_)), "{error:?}");
     }
+    let staged = store.code().stage().unwrap();
+    staged.file().write_all(&large).unwrap_err();
+    drop(staged);
     assert_eq!(files(&data.join("staging")).len(), 0);
     store.get(Kind::Component, Digest::of(&small)).await.unwrap();
 }

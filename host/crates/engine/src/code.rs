@@ -16,8 +16,8 @@ use crate::{CodeError, LoadError, store::GuestState, weight};
 /// Methods of a module whose exports are remembered.
 const METHODS: usize = 1024;
 
-/// Compiled code that its source vouches for: made by [`crate::Engine::compile`] of an engine with
-/// the same fingerprint, and unchanged since. Whoever makes one from anything else gives the
+/// Compiled code that its source vouches for: made by [`crate::Compiler::compile`] for the same
+/// fingerprint, and unchanged since. Whoever makes one from anything else gives the
 /// author of those bytes the whole host.
 #[derive(Debug)]
 pub enum VerifiedCode {
@@ -149,7 +149,7 @@ fn map(engine: &Engine, code: VerifiedCode) -> wasmtime::Result<Component> {
             use std::os::fd::AsRawFd as _;
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             // SAFETY: whoever makes a `VerifiedCode` vouches that the file holds the output of
-            // `Engine::compile` and never changes; wasmtime checks version and settings itself.
+            // `Compiler::compile` and never changes; wasmtime checks version and settings itself.
             unsafe { Component::deserialize_file(engine, path) }
         }
         // SAFETY: as above, for bytes that nobody else can write.

@@ -10,8 +10,9 @@ use crate::{
     BreakerConfig, EngineError, NamespaceShare, Offers, instance::besides, parts::part_of,
 };
 
+pub use machine::memory as machine_memory;
 pub(crate) use pool::TABLES_PER_SLOT;
-pub(crate) use wasm::build;
+pub(crate) use wasm::{build, build_compiler};
 
 use pool::TABLE_ELEMENTS;
 

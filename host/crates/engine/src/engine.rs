@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use roadstead_domain::{Digest, Millicores, ModuleId, ModuleSpec};
+use roadstead_domain::{ByteSize, Digest, Millicores, ModuleId, ModuleSpec};
 use wasmtime::component::Linker;
 
 use crate::{
-    CodeSource, CompileError, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
-    LogStore, Module, Offers, capability,
+    CodeSource, EngineConfig, EngineError, ImportGrant, InspectError, LoadError, LogStore, Module,
+    Offers, capability,
     capability::{Granted, Shares},
     code_cache::CodeCache,
     config,
@@ -18,7 +18,8 @@ use crate::{
     store::GuestState,
 };
 
-/// Compiles, loads and runs modules. Made once; [`Engine::shutdown`] ends its threads.
+/// Loads and runs modules that a [`crate::Compiler`] made. Made once; [`Engine::shutdown`] ends its
+/// threads.
 pub struct Engine {
     core: Arc<Core>,
     fingerprint: String,
@@ -76,15 +77,9 @@ impl Engine {
         &self.fingerprint
     }
 
-    /// Compiles a component. Blocks, and takes seconds for large ones.
-    ///
-    /// # Errors
-    /// [`CompileError`] if it is not a component that this host can run.
-    pub fn compile(&self, component: &[u8]) -> Result<Vec<u8>, CompileError> {
-        self.core
-            .wasm
-            .precompile_component(component)
-            .map_err(|error| CompileError::Invalid(format!("{error:#}")))
+    /// Stack of a guest, on which compiled code depends.
+    pub fn stack(&self) -> ByteSize {
+        self.core.config.stack
     }
 
     /// Looks at a component and its spec before anything is compiled: what each import would get.

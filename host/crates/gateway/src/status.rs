@@ -103,6 +103,14 @@ pub(crate) fn from_push(error: PushError) -> Status {
             details.set_error_info("UPLOAD_LIMIT", ERROR_DOMAIN, HashMap::from(facts));
             Status::with_error_details(Code::ResourceExhausted, text, details)
         }
+        PushError::CompileLimit(limit) => {
+            let mut details = ErrorDetails::new();
+            let facts = [("limit", limit.setting.to_owned()), ("allowed", limit.allowed)];
+            let facts = facts.map(|(key, value)| (key.to_owned(), value));
+            details.set_error_info("COMPILE_LIMIT", ERROR_DOMAIN, HashMap::from(facts));
+            Status::with_error_details(Code::ResourceExhausted, text, details)
+        }
+        PushError::CompileCrash(_) => refusal(Code::Aborted, "COMPILE_CRASH", &text),
         PushError::UnknownImports(imports) => {
             let found = imports.into_iter().map(|import| (import.name, import.hint));
             precondition("UNKNOWN_IMPORT", &text, found)

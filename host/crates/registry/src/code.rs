@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use roadstead_blobs::{BlobError, BlobStore, Hold, Kind};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
+use roadstead_worker::Workers;
 use tokio::sync::Notify;
 
 use crate::turns::Turns;
@@ -17,6 +17,7 @@ pub(crate) struct StoredCode {
     pub(crate) engine: Arc<Engine>,
     /// Compilations at the same time, pushes included.
     pub(crate) turns: Turns,
+    pub(crate) workers: Arc<Workers>,
     /// Told when the component may have become garbage.
     pub(crate) collect: Arc<Notify>,
     pub(crate) hold: Option<Hold>,
@@ -39,16 +40,17 @@ impl CodeSource for StoredCode {
                 error => other(error),
             },
         )?;
-        let code = self.engine.compile(&component).map_err(other)?;
+        let code = self.blobs.code().stage().map_err(other)?;
+        let file = code.file().try_clone()?;
+        let (_leash, tether) = roadstead_worker::leash();
+        self.workers.compile(&component, &file, tether).map_err(other)?;
         drop(turn);
         let fingerprint = self.engine.fingerprint();
-        if let Err(error) = self.blobs.code().put(fingerprint, self.component, &code) {
+        if let Err(error) = self.blobs.code().put(fingerprint, self.component, code) {
             tracing::warn!(component = %self.component, error = &error as &dyn std::error::Error,
-                "compiled code is not stored: serving it from memory");
-        } else if let Some(file) = self.stored() {
-            return Ok(VerifiedCode::File(file));
+                "compiled code is not stored: serving it without a name");
         }
-        Ok(VerifiedCode::Bytes(Bytes::from(code)))
+        Ok(VerifiedCode::File(file))
     }
 }
 

@@ -8,6 +8,7 @@ use roadstead_blobs::BlobError;
 use roadstead_catalog::{BreakRecord, CatalogError};
 use roadstead_domain::{ByteSize, Millicores, ModuleId, ModuleName, Version};
 use roadstead_engine::UnknownImport;
+use roadstead_worker::{CompileLimit, WorkerError};
 
 /// A push or a check that came to nothing. Nothing is published then, and nothing stays stored.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,12 @@ pub enum PushError {
     VersionExists { name: ModuleName, version: Version },
     #[error(transparent)]
     DamagedLock(#[from] DamagedLock),
+    /// Checking or compiling it costs more than this host spends on one component.
+    #[error(transparent)]
+    CompileLimit(#[from] CompileLimit),
+    /// Checking or compiling it ended in a crash, which hurt nobody else.
+    #[error("{0}")]
+    CompileCrash(String),
     #[error("too many pushes wait: try again")]
     Overloaded { retry_after: Duration },
     #[error("the host's disk is full")]
@@ -97,6 +104,18 @@ impl From<BlobError> for PushError {
         match error {
             BlobError::TooLarge(limit) => Self::TooLarge(limit),
             BlobError::Full(_) => Self::Full(error.into()),
+            error => Self::host(error),
+        }
+    }
+}
+
+impl From<WorkerError> for PushError {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::Refused(problem) => Self::Invalid(problem),
+            WorkerError::Limit(limit) => Self::CompileLimit(limit),
+            WorkerError::Crashed { .. } => Self::CompileCrash(error.to_string()),
+            WorkerError::Full => Self::Full(error.into()),
             error => Self::host(error),
         }
     }

@@ -27,4 +27,5 @@ pub use roadstead_catalog::{
     BreakRecord, ImportRecord, MethodRecord, ServiceRecord, UnmappedRecord, VersionRecord,
 };
 pub use roadstead_engine::{OfferKind, UnknownImport};
+pub use roadstead_worker::{CompileConfig, CompileLimit};
 pub use routes::RouteTable;

@@ -13,9 +13,10 @@ mod validate;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use roadstead_blobs::{Hold, Kind, Staged};
+use roadstead_blobs::{Hold, Kind, Staged, StagedCode};
 use roadstead_domain::Namespace;
 use roadstead_engine::{InspectError, LoadError, Module};
+use roadstead_worker::leash;
 use tokio::{sync::Notify, task::JoinHandle};
 
 pub(crate) use self::book::{LockBook, NewestLock, Unreadable};
@@ -107,28 +108,31 @@ impl Registry {
         place.map_err(|_| PushError::Overloaded { retry_after: RETRY_AFTER })
     }
 
-    /// Compiles what is not compiled yet.
+    /// Compiles what is not compiled yet. Dropping the future ends it at once.
     async fn compile(
         &self,
         turn: &Turn,
         validated: &Arc<Validated>,
-    ) -> Result<Option<Vec<u8>>, PushError> {
+    ) -> Result<Option<StagedCode>, PushError> {
         let (engine, code) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
-        let validated = Arc::clone(validated);
+        let (validated, workers) = (Arc::clone(validated), Arc::clone(&self.workers));
+        let (_leash, tether) = leash();
         let compiled = turn.run(move || {
             if code.open(engine.fingerprint(), validated.record.component).is_ok() {
                 return Ok(None);
             }
-            engine.compile(&validated.component).map(Some)
+            let staged = code.stage()?;
+            workers.compile(&validated.component, staged.file(), tether)?;
+            Ok(Some(staged))
         });
-        compiled.await?.map_err(|error| PushError::Invalid(error.to_string()))
+        compiled.await?
     }
 
     async fn store(
         self: Arc<Self>,
         turn: Turn,
         validated: Arc<Validated>,
-        code: Option<Vec<u8>>,
+        code: Option<StagedCode>,
     ) -> Result<Stored, PushError> {
         let mut stored = Stored { holds: Vec::new(), collect: Some(Arc::clone(&self.collect)) };
         let component = self.blobs.put(Kind::Component, validated.component.clone());
@@ -142,7 +146,7 @@ impl Registry {
             let Some(code) = code else { return Ok(()) };
             let (engine, store) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
             let component = validated.record.component;
-            let put = move || store.put(engine.fingerprint(), component, &code);
+            let put = move || store.put(engine.fingerprint(), component, code);
             Ok(turn.run(put).await??)
         };
         // All are waited for, so that nothing is still being written when one has failed.

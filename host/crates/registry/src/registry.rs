@@ -11,6 +11,7 @@ use roadstead_blobs::{BlobStore, Upload};
 use roadstead_catalog::{Catalog, VersionRecord};
 use roadstead_domain::{ByteSize, ModuleId};
 use roadstead_engine::{Engine, LoadError, Module};
+use roadstead_worker::{CompileConfig, Workers};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
@@ -27,16 +28,16 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 pub struct RegistryConfig {
     /// Bytes of one upload.
     pub upload_limit: ByteSize,
-    /// Components that are worked on at the same time; each takes memory of many times its size.
-    /// A push that is given up counts until what it has begun is done.
-    pub compilations: usize,
+    /// What checking and compiling may cost, in processes of their own.
+    pub compile: CompileConfig,
     /// Pushes that may be in progress, waiting ones included; further ones are refused.
     pub pushes: usize,
 }
 
 impl Default for RegistryConfig {
     fn default() -> Self {
-        Self { upload_limit: ByteSize::mib(128), compilations: 2, pushes: 64 }
+        let compile = CompileConfig::for_machine();
+        Self { upload_limit: ByteSize::mib(128), compile, pushes: 64 }
     }
 }
 
@@ -52,6 +53,7 @@ pub struct Registry {
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) pushes: Arc<Semaphore>,
     pub(crate) turns: Turns,
+    pub(crate) workers: Arc<Workers>,
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
     collector: AbortHandle,
@@ -69,6 +71,7 @@ impl Registry {
         config: RegistryConfig,
     ) -> Result<Arc<Self>, OpenError> {
         blobs.code().retain_fingerprint(engine.fingerprint())?;
+        let workers = Workers::new(config.compile.clone(), engine.stack());
         let collect = Arc::new(Notify::new());
         let registry = Arc::new_cyclic(|registry: &std::sync::Weak<Self>| {
             let (registry, told) = (registry.clone(), Arc::clone(&collect));
@@ -87,12 +90,14 @@ impl Registry {
                 changes: watch::Sender::new(0),
                 changing: tokio::sync::Mutex::default(),
                 pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
-                turns: Turns::new(config.compilations),
+                turns: Turns::new(config.compile.workers),
+                workers: Arc::new(workers),
                 collect: Arc::clone(&collect),
                 collector: collector.abort_handle(),
                 config,
             }
         });
+        registry.probe_workers().await;
         registry.reload().await?;
         registry.sweep().await;
         Ok(registry)
@@ -123,6 +128,26 @@ impl Registry {
         Ok(self.blobs.upload(self.config.upload_limit).await?)
     }
 
+    /// Says in the log how workers are confined here. What is published serves without any.
+    async fn probe_workers(&self) {
+        let workers = Arc::clone(&self.workers);
+        match blocking(move || workers.probe()).await.and_then(|probed| Ok(probed?)) {
+            Ok(probed) if probed.fingerprint != self.engine.fingerprint() => tracing::error!(
+                "compile workers make code for another engine: nothing can be pushed"
+            ),
+            Ok(probed) if probed.is_confined() => tracing::info!(
+                landlock = ?probed.landlock, seccomp = ?probed.seccomp, "compile workers are confined"),
+            Ok(probed) => tracing::warn!(
+                ?probed,
+                "the kernel confines compile workers in part: their limits of memory and time hold"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "no compile worker starts: nothing can be pushed"
+            ),
+        }
+    }
+
     /// Lets a table serve.
     pub(crate) fn serve(&self, table: RouteTable) {
         let (promised, whole) = (table.promised(None), self.engine.cpu());
@@ -146,6 +171,7 @@ impl Registry {
             blobs: Arc::clone(&self.blobs),
             engine: Arc::clone(&self.engine),
             turns: self.turns.clone(),
+            workers: Arc::clone(&self.workers),
             collect: Arc::clone(&self.collect),
             hold: Some(self.blobs.hold(record.component).await),
         };

@@ -8,7 +8,7 @@ use roadstead_domain::ByteSize;
 const UNKNOWN_MEMORY: ByteSize = ByteSize::mib(2048);
 
 /// Memory of the machine, or of the control group where that is smaller.
-pub(super) fn memory() -> ByteSize {
+pub fn memory() -> ByteSize {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| total_of(&text));
     let group = fs::read_to_string("/sys/fs/cgroup/memory.max")
         .ok()

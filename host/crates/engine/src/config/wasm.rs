@@ -2,6 +2,7 @@
 
 use std::hash::{Hash, Hasher};
 
+use roadstead_domain::ByteSize;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, WasmFeatures};
 
@@ -46,7 +47,7 @@ pub(crate) struct Wasm {
 pub(crate) fn build(settings: &EngineConfig) -> Result<Wasm, EngineError> {
     let mut slots = settings.slots;
     loop {
-        let mut config = codegen(settings);
+        let mut config = codegen(settings.stack);
         runtime(&mut config, settings, slots);
         match Engine::new(&config) {
             Ok(engine) => {
@@ -58,7 +59,7 @@ pub(crate) fn build(settings: &EngineConfig) -> Result<Wasm, EngineError> {
                          instances can live at once (see ulimit -v and vm.max_map_count)"
                     );
                 }
-                let fingerprint = fingerprint(&engine, settings);
+                let fingerprint = fingerprint(&engine, settings.stack);
                 return Ok(Wasm { engine, fingerprint, slots });
             }
             Err(error) if slots <= FEWEST_SLOTS => return Err(EngineError::Wasmtime(error)),
@@ -70,8 +71,16 @@ pub(crate) fn build(settings: &EngineConfig) -> Result<Wasm, EngineError> {
     }
 }
 
+/// An engine that makes the very code that [`build`]'s accept, and its fingerprint; it reserves
+/// nothing for instances.
+pub(crate) fn build_compiler(stack: ByteSize) -> Result<(Engine, String), EngineError> {
+    let engine = Engine::new(&codegen(stack)).map_err(EngineError::Wasmtime)?;
+    let fingerprint = fingerprint(&engine, stack);
+    Ok((engine, fingerprint))
+}
+
 /// Everything that decides which code is made and accepted.
-fn codegen(settings: &EngineConfig) -> Config {
+fn codegen(stack: ByteSize) -> Config {
     let mut config = Config::new();
     // Fuel bounds work, epochs give the thread back each tick: about a tenth of speed each.
     config
@@ -80,7 +89,7 @@ fn codegen(settings: &EngineConfig) -> Config {
         .cranelift_opt_level(OptLevel::Speed)
         .parallel_compilation(true)
         .cranelift_nan_canonicalization(CANONICAL_NAN)
-        .max_wasm_stack(settings.stack.as_usize());
+        .max_wasm_stack(stack.as_usize());
     for (feature, on) in FEATURES {
         config.wasm_features(*feature, *on);
     }
@@ -101,7 +110,7 @@ fn runtime(config: &mut Config, settings: &EngineConfig, slots: u32) {
 }
 
 /// wasmtime's own hash of version, target and code generation, and the settings that it leaves out.
-fn fingerprint(engine: &Engine, settings: &EngineConfig) -> String {
+fn fingerprint(engine: &Engine, stack: ByteSize) -> String {
     struct Collect(Sha256);
     impl Hasher for Collect {
         fn finish(&self) -> u64 {
@@ -114,8 +123,7 @@ fn fingerprint(engine: &Engine, settings: &EngineConfig) -> String {
     let mut collect = Collect(Sha256::new());
     engine.precompile_compatibility_hash().hash(&mut collect);
     let ours = format!(
-        "generation {GENERATION}, stack {}, NaN {CANONICAL_NAN}, features {FEATURES:?}",
-        settings.stack
+        "generation {GENERATION}, stack {stack}, NaN {CANONICAL_NAN}, features {FEATURES:?}"
     );
     collect.write(ours.as_bytes());
     let digest = collect.0.finalize();
@@ -132,8 +140,11 @@ mod tests {
         let of = |settings: &EngineConfig| build(settings).unwrap().fingerprint;
         assert_eq!(of(&small), of(&small));
         assert_eq!(of(&small), of(&EngineConfig { slots: 17, ..small.clone() }));
-        let deep = EngineConfig { stack: roadstead_domain::ByteSize::mib(2), ..small.clone() };
+        let deep = EngineConfig { stack: ByteSize::mib(2), ..small.clone() };
         assert_ne!(of(&small), of(&deep));
         assert_eq!(of(&small).len(), 32);
+        for settings in [small, deep] {
+            assert_eq!(build_compiler(settings.stack).unwrap().1, of(&settings));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use roadstead_domain::{ByteSize, Digest, Fault};
 use roadstead_engine::{CodeError, CodeSource, Engine, EngineConfig, VerifiedCode};
 
-use crate::support::{component, engine, id, prepare, settings, spec, try_prepare};
+use crate::support::{compiler, component, engine, id, prepare, settings, spec, try_prepare};
 
 fn tiny() -> Vec<u8> {
     component(r#"(func (export "nothing"))"#, &[("nothing", "")])
@@ -119,7 +119,7 @@ async fn a_module_whose_code_is_lost_is_not_ready() {
 #[tokio::test]
 async fn files_are_mapped_even_when_their_name_is_gone() {
     let engine = engine();
-    let compiled = engine.compile(&tiny()).unwrap();
+    let compiled = compiler().compile(&tiny()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("code");
     std::fs::write(&path, &compiled).unwrap();
@@ -141,10 +141,10 @@ async fn files_are_mapped_even_when_their_name_is_gone() {
 #[tokio::test]
 async fn garbage_does_not_compile_and_unknown_imports_are_named() {
     let engine = engine();
-    assert!(engine.compile(b"garbage").is_err());
-    assert!(engine.compile(b"\0asm\x01\0\0\0").is_err());
+    assert!(compiler().compile(b"garbage").is_err());
+    assert!(compiler().compile(b"\0asm\x01\0\0\0").is_err());
     let tiny = tiny();
-    assert!(engine.compile(&tiny[..tiny.len() - 3]).is_err());
+    assert!(compiler().compile(&tiny[..tiny.len() - 3]).is_err());
     assert!(engine.inspect(b"garbage", &spec("")).is_err());
     assert!(engine.inspect(b"\0asm\x01\0\0\0", &spec("")).is_err());
     assert_eq!(engine.inspect(&tiny, &spec("")).unwrap(), []);
@@ -166,5 +166,5 @@ async fn an_import_that_only_names_types_needs_nobody_to_serve_it() {
             (export "point" (type (eq $point))))))"#,
     );
     assert_eq!(engine.inspect(&component, &spec("")).unwrap(), []);
-    assert!(engine.compile(&component).is_ok());
+    assert!(compiler().compile(&component).is_ok());
 }

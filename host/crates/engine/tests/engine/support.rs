@@ -21,7 +21,8 @@ use roadstead_domain::{
     ByteSize, CallId, Digest, Fault, LimitKind, ModuleId, ModuleSpec, SpecFormat,
 };
 use roadstead_engine::{
-    Call, CodeError, CodeSource, Engine, EngineConfig, LoadError, Module, Outcome, VerifiedCode,
+    Call, CodeError, CodeSource, Compiler, Engine, EngineConfig, LoadError, Module, Outcome,
+    VerifiedCode,
 };
 use roadstead_transcode::{Locks, MethodPlan, World, derive};
 
@@ -109,13 +110,18 @@ pub(crate) fn prepare(engine: &Arc<Engine>, name: &str, component: &[u8], yaml: 
     try_prepare(engine, name, component, yaml).map_err(|error| format!("{error:?}")).unwrap().0
 }
 
+/// For engines of [`settings`].
+pub(crate) fn compiler() -> Compiler {
+    Compiler::new(settings().stack).unwrap()
+}
+
 pub(crate) fn try_prepare(
     engine: &Arc<Engine>,
     name: &str,
     component: &[u8],
     yaml: &str,
 ) -> Result<(Guest, Arc<Code>), LoadError> {
-    let code = engine.compile(component).unwrap();
+    let code = compiler().compile(component).unwrap();
     let code = Arc::new(Code { bytes: code.into(), opened: AtomicU64::new(0) });
     let world = World::decode(component).unwrap();
     let id = id(name);

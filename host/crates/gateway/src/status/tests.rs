@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use roadstead_domain::LimitKind;
+use roadstead_registry::CompileLimit;
 use tonic_types::StatusExt as _;
 
 use super::*;
@@ -124,4 +125,21 @@ fn a_host_fault_tells_the_caller_only_an_id() {
     let Fault::Host { log_id } = fault else { panic!("{fault:?}") };
     assert!(status.message().contains(&log_id));
     assert!(!format!("{status:?}").contains("secret"));
+}
+
+#[test]
+fn a_component_that_costs_too_much_names_the_setting() {
+    let limit = CompileLimit {
+        doing: "compiling",
+        what: "memory",
+        setting: "compile.memory",
+        allowed: "2Gi".to_owned(),
+    };
+    let status = from_push(PushError::CompileLimit(limit));
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("compile.memory"), "{}", status.message());
+    let info = status.get_details_error_info().unwrap();
+    assert_eq!(info.reason, "COMPILE_LIMIT");
+    assert_eq!((&*info.metadata["limit"], &*info.metadata["allowed"]), ("compile.memory", "2Gi"));
+    assert_eq!(status.get_details_retry_info(), None, "trying again changes nothing");
 }

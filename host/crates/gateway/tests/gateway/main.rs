@@ -19,3 +19,5 @@ mod modules;
 mod raw;
 mod reflection;
 mod support;
+
+roadstead_worker::worker_in_tests!();

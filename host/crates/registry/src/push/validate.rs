@@ -1,12 +1,13 @@
 //! Is it a component, does anything here run it, and under which name.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use roadstead_blobs::Staged;
 use roadstead_catalog::{ImportRecord, VersionRecord};
 use roadstead_domain::{Digest, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
 use roadstead_transcode::{Locks, World, to_component};
+use roadstead_worker::{Upload, leash};
 
 use super::Planned;
 use crate::{PushError, PushRequest, Registry, turns::Turn};
@@ -47,14 +48,25 @@ impl Registry {
         let wanted = version.or(spec.version.take());
         // The record says both; a spec that does not is the same under any name and version.
         (spec.name, spec.version) = (None, None);
-        let supplied: Locks = match lock.filter(|text| !text.trim().is_empty()) {
-            Some(text) => text.parse().map_err(lock_error)?,
-            None => Locks::default(),
+        let surroundings = Upload {
+            name: name.clone(),
+            version: wanted.clone().unwrap_or_else(Version::first),
+            wit,
+            lock: lock.unwrap_or_default(),
         };
         let namespace = namespace.clone();
-        let engine = self.engine.clone();
+        let (engine, workers) = (Arc::clone(&self.engine), Arc::clone(&self.workers));
+        // Dropped with the future, which ends the worker.
+        let (_leash, tether) = leash();
         turn.run(move || {
             let upload = staged.read()?;
+            // What a worker came to an end with, this process can take apart again.
+            workers.check(&surroundings, &upload, tether)?;
+            let Upload { wit, lock, .. } = surroundings;
+            let supplied: Locks = match lock.trim() {
+                "" => Locks::default(),
+                text => text.parse().map_err(lock_error)?,
+            };
             let (component, digest) = match to_component(&upload).map_err(world_error)? {
                 Cow::Borrowed(_) => (upload.clone(), staged.digest()),
                 Cow::Owned(made) => {

@@ -17,3 +17,5 @@ mod repair;
 mod restart;
 mod routing;
 mod versions;
+
+roadstead_worker::worker_in_tests!();

@@ -1,10 +1,13 @@
 //! Uploads that come to nothing, and what they leave: nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use roadstead_domain::{ByteSize, ModuleSpec, Namespace, SpecFormat};
-use roadstead_registry::{Phase, Progress, PushError, PushRequest, RegistryConfig};
+use roadstead_domain::{ByteSize, ModuleSpec, Namespace, Span, SpecFormat};
+use roadstead_registry::{CompileConfig, Phase, Progress, PushError, PushRequest, RegistryConfig};
 
 use crate::harness::{Host, OPS, calc, functions, named};
 
@@ -148,34 +151,66 @@ async fn pushes_beyond_the_bound_are_refused_at_once() {
     host.push("m", &calc(1)).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_push_that_is_given_up_keeps_its_turn_while_it_compiles() {
-    let directory = tempfile::tempdir().unwrap();
-    let config = RegistryConfig { compilations: 1, ..RegistryConfig::default() };
-    let host = Host::with(directory.path(), config).await;
-    // Takes long enough to compile that it has not ended when it is looked at.
-    let names: Vec<String> = (0..500).map(|at| format!("add{at}")).collect();
+/// Takes long enough to compile that it has not ended when it is looked at.
+fn large() -> Vec<u8> {
+    let names: Vec<String> = (0..2000).map(|at| format!("add{at}")).collect();
     let large: Vec<_> = names.iter().map(|name| (name.as_str(), "u32", 1)).collect();
-    let staged = host.stage(&functions(&large)).await.unwrap();
+    functions(&large)
+}
+
+fn compiled_within(compile: CompileConfig) -> RegistryConfig {
+    RegistryConfig { compile, ..RegistryConfig::default() }
+}
+
+/// How many workers compile with this many seconds to do so.
+fn compiling(seconds: u64) -> usize {
+    let (task, seconds) = ("\"task\":\"Compile\",", format!("\"seconds\":{seconds},"));
+    let processes = std::fs::read_dir("/proc").unwrap();
+    let lines = processes.map(|entry| entry.unwrap().path().join("cmdline"));
+    let lines = lines.filter_map(|path| std::fs::read_to_string(path).ok());
+    lines.filter(|line| line.contains(task) && line.contains(&seconds)).count()
+}
+
+#[tokio::test]
+async fn a_push_that_is_given_up_ends_its_worker_before_the_next_has_its_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let machine = CompileConfig::for_machine();
+    let compile = CompileConfig { workers: 1, time: Span::secs(1163), ..machine };
+    let host = Host::with(directory.path(), compiled_within(compile)).await;
+    let staged = host.stage(&large()).await.unwrap();
     let next = host.stage(&calc(0)).await.unwrap();
     let default = Namespace::default();
-    let compiling = AtomicBool::new(false);
-    let note = |progress: Progress| {
-        compiling.fetch_or(progress.phase == Phase::Compiling, Ordering::Relaxed);
-    };
-    let mut given_up = Box::pin(host.registry.push(&default, named("large"), staged, &note));
-    while !compiling.load(Ordering::Relaxed) {
+    let mut given_up = Box::pin(host.registry.push(&default, named("large"), staged, &|_| {}));
+    while compiling(1163) == 0 {
         assert!(futures::poll!(given_up.as_mut()).is_pending());
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     drop(given_up);
-    let begun = AtomicBool::new(false);
-    let note = |_: Progress| begun.store(true, Ordering::Relaxed);
-    let mut push = Box::pin(host.registry.push(&default, named("m"), next, &note));
-    assert!(futures::poll!(push.as_mut()).is_pending());
-    assert!(!begun.load(Ordering::Relaxed), "the other still compiles");
-    push.await.unwrap();
+    let others = AtomicUsize::new(usize::MAX);
+    let note = |progress: Progress| {
+        if progress.phase == Phase::Validating {
+            others.store(compiling(1163), Ordering::Relaxed);
+        }
+    };
+    host.registry.push(&default, named("m"), next, &note).await.unwrap();
+    assert_eq!(others.into_inner(), 0, "the other still compiled");
     assert_eq!(host.call().await, 5);
+}
+
+#[tokio::test]
+async fn what_costs_too_much_to_compile_is_refused_by_the_limits_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let compile = CompileConfig { code: ByteSize::kib(256), ..CompileConfig::for_machine() };
+    let host = Host::with(directory.path(), compiled_within(compile)).await;
+    host.push("m", &calc(0)).await.unwrap();
+    let files = host.files();
+    let error = host.push("m", &large()).await.unwrap_err();
+    let PushError::CompileLimit(limit) = &error else { panic!("{error:?}") };
+    assert_eq!((limit.setting, &*limit.allowed), ("compile.code", "256Ki"));
+    host.settles_to(&files).await;
+    assert_eq!(host.call().await, 5, "the old version serves on");
+    host.push("m", &calc(1)).await.unwrap();
+    assert_eq!(host.call().await, 6);
 }
 
 #[tokio::test]
@@ -206,7 +241,7 @@ async fn a_push_that_is_given_up_leaves_nothing() {
                 done = true;
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         drop(push);
         if done || publishing.into_inner() {
