@@ -9,7 +9,7 @@ use bytes::Bytes;
 use roadstead_domain::{ByteSize, ModuleSpec, Namespace, Span, SpecFormat};
 use roadstead_registry::{CompileConfig, Phase, Progress, PushError, PushRequest, RegistryConfig};
 
-use crate::harness::{Host, OPS, calc, functions, named};
+use crate::harness::{Host, OPS, calc, exported, named};
 
 /// Pushes bytes that must be refused while an old version serves.
 async fn refused(bytes: &[u8], request: PushRequest) -> PushError {
@@ -155,7 +155,7 @@ async fn pushes_beyond_the_bound_are_refused_at_once() {
 fn large() -> Vec<u8> {
     let names: Vec<String> = (0..2000).map(|at| format!("add{at}")).collect();
     let large: Vec<_> = names.iter().map(|name| (name.as_str(), "u32", 1)).collect();
-    functions(&large)
+    exported("demo:large/ops@0.1.0", &large)
 }
 
 fn compiled_within(compile: CompileConfig) -> RegistryConfig {
@@ -204,7 +204,7 @@ async fn what_costs_too_much_to_compile_is_refused_by_the_limits_name() {
     let host = Host::with(directory.path(), compiled_within(compile)).await;
     host.push("m", &calc(0)).await.unwrap();
     let files = host.files();
-    let error = host.push("m", &large()).await.unwrap_err();
+    let error = host.push("large", &large()).await.unwrap_err();
     let PushError::CompileLimit(limit) = &error else { panic!("{error:?}") };
     assert_eq!((limit.setting, &*limit.allowed), ("compile.code", "256Ki"));
     host.settles_to(&files).await;
