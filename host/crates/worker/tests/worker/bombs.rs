@@ -36,6 +36,21 @@ pub(crate) fn function_of(terms: i32) -> Vec<u8> {
     component([function].into_iter())
 }
 
+/// Functions that differ, and so must all be there.
+pub(crate) fn many_functions() -> Vec<u8> {
+    component((0..10_000).map(|number| {
+        let mut function = Function::new([(1, ValType::I32)]);
+        function.instruction(&Instruction::Loop(BlockType::Empty));
+        function.instruction(&Instruction::LocalGet(0));
+        function.instruction(&Instruction::I32Const(number));
+        function.instruction(&Instruction::I32Add);
+        function.instruction(&Instruction::LocalTee(0));
+        function.instruction(&Instruction::BrIf(0));
+        function.instruction(&Instruction::End).instruction(&Instruction::End);
+        function
+    }))
+}
+
 /// As large as a function may be.
 pub(crate) fn huge_function() -> Vec<u8> {
     function_of(1_000_000)

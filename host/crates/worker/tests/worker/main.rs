@@ -7,7 +7,6 @@ mod processes;
 
 use std::{
     fs::File,
-    io::Read as _,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -181,10 +180,11 @@ fn time_is_bounded() {
 fn code_is_bounded() {
     let bounds = CompileConfig { code: ByteSize::kib(256), ..config() };
     compile(bounds.clone(), &small()).unwrap();
-    let reached = limit(compile(bounds, &bombs::function_of(50_000)));
-    assert_eq!(reached.setting, "compile.code");
-    let mut code = Vec::new();
-    compile(config(), &bombs::function_of(50_000)).unwrap().read_to_end(&mut code).unwrap();
+    let large = bombs::many_functions();
+    let reached = limit(compile(bounds.clone(), &large));
+    assert_eq!((reached.setting, &*reached.allowed), ("compile.code", "256Ki"));
+    let code = compile(config(), &large).unwrap();
+    assert!(bounds.code.0 < code.metadata().unwrap().len());
 }
 
 #[test]
