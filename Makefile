@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+# What users and measurements run; the rest of the workspace would add to its dependencies' features.
+RELEASE = cargo build --release --locked --package roadstead --package roadstead-bench
 
 .PHONY: help demo test attacks fuzz bench setup modules lint fmt deny clean
 
@@ -11,7 +13,7 @@ help: ## This list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: setup modules ## The main job from end to end on a throw-away host
-	cargo build --release --locked --workspace
+	$(RELEASE)
 	target/release/roadstead demo
 
 test: setup modules deny lint ## Everything CI runs
@@ -27,11 +29,11 @@ fuzz: ## Inputs made by libFuzzer, FUZZ_SECONDS for each target (20)
 	scripts/fuzz.sh
 
 attacks: setup modules ## Hostile modules and clients against a host among neighbours (ROUNDS=10000: over and over)
-	cargo build --release --locked --package roadstead
+	$(RELEASE)
 	ROADSTEAD_BIN=target/release/roadstead .venv/bin/python tests/attacks --rounds $(or $(ROUNDS),0)
 
 bench: setup modules ## What is promised about speed, beside peers, in one table
-	cargo build --release --locked --workspace
+	$(RELEASE)
 	scripts/setup-ray.sh
 	target/release/roadstead-bench
 

@@ -206,6 +206,18 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let page = include_str!("../README.md");
+        let blocks: Vec<_> = page.split("```toml\n").skip(1).collect();
+        let documented = blocks[0].split("```").next().unwrap();
+        let documented = merge(args(), toml::from_str(documented).unwrap()).unwrap();
+        let defaults = merge(args(), File::default()).unwrap();
+        assert_eq!(format!("{documented:#?}"), format!("{defaults:#?}"));
+        let offers = blocks[1].split("```").next().unwrap();
+        assert!(toml::from_str::<File>(offers).is_ok(), "{offers}");
+    }
+
+    #[test]
     fn wrong_settings_are_named() {
         assert!(toml::from_str::<File>("lissen = 1").is_err());
         for text in [

@@ -31,6 +31,9 @@ pub use codec::codec;
 pub use component::component;
 #[cfg(feature = "push")]
 pub use push::push;
+/// For every program that calls [`push()`].
+#[cfg(feature = "push")]
+pub use roadstead_worker::worker_in_tests;
 
 /// Leaves panics that are caught to whoever catches them, as in a host: libFuzzer's hook ends the
 /// process at every one. Those that nobody catches end it all the same.

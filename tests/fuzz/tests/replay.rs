@@ -8,6 +8,8 @@
 
 use std::{fs, path::Path};
 
+roadstead_fuzz::worker_in_tests!();
+
 fn replay(target: &str, function: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
     let mut inputs: Vec<_> =
