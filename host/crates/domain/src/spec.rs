@@ -133,7 +133,7 @@ clocks = "real"
     fn a_bad_field_is_named() {
         for (text, part) in [
             ("limits: {memry: 1Mi}", "memry"),
-            ("quota: {cpu: 0}", "cpu"),
+            ("quota: {cpu: 0}", "at least 1m"),
             ("quota: {cpu: half}", "500m"),
             ("quota: {borrow: false}", "quota.borrow"),
             ("quota: {cpu: 1, borrow: 0}", "borrow"),

@@ -121,7 +121,7 @@ impl Scheduler {
             closing: AtomicBool::new(false),
             ticker: Ticker::default(),
             parked: Mutex::default(),
-            seats: Seats::new(config.guest_threads.saturating_mul(OVERSTAYING)),
+            seats: Seats::new(config.guest_threads.saturating_mul(OVERSTAYING), config.nice),
             threads: Mutex::default(),
             handle: runtime.handle().clone(),
             nice: config.nice,

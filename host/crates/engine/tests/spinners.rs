@@ -102,7 +102,8 @@ async fn hold_deadlines(spinning: &Guest) {
     println!("64 were gone after {:?}", start.elapsed());
     let used = spinning.module.stats().cpu;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(spinning.module.stats().cpu, used);
+    // The last slices may have been put down only now; 64 that spin would have used 100 ms.
+    assert!(spinning.module.stats().cpu - used < Duration::from_millis(10));
     let stats = spinning.module.stats();
     assert_eq!((stats.faults["DEADLINE"], stats.faults["CANCELLED"]), (20, 64));
 }

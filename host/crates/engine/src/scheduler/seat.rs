@@ -3,7 +3,7 @@
 //! A tick ends a slice only where wasm looks for it: a bulk instruction over a large memory, or a
 //! host call that takes long, holds its thread until it is done. When a slice overstays, another
 //! thread takes the seat, so that as many guests go on as before, and the one that overstays steps
-//! back as far as it can: what is left of its slice runs beside the others and yields to them. It
+//! back once more: what is left of its slice gets a third of a seat's time where cores are short. It
 //! ends with its slice. So many may overstay at once and no more: then the others wait.
 
 use std::{
@@ -21,7 +21,11 @@ use rustix::{process::setpriority_process, thread::Pid};
 /// sooner, as a rule; one that is taken for an overstayer costs a new thread and nothing else.
 const OVERSTAY: Duration = Duration::from_millis(5);
 
-/// The nice value of a thread that overstays: the largest there is.
+/// How far a thread that overstays steps back: each nice value is worth a quarter of the time, and a
+/// long conversion of a module that means well must come to its end too.
+const STEP: i32 = 5;
+
+/// The largest nice value.
 const LAST: i32 = 19;
 
 /// Nobody has begun a slice.
@@ -44,11 +48,14 @@ pub(super) struct Seats {
     overstaying: Arc<AtomicUsize>,
     /// How many threads may overstay at once.
     most: usize,
+    /// The nice value of those that do.
+    nice: i32,
 }
 
 impl Seats {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, ..Self::default() }
+    /// `most` threads may overstay at once; those with a seat have the value `nice`.
+    pub(super) fn new(most: usize, nice: i32) -> Self {
+        Self { most, nice: (nice + STEP).min(LAST), ..Self::default() }
     }
 
     /// Seats the thread that calls this.
@@ -70,7 +77,7 @@ impl Seats {
         taken.retain(|seat| {
             let keeps = !seat.overstays(now) || self.most <= self.overstaying();
             if !keeps {
-                seat.lose();
+                seat.lose(self.nice);
             }
             keeps
         });
@@ -99,10 +106,10 @@ impl Seat {
         began != IDLE && OVERSTAY < Duration::from_nanos(now.saturating_sub(began))
     }
 
-    fn lose(&self) {
+    fn lose(&self, nice: i32) {
         self.overstaying.fetch_add(1, Ordering::Relaxed);
         self.lost.store(true, Ordering::Release);
-        if let Err(error) = setpriority_process(Some(self.thread), LAST) {
+        if let Err(error) = setpriority_process(Some(self.thread), nice) {
             tracing::debug!(%error, "let a guest thread that overstays step back");
         }
     }
@@ -124,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_slice_that_overstays_loses_its_seat_and_so_many_do_at_once() {
-        let seats = Seats::new(1);
+        let seats = Seats::new(1, 0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (first, second) = (seats.take(), seats.take());
@@ -146,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_slice_that_ends_in_time_keeps_its_seat() {
-        let seats = Seats::new(1);
+        let seats = Seats::new(1, 0);
         let seat = seats.take();
         for start in [1, LONG, 2 * LONG] {
             seat.begin_slice(start);
