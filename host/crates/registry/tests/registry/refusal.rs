@@ -153,7 +153,8 @@ async fn pushes_beyond_the_bound_are_refused_at_once() {
 
 /// Takes long enough to compile that it has not ended when it is looked at.
 fn large() -> Vec<u8> {
-    let names: Vec<String> = (0..2000).map(|at| format!("add{at}")).collect();
+    let names: Vec<String> =
+        ["add".to_owned()].into_iter().chain((0..2000).map(|at| format!("add{at}"))).collect();
     let large: Vec<_> = names.iter().map(|name| (name.as_str(), "u32", 1)).collect();
     exported("demo:large/ops@0.1.0", &large)
 }

@@ -23,13 +23,16 @@ fn component(functions: impl Iterator<Item = Function>) -> Vec<u8> {
     component.finish()
 }
 
-/// One function in which each of `terms` values depends on the one before.
+/// One function in which each of `terms` values depends on the one before, in ways that no compiler
+/// takes together.
 pub(crate) fn function_of(terms: i32) -> Vec<u8> {
     let mut function = Function::new([(1, ValType::I32)]);
     function.instruction(&Instruction::LocalGet(0));
     for term in 0..terms {
-        function.instruction(&Instruction::I32Const(term));
+        function.instruction(&Instruction::I32Const(term + 3));
         function.instruction(&Instruction::I32Mul);
+        function.instruction(&Instruction::I32Const(term + 3));
+        function.instruction(&Instruction::I32Xor);
         function.instruction(&Instruction::LocalTee(0));
     }
     function.instruction(&Instruction::Drop).instruction(&Instruction::End);
@@ -53,7 +56,7 @@ pub(crate) fn many_functions() -> Vec<u8> {
 
 /// As large as a function may be.
 pub(crate) fn huge_function() -> Vec<u8> {
-    function_of(1_000_000)
+    function_of(500_000)
 }
 
 /// Jump tables of 65,000 targets each.

@@ -163,7 +163,7 @@ fn memory_is_bounded() {
     let reached = limit(compile(bounds, &bombs::huge_function()));
     assert_eq!((reached.setting, &*reached.allowed), ("compile.memory", "96Mi"));
     let whole = CompileConfig { memory: ByteSize(8 << 30), ..config() };
-    compile(whole, &bombs::function_of(200_000)).unwrap();
+    compile(whole, &bombs::function_of(100_000)).unwrap();
 }
 
 #[test]
