@@ -139,7 +139,7 @@ clocks = "real"
             ("quota: {cpu: 1, borrow: 0}", "borrow"),
             ("quota: {weight: 0}", "quota.weight"),
             ("quota: {weight: 1001}", "quota.weight"),
-            ("quota: {weight: 1.5}", "weight"),
+            ("quota: {weight: 1.5}", "whole number"),
             ("limits: {memory: -1}", "memory"),
             ("limits: {memory: 0}", "limits.memory"),
             ("limits: {fuel_per_call: 0}", "limits.fuel_per_call"),

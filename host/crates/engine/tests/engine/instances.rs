@@ -64,7 +64,7 @@ async fn pooled_instances_are_reused_and_retired() {
 #[tokio::test]
 async fn what_failed_is_never_used_again() {
     let engine = engine();
-    let spec = "limits: {output: 1000, fuel_per_call: 100000, deadline: 20ms}\ninstances: {policy: pooled}";
+    let spec = "limits: {output: 1000, fuel_per_call: 100000}\ninstances: {policy: pooled}";
     let guest = counting(&engine, spec);
     assert_eq!((next(&guest).await, next(&guest).await), (1, 2));
     assert!(guest.run("trap").await.is_err());
