@@ -1,11 +1,12 @@
 //! Small components that are costly to compile.
 
 use wasm_encoder::{
-    BlockType, CodeSection, ComponentBuilder, Function, FunctionSection, Instruction, Module,
-    ModuleArg, TypeSection, ValType,
+    BlockType, CodeSection, ComponentBuilder, ConstExpr, Function, FunctionSection, GlobalSection,
+    GlobalType, Instruction, Module, ModuleArg, TypeSection, ValType,
 };
 
-/// A component that instantiates a core module with these functions, all without parameters.
+/// A component that instantiates a core module with these functions, all without parameters, and a global
+/// variable.
 fn component(functions: impl Iterator<Item = Function>) -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([], []);
@@ -15,8 +16,11 @@ fn component(functions: impl Iterator<Item = Function>) -> Vec<u8> {
         declared.function(0);
         code.function(&function);
     }
+    let mut globals = GlobalSection::new();
+    let variable = GlobalType { val_type: ValType::I32, mutable: true, shared: false };
+    globals.global(variable, &ConstExpr::i32_const(1));
     let mut module = Module::new();
-    module.section(&types).section(&declared).section(&code);
+    module.section(&types).section(&declared).section(&globals).section(&code);
     let mut component = ComponentBuilder::default();
     let module = component.core_module(None, &module);
     component.core_instantiate(None, module, Vec::<(&str, ModuleArg)>::new());
@@ -27,7 +31,7 @@ fn component(functions: impl Iterator<Item = Function>) -> Vec<u8> {
 /// takes together.
 pub(crate) fn function_of(terms: i32) -> Vec<u8> {
     let mut function = Function::new([(1, ValType::I32)]);
-    function.instruction(&Instruction::LocalGet(0));
+    function.instruction(&Instruction::GlobalGet(0));
     for term in 0..terms {
         function.instruction(&Instruction::I32Const(term + 3));
         function.instruction(&Instruction::I32Mul);
@@ -35,7 +39,10 @@ pub(crate) fn function_of(terms: i32) -> Vec<u8> {
         function.instruction(&Instruction::I32Xor);
         function.instruction(&Instruction::LocalTee(0));
     }
-    function.instruction(&Instruction::Drop).instruction(&Instruction::End);
+    // What nothing depends on would not be compiled.
+    function.instruction(&Instruction::If(BlockType::Empty));
+    function.instruction(&Instruction::Unreachable).instruction(&Instruction::End);
+    function.instruction(&Instruction::End);
     component([function].into_iter())
 }
 

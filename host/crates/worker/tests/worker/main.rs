@@ -59,7 +59,8 @@ fn small() -> Vec<u8> {
 fn limit(outcome: Result<File, WorkerError>) -> CompileLimit {
     match outcome {
         Err(WorkerError::Limit(limit)) => limit,
-        other => panic!("{other:?}"),
+        Ok(file) => panic!("{} bytes of code", file.metadata().unwrap().len()),
+        Err(other) => panic!("{other:?}"),
     }
 }
 
