@@ -140,7 +140,7 @@ def test_a_restart_serves_everything_and_compiles_nothing(new_host, components):
     assert files
     host.restart()
     after = cli.json("list")
-    strip = lambda modules: [{**m, "stats": None} for m in modules["modules"]]  # noqa: E731
+    strip = lambda modules: [{**m, "stats": None, "usage": None} for m in modules["modules"]]  # noqa: E731
     assert strip(after) == strip(listed)
     assert cli.call(f"{TIDE}/Height", {"hour": 4}) == {"value": 4}
     assert cli.call("acme.kinds.kinds.v0_3.Kinds/Number", {"value": 4}) == {"value": 4}
@@ -378,5 +378,5 @@ def test_settings_come_from_a_file_too(tmp_path, components):
         stack.callback(host.kill)
         Cli(host).push(components("kinds"), "--name", "kinds", code=1)
     settings.write_text('max_uplode = "1Ki"\n')
-    done = roadstead("serve", "--data-dir", tmp_path / "data", "--config", settings, code=1)
+    done = roadstead("serve", "--data-dir", tmp_path / "data", "--config", settings, code=2)
     assert "max_uplode" in done.stderr
