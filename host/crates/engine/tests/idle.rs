@@ -47,5 +47,12 @@ async fn threads_of_an_idle_engine_sleep() {
         }
     }
     engine.shutdown().await;
-    assert_eq!(switches(), 0, "no thread is left but those that end");
+    // The kernel lists a thread that has ended for a moment more.
+    for round in 0.. {
+        if switches() == 0 {
+            break;
+        }
+        assert!(round < 100, "no thread is left but those that end");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
