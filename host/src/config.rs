@@ -17,11 +17,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use roadstead_domain::{ByteSize, Span};
-use roadstead_engine::{BreakerConfig, NamespaceShare, Offers};
+use roadstead_engine::{BreakerConfig, Offers};
 use roadstead_gateway::GatewayConfig;
 use roadstead_registry::CompileConfig;
 use serde::Deserialize;
 
+use self::namespace::NamespaceBounds;
 use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
@@ -47,7 +48,7 @@ pub(crate) struct ServeConfig {
     /// Where metrics are to be had.
     pub metrics: Option<SocketAddr>,
     pub breaker: Option<BreakerConfig>,
-    pub namespace: NamespaceShare,
+    pub namespace: NamespaceBounds,
 }
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 A process of its own: `python neighbours.py ADDRESS`. For each line on its input it prints what
 happened since the line before, as JSON: what failed, and by method the latencies in milliseconds. An
-answer that differs from the first one is a failure too.
+answer that differs from the first one is a failure too. After the line `rest` only the first goes on.
 """
 
 import json
@@ -29,22 +29,24 @@ class Neighbours:
         self.address = address
         self.lock = threading.Lock()
         self.latencies, self.failures = {}, []
+        self.resting = threading.Event()
 
     def start(self):
         ready = [threading.Event() for _ in CALLS]
         for event, call in zip(ready, CALLS, strict=True):
-            threading.Thread(target=self.work, args=(event, *call), daemon=True).start()
+            rests = call is not CALLS[0]
+            threading.Thread(target=self.work, args=(event, rests, *call), daemon=True).start()
         for event in ready:
             event.wait()
 
-    def work(self, ready, path, request, rate):
+    def work(self, ready, rests, path, request, rate):
         options = [("grpc.use_local_subchannel_pool", 1)]
         call = grpc.insecure_channel(self.address, options=options).unary_unary(path)
         metadata = [("roadstead-namespace", NAMESPACE)]
         first = call(request, metadata=metadata, timeout=120)
         ready.set()
         due = time.monotonic()
-        while True:
+        while not (rests and self.resting.is_set()):
             began = time.monotonic()
             failure = None
             try:
@@ -73,7 +75,9 @@ def main():
     neighbours = Neighbours(sys.argv[1])
     neighbours.start()
     print("ready", flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line == "rest\n":
+            neighbours.resting.set()
         print(json.dumps(neighbours.take()), flush=True)
 
 

@@ -46,8 +46,9 @@ def run(results, wanted):
                 go(suite.stage, batch, min(ROUND, wanted // len(quick) + 1), rounds)
             # What was held after the first time round is what it is held to.
             rounds.before = rounds.before or suite.held()
+        failures = suite.heard()["failures"]
         rounds.after, back = suite.left(rounds.before)
-        rounds.well = suite.answers() and not suite.heard()["failures"] and back
+        rounds.well = suite.answers() and not failures and back
     return rounds
 
 

@@ -62,6 +62,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let limits = RegistryConfig {
         upload_limit: settings.max_upload,
         compile: settings.compile.clone(),
+        namespace: settings.namespace.quota,
         ..RegistryConfig::default()
     };
     let registry = Registry::open(Arc::clone(&engine), Arc::new(catalog), Arc::new(blobs), limits)
@@ -124,7 +125,7 @@ fn engine_config(settings: &ServeConfig) -> EngineConfig {
         code_budget: settings.code_budget.unwrap_or(machine.code_budget),
         offers: settings.offers.clone(),
         breaker: settings.breaker,
-        namespace: settings.namespace,
+        namespace: settings.namespace.share,
         ..machine
     }
 }

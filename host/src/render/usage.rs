@@ -27,13 +27,14 @@ pub(crate) fn top(usage: &api::ListUsageResponse) -> String {
         "CALLS",
         "FAULTS",
         "FUEL",
+        "BREAKER",
     ];
     let rows: Vec<_> =
         std::iter::once(columns.map(str::to_owned)).chain(usage.modules.iter().map(row)).collect();
     format!("{head}\n\n{}", table(&rows))
 }
 
-fn row(module: &api::ModuleUsage) -> [String; 12] {
+fn row(module: &api::ModuleUsage) -> [String; 13] {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     [
         module.name.clone(),
@@ -48,7 +49,23 @@ fn row(module: &api::ModuleUsage) -> [String; 12] {
         module.calls.to_string(),
         module.faults.values().sum::<u64>().to_string(),
         count(module.fuel),
+        match module.open_breakers.as_slice() {
+            [] => "-".to_owned(),
+            broken => breakers(broken),
+        },
     ]
+}
+
+/// `open 0.2.0, half-open 0.1.0`
+fn breakers(broken: &[api::OpenBreaker]) -> String {
+    let one = |breaker: &api::OpenBreaker| {
+        let state = match breaker.state() {
+            api::BreakerState::HalfOpen => "half-open",
+            api::BreakerState::Open | api::BreakerState::Unspecified => "open",
+        };
+        format!("{state} {}", breaker.version)
+    };
+    broken.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The same for one module, in words.
@@ -87,6 +104,10 @@ pub(crate) fn lines(module: &api::ModuleUsage) -> String {
         let faults: Vec<_> =
             faults.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         text.push_str(&format!("  faults    {}\n", faults.join(", ")));
+    }
+    if !module.open_breakers.is_empty() {
+        let broken = breakers(&module.open_breakers);
+        text.push_str(&format!("  breaker   {broken}: it trapped again and again\n"));
     }
     text
 }

@@ -274,6 +274,17 @@ pub struct ModuleUsage {
     /// Versions whose compiled code is mapped now.
     #[prost(uint64, tag = "10")]
     pub loaded_versions: u64,
+    /// Versions that are cut off because they trapped again and again.
+    #[prost(message, repeated, tag = "11")]
+    pub open_breakers: ::prost::alloc::vec::Vec<OpenBreaker>,
+}
+/// A version whose breaker is not closed.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OpenBreaker {
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    #[prost(enumeration = "BreakerState", tag = "2")]
+    pub state: i32,
 }
 /// Processor time. Rates and shares are in thousandths of a processor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -505,6 +516,37 @@ impl SpecFormat {
             "SPEC_FORMAT_UNSPECIFIED" => Some(Self::Unspecified),
             "SPEC_FORMAT_TOML" => Some(Self::Toml),
             "SPEC_FORMAT_YAML" => Some(Self::Yaml),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum BreakerState {
+    Unspecified = 0,
+    /// Calls are refused.
+    Open = 1,
+    /// A few calls find out whether it still traps; the others are refused.
+    HalfOpen = 2,
+}
+impl BreakerState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "BREAKER_STATE_UNSPECIFIED",
+            Self::Open => "BREAKER_STATE_OPEN",
+            Self::HalfOpen => "BREAKER_STATE_HALF_OPEN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "BREAKER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "BREAKER_STATE_OPEN" => Some(Self::Open),
+            "BREAKER_STATE_HALF_OPEN" => Some(Self::HalfOpen),
             _ => None,
         }
     }

@@ -68,8 +68,7 @@ impl ModuleSpec {
             SpecFormat::Toml => {
                 toml::from_str(text).map_err(|error| SpecError::Syntax(error.to_string()))?
             }
-            SpecFormat::Yaml => serde_norway::from_str(text)
-                .map_err(|error| SpecError::Syntax(error.to_string()))?,
+            SpecFormat::Yaml => from_yaml(text).map_err(SpecError::Syntax)?,
         };
         spec.validate()?;
         Ok(spec)
@@ -81,6 +80,20 @@ impl ModuleSpec {
         self.instances.validate()?;
         self.capabilities.validate()
     }
+}
+
+/// Errors begin with the whole path of the field: the parser's own stop above fields whose values
+/// are read from text.
+fn from_yaml(text: &str) -> Result<ModuleSpec, String> {
+    let read = serde_path_to_error::deserialize(serde_norway::Deserializer::from_str(text));
+    read.map_err(|error| {
+        let (path, problem) = (error.path().to_string(), error.inner().to_string());
+        let known = problem.split_once(": ").filter(|(known, _)| path.starts_with(known));
+        match known {
+            Some((_, rest)) => format!("{path}: {rest}"),
+            None => problem,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -133,14 +146,14 @@ clocks = "real"
     fn a_bad_field_is_named() {
         for (text, part) in [
             ("limits: {memry: 1Mi}", "memry"),
-            ("quota: {cpu: 0}", "at least 1m"),
-            ("quota: {cpu: half}", "500m"),
+            ("quota: {cpu: 0}", "quota.cpu: `0`"),
+            ("quota: {cpu: half}", "quota.cpu: `half`"),
             ("quota: {borrow: false}", "quota.borrow"),
-            ("quota: {cpu: 1, borrow: 0}", "borrow"),
+            ("quota: {cpu: 1, borrow: 0}", "quota.borrow: "),
             ("quota: {weight: 0}", "quota.weight"),
             ("quota: {weight: 1001}", "quota.weight"),
-            ("quota: {weight: 1.5}", "whole number"),
-            ("limits: {memory: -1}", "memory"),
+            ("quota: {weight: 1.5}", "quota.weight: `1.5`"),
+            ("limits: {memory: -1}", "limits.memory: invalid"),
             ("limits: {memory: 0}", "limits.memory"),
             ("limits: {fuel_per_call: 0}", "limits.fuel_per_call"),
             ("quota: {concurrency: 0}", "quota.concurrency"),

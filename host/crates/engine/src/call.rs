@@ -89,10 +89,27 @@ struct Unanswered<'a> {
     answered: bool,
 }
 
+/// Why a call that the caller allows so long would be refused now.
+pub(crate) fn refusal(module: &Inner, timeout: Option<Duration>) -> Option<Fault> {
+    if module.engine.scheduler.closing() {
+        return Some(Fault::Draining);
+    }
+    if let Some(retry_after) = module.breaker.refuses() {
+        return Some(Fault::BreakerOpen { retry_after });
+    }
+    let deadline = Instant::now() + allowed(module, timeout);
+    module.parts.admission.refusal(&module.spec.quota, deadline)
+}
+
+/// The caller's time, and no more than the module's.
+fn allowed(module: &Inner, timeout: Option<Duration>) -> Duration {
+    let ceiling = module.spec.limits.deadline.duration();
+    timeout.map_or(ceiling, |timeout| timeout.min(ceiling))
+}
+
 /// Runs a call and answers by its deadline.
 pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
-    let ceiling = module.spec.limits.deadline.duration();
-    let allowed = call.timeout.map_or(ceiling, |timeout| timeout.min(ceiling));
+    let allowed = allowed(module, call.timeout);
     let deadline = Instant::now() + allowed;
     let (id, method) = (call.id, Arc::clone(&call.method));
     let meter = Arc::new(Meter::default());

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use futures::FutureExt as _;
@@ -116,6 +116,14 @@ impl Module {
     /// Must run inside a tokio runtime with timers.
     pub async fn call(&self, call: Call) -> Outcome {
         call::run(&self.inner, call).await
+    }
+
+    /// Why a call with this deadline would be refused if it came now, counted as a call that was:
+    /// to be asked before anything is spent on it, its message among that.
+    pub fn shed(&self, timeout: Option<Duration>) -> Option<Fault> {
+        let fault = call::refusal(&self.inner, timeout)?;
+        self.inner.counters.refused(&fault);
+        Some(fault)
     }
 
     /// Drops the idle instances of a module that is not called by default any more. It can be

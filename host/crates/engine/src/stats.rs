@@ -65,6 +65,12 @@ impl Counters {
         }
     }
 
+    /// A call that was answered before it began.
+    pub(crate) fn refused(&self, fault: &Fault) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.fault(fault);
+    }
+
     fn fault(&self, fault: &Fault) {
         *self.faults.lock().entry(fault.reason().unwrap_or("CANCELLED")).or_default() += 1;
     }

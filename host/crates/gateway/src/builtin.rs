@@ -46,7 +46,7 @@ pub(crate) const SERVICES: [&str; 4] = [MODULES, REFLECTION_V1, REFLECTION_V1ALP
 /// Bytes of one message of an upload: a chunk, or the header with the WIT texts.
 pub(crate) const UPLOAD_MESSAGE: u32 = 4 << 20;
 /// Bytes of a request that is not an upload: names, versions, little else.
-const REQUEST: usize = 64 << 10;
+pub(crate) const REQUEST: usize = 64 << 10;
 /// Bytes of one response message: all modules of a namespace with their specs.
 pub(crate) const ANSWER: usize = 64 << 20;
 

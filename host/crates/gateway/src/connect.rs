@@ -87,6 +87,9 @@ async fn call<B: RequestBody>(
     types: Option<&MethodDescriptor>,
     body: B,
 ) -> Answer {
+    if let Some(fault) = terms.patience.left().map_or_else(Some, |left| permit.shed(left)) {
+        return permit.refuse(fault);
+    }
     let received = receive(session, terms, permit.input_limit(), types, body).await;
     match received.and_then(|message| Ok((message, terms.patience.left()?))) {
         Ok((message, timeout)) => {

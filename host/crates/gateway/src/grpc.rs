@@ -85,6 +85,9 @@ async fn call<B: RequestBody>(
         Err(fault) => return fault.into(),
     };
     app.counters.call();
+    if let Some(fault) = patience.left().map_or_else(Some, |left| permit.shed(left)) {
+        return permit.refuse(fault);
+    }
     let receiving = grpc_message(body, permit.input_limit(), packing, &session.budget);
     let received = in_time(receiving, &patience, app.receive_timeout).await;
     match received.and_then(|message| Ok((message, patience.left()?))) {

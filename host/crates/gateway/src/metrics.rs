@@ -13,7 +13,8 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
     registry::Registry as Metrics,
 };
-use roadstead_engine::{CpuUsage, Stats};
+use roadstead_domain::Quota;
+use roadstead_engine::{BreakerState, CpuUsage, Stats};
 use roadstead_registry::{LiveModule, Registry};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -73,6 +74,17 @@ impl Monitor {
             }
         }
         all
+    }
+
+    /// What the versions that answer for their modules ask for.
+    fn granted(&self) -> Vec<([(&'static str, String); 2], Quota)> {
+        let routes = self.registry.routes();
+        let labelled = routes.all().filter_map(|(namespace, module)| {
+            let labels =
+                [("namespace", namespace.to_string()), ("module", module.name.to_string())];
+            Some((labels, module.current()?.record().spec.quota.clone()))
+        });
+        labelled.collect()
     }
 
     /// Modules that have a version which runs here.
@@ -141,6 +153,19 @@ impl Monitor {
             "How long calls stood still because the module had used up its ceiling.",
             cpu.iter().map(|(labels, cpu)| (labels.clone(), cpu.throttled.as_secs_f64())),
         )?;
+        let granted = self.granted();
+        to.gauges(
+            "module_cpu_guaranteed_millicores",
+            "Processor time that the module is sure to get.",
+            granted
+                .iter()
+                .map(|(labels, quota)| (labels.clone(), quota.cpu.map_or(0, |cpu| cpu.0))),
+        )?;
+        to.gauges(
+            "module_breaker_open",
+            "1 while calls are refused because the version trapped again and again, else 0.",
+            each(|stats| u64::from(stats.breaker != BreakerState::Closed)),
+        )?;
         to.counters("module_fuel", "Fuel that its calls used.", each(|stats| stats.fuel))?;
         to.gauges(
             "module_peak_memory_bytes",
@@ -177,6 +202,19 @@ impl Monitor {
         to.counter("uploads", "Uploads that were begun.", counted.uploads)?;
         let busy = self.most_uploads.saturating_sub(self.uploads.available_permits());
         to.gauge("open_uploads", "Uploads that are on their way.", busy as u64)?;
+        let compiling = self.registry.compile_counts();
+        to.gauge("compile_workers", "Processes that check and compile.", compiling.running)?;
+        let ended = [
+            ("done", compiling.done),
+            ("refused", compiling.refused),
+            ("limit", compiling.limits),
+            ("failed", compiling.failed),
+        ];
+        to.counters(
+            "compile_tasks",
+            "Checks and compilations that ended, by how.",
+            ended.into_iter().map(|(end, count)| ([("end", end)], count)),
+        )?;
         let help = "Bytes of requests and responses that are held.";
         to.gauge("message_bytes", help, self.peers.held())?;
         let help = "Bytes of requests and responses that may be held.";

@@ -12,7 +12,10 @@ use roadstead_registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use crate::{builtin::caller, status::from_fault};
+use crate::{
+    builtin::{REQUEST, amended_status, caller},
+    status::from_fault,
+};
 use index::Index;
 
 /// How long a client may leave a stream idle.
@@ -87,6 +90,10 @@ fn reply(index: &Index, question: Question) -> Reply {
         Question::Extensions(name) => Reply::NotFound(format!("no message `{name}` here")),
         Question::Services => Reply::Services(index.services().to_vec()),
     }
+}
+
+fn amended(status: Status) -> Status {
+    amended_status(status, REQUEST as u64)
 }
 
 macro_rules! version {
@@ -170,7 +177,7 @@ macro_rules! version {
                                 () = tokio::time::sleep(IDLE) => Ok(None),
                                 () = state.drain.cancelled() => Ok(None),
                             };
-                            let Some(asked) = asked? else { return };
+                            let Some(asked) = asked.map_err(amended)? else { return };
                             let index = state.index(&namespace);
                             let reply = reply(&index, question(&asked)?);
                             yield response(asked, reply);

@@ -87,28 +87,27 @@ pub(crate) fn from_push(error: PushError) -> Status {
         PushError::NotOffered(why) => from_fault(&Fault::NotOffered(why), true),
         PushError::CpuPromised { wanted, free, whole } => {
             let facts = [("wanted", wanted), ("free", free), ("whole", whole)];
-            let facts = facts.map(|(key, cpu)| (key.to_owned(), cpu.to_string()));
-            let mut details = ErrorDetails::new();
-            details.set_error_info("CPU_PROMISED", ERROR_DOMAIN, HashMap::from(facts));
-            Status::with_error_details(Code::ResourceExhausted, text, details)
+            exhausted("CPU_PROMISED", text, facts.map(|(key, cpu)| (key, cpu.to_string())))
+        }
+        PushError::NamespaceFull { setting, allowed, would_be } => {
+            let facts = [
+                ("limit", format!("namespace.{setting}")),
+                ("allowed", allowed.to_string()),
+                ("used", would_be.to_string()),
+            ];
+            exhausted("NAMESPACE_LIMIT", text, facts)
         }
         PushError::Overloaded { retry_after } => {
             from_fault(&Fault::Overloaded { what: "queue of pushes", retry_after }, true)
         }
         PushError::Invalid(_) => refusal(Code::InvalidArgument, "INVALID_COMPONENT", &text),
         PushError::TooLarge(limit) => {
-            let mut details = ErrorDetails::new();
             let facts = [("limit", "upload".to_owned()), ("allowed", limit.0.to_string())];
-            let facts = facts.map(|(key, value)| (key.to_owned(), value));
-            details.set_error_info("UPLOAD_LIMIT", ERROR_DOMAIN, HashMap::from(facts));
-            Status::with_error_details(Code::ResourceExhausted, text, details)
+            exhausted("UPLOAD_LIMIT", text, facts)
         }
         PushError::CompileLimit(limit) => {
-            let mut details = ErrorDetails::new();
             let facts = [("limit", limit.setting.to_owned()), ("allowed", limit.allowed)];
-            let facts = facts.map(|(key, value)| (key.to_owned(), value));
-            details.set_error_info("COMPILE_LIMIT", ERROR_DOMAIN, HashMap::from(facts));
-            Status::with_error_details(Code::ResourceExhausted, text, details)
+            exhausted("COMPILE_LIMIT", text, facts)
         }
         PushError::CompileCrash(_) => refusal(Code::Aborted, "COMPILE_CRASH", &text),
         PushError::UnknownImports(imports) => {
@@ -124,6 +123,14 @@ pub(crate) fn from_push(error: PushError) -> Status {
         PushError::Full(cause) => full(&text, &*cause),
         PushError::Host(cause) => from_fault(&host_fault("push a module", &Chain(&*cause)), true),
     }
+}
+
+/// A push that asks for more than there is, and the figures.
+fn exhausted<const N: usize>(reason: &str, text: String, facts: [(&str, String); N]) -> Status {
+    let facts = facts.map(|(key, value)| (key.to_owned(), value));
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, ERROR_DOMAIN, HashMap::from(facts));
+    Status::with_error_details(Code::ResourceExhausted, text, details)
 }
 
 /// The status of another change of the catalog that came to nothing.

@@ -151,6 +151,11 @@ impl Permit {
         &self.target.plan
     }
 
+    /// Why the call would be refused if it ran now: to be asked before its message is read.
+    pub(crate) fn shed(&self, timeout: Option<Duration>) -> Option<Fault> {
+        self.target.module.shed(timeout)
+    }
+
     /// Admits and runs the call. Dropping the future cancels it.
     pub(crate) async fn call(self, request: Bytes, timeout: Option<Duration>) -> Answer {
         let length = request.len() as u64;

@@ -36,6 +36,12 @@ pub enum PushError {
          ask for less, or delete one or give it less"
     )]
     CpuPromised { wanted: Millicores, free: Millicores, whole: Millicores },
+    /// The namespace is full.
+    #[error(
+        "namespace.{setting} is {allowed} on this host, and with this push the namespace would \
+         have {would_be}: delete something of it"
+    )]
+    NamespaceFull { setting: &'static str, allowed: u64, would_be: u64 },
     #[error("the push would break callers with old stubs: {}", breaks(.0))]
     Breaks(Vec<BreakRecord>),
     #[error("`{name}@{version}` exists with other content; versions are immutable")]

@@ -20,12 +20,12 @@ mod turns;
 
 pub use error::{ChangeError, DamagedLock, OpenError, PushError};
 pub use live::{LiveModule, LiveVersion, Schema};
-pub use registry::{HeldOffer, Holder, Registry, RegistryConfig};
+pub use registry::{HeldOffer, Holder, NamespaceQuota, Registry, RegistryConfig};
 pub use request::{Checked, Phase, Progress, Protos, PushRequest, Pushed};
 pub use roadstead_blobs::{Staged, Upload};
 pub use roadstead_catalog::{
     BreakRecord, ImportRecord, MethodRecord, ServiceRecord, UnmappedRecord, VersionRecord,
 };
 pub use roadstead_engine::{OfferKind, UnknownImport};
-pub use roadstead_worker::{CompileConfig, CompileLimit};
+pub use roadstead_worker::{CompileConfig, CompileLimit, WorkerCounts};
 pub use routes::RouteTable;

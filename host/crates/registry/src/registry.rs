@@ -11,7 +11,7 @@ use roadstead_blobs::{BlobStore, Upload};
 use roadstead_catalog::{Catalog, VersionRecord};
 use roadstead_domain::{ByteSize, ModuleId};
 use roadstead_engine::{Engine, LoadError, Module};
-use roadstead_worker::{CompileConfig, Workers};
+use roadstead_worker::{CompileConfig, WorkerCounts, Workers};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::AbortHandle,
@@ -32,12 +32,29 @@ pub struct RegistryConfig {
     pub compile: CompileConfig,
     /// Pushes that may be in progress, waiting ones included; further ones are refused.
     pub pushes: usize,
+    /// What each namespace may publish.
+    pub namespace: NamespaceQuota,
+}
+
+/// What one namespace may publish; what is not set is not bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NamespaceQuota {
+    pub modules: Option<u64>,
+    /// Of all its modules together.
+    pub versions: Option<u64>,
+    /// Bytes of the components as they were uploaded; the same bytes count once.
+    pub stored: Option<ByteSize>,
 }
 
 impl Default for RegistryConfig {
     fn default() -> Self {
         let compile = CompileConfig::for_machine();
-        Self { upload_limit: ByteSize::mib(128), compile, pushes: 64 }
+        Self {
+            upload_limit: ByteSize::mib(128),
+            compile,
+            pushes: 64,
+            namespace: NamespaceQuota::default(),
+        }
     }
 }
 
@@ -101,6 +118,15 @@ impl Registry {
         registry.reload().await?;
         registry.sweep().await;
         Ok(registry)
+    }
+
+    /// What the processes that check and compile have done and do.
+    pub fn compile_counts(&self) -> WorkerCounts {
+        self.workers.counts()
+    }
+
+    pub(crate) fn namespace_quota(&self) -> NamespaceQuota {
+        self.config.namespace
     }
 
     pub fn engine(&self) -> &Arc<Engine> {

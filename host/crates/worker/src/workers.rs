@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Seek as _},
     os::unix::process::ExitStatusExt as _,
     process::ExitStatus,
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -34,12 +35,42 @@ const COMPILING_STACK: ByteSize = ByteSize::mib(4);
 pub struct Workers {
     config: CompileConfig,
     guest_stack: ByteSize,
+    counters: Counters,
+}
+
+/// How many tasks there were since the start, by how they ended, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WorkerCounts {
+    pub running: u64,
+    pub done: u64,
+    /// The component was at fault.
+    pub refused: u64,
+    /// A limit of [`CompileConfig`] was reached.
+    pub limits: u64,
+    /// It crashed, was given up, or could not be run.
+    pub failed: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    running: AtomicU64,
+    done: AtomicU64,
+    refused: AtomicU64,
+    limits: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Workers {
     /// Workers for an engine whose guests have this stack.
     pub fn new(config: CompileConfig, guest_stack: ByteSize) -> Self {
-        Self { config, guest_stack }
+        Self { config, guest_stack, counters: Counters::default() }
+    }
+
+    pub fn counts(&self) -> WorkerCounts {
+        let Counters { running, done, refused, limits, failed } = &self.counters;
+        let [running, done, refused, limits, failed] =
+            [running, done, refused, limits, failed].map(|count| count.load(Ordering::Relaxed));
+        WorkerCounts { running, done, refused, limits, failed }
     }
 
     /// Starts one that tries to break out, and says what it found.
@@ -78,6 +109,26 @@ impl Workers {
     }
 
     fn run(
+        &self,
+        task: Task,
+        input: &[&[u8]],
+        output: &File,
+        tether: Tether,
+    ) -> Result<(), WorkerError> {
+        self.counters.running.fetch_add(1, Ordering::Relaxed);
+        let ended = self.run_one(task, input, output, tether);
+        self.counters.running.fetch_sub(1, Ordering::Relaxed);
+        let count = match &ended {
+            Ok(()) => &self.counters.done,
+            Err(WorkerError::Refused(_)) => &self.counters.refused,
+            Err(WorkerError::Limit(_)) => &self.counters.limits,
+            Err(_) => &self.counters.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        ended
+    }
+
+    fn run_one(
         &self,
         task: Task,
         input: &[&[u8]],

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use roadstead_engine::{BreakerState, Module};
 use roadstead_proto::v1 as pb;
 use roadstead_registry::LiveModule;
 
@@ -18,6 +19,7 @@ pub(super) fn of(module: &LiveModule) -> pb::ModuleUsage {
         usage.fuel = usage.fuel.saturating_add(stats.fuel);
         usage.idle_instances += stats.idle_instances;
         usage.loaded_versions += u64::from(stats.loaded);
+        usage.open_breakers.extend(breaker(version, stats.breaker));
         for (reason, count) in stats.faults {
             *usage.faults.entry(reason.to_owned()).or_default() += count;
         }
@@ -40,6 +42,16 @@ pub(super) fn of(module: &LiveModule) -> pb::ModuleUsage {
     }
     (usage.cpu, usage.memory) = (Some(cpu), Some(memory));
     usage
+}
+
+fn breaker(module: &Module, state: BreakerState) -> Option<pb::OpenBreaker> {
+    let state = match state {
+        BreakerState::Closed => return None,
+        BreakerState::Open => pb::BreakerState::Open,
+        BreakerState::HalfOpen => pb::BreakerState::HalfOpen,
+    };
+    let version = module.id().version.to_string();
+    Some(pb::OpenBreaker { version, state: state.into() })
 }
 
 fn micros(time: Duration) -> u64 {

@@ -13,8 +13,8 @@ use prost::Message as _;
 use roadstead_domain::ByteSize;
 use roadstead_gateway::GatewayConfig;
 use roadstead_proto::v1::{
-    PushHeader, PushModuleRequest, WatchModulesRequest, module_service_client::ModuleServiceClient,
-    push_module_request::Message,
+    BreakerState, ListUsageRequest, PushHeader, PushModuleRequest, WatchModulesRequest,
+    module_service_client::ModuleServiceClient, push_module_request::Message,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -324,5 +324,48 @@ async fn idle_connections_are_closed_and_those_that_watch_are_not() {
     let told = timeout(PATIENCE, watch.message()).await.unwrap().unwrap().unwrap();
     assert_eq!(told.modules.len(), 2);
     drop((watch, watching));
+    host.stop().await;
+}
+
+/// Whoever waits for the rest of these messages waits for ever.
+async fn refused_unread(host: &Host, method: &str) -> (i32, String) {
+    let mut client = connect(host).await;
+    let answer = refused(&mut client, request(method, unfinished(&framed(&[8, 1])[..3])));
+    let (code, reason, _) = timeout(PATIENCE, answer).await.unwrap();
+    (code, reason)
+}
+
+#[tokio::test]
+async fn a_call_that_would_be_refused_is_refused_before_its_message_is_read() {
+    let host = Host::start().await;
+    host.push("guest", "quota: {concurrency: 1, queue: 0}").await;
+    let channel = host.channel().await;
+    let spinning = tokio::spawn(async move { call(&channel, "Spin", Vec::new()).await });
+    host.until(|stats| stats.running == 1).await;
+    let overloaded = (Code::ResourceExhausted as i32, "OVERLOADED".to_owned());
+    assert_eq!(refused_unread(&host, "Add").await, overloaded);
+    assert_eq!(host.stats("guest").faults["OVERLOADED"], 1);
+    let json = Request::post(format!("http://localhost{}", path("Add")));
+    let json = json.header("content-type", "application/json").body(unfinished(b"{")).unwrap();
+    let mut client = connect(&host).await;
+    let answer = timeout(PATIENCE, client.send_request(json)).await.unwrap().unwrap();
+    assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
+    spinning.abort();
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_is_cut_off_is_told_and_its_messages_are_not_read() {
+    let host = Host::with_guest().await;
+    let channel = host.channel().await;
+    while !host.stats("guest").faults.contains_key("BREAKER_OPEN") {
+        call(&channel, "Trap", Vec::new()).await.unwrap_err();
+    }
+    let cut_off = (Code::Unavailable as i32, "BREAKER_OPEN".to_owned());
+    assert_eq!(refused_unread(&host, "Add").await, cut_off);
+    let mut client = ModuleServiceClient::new(channel);
+    let usage = client.list_usage(ListUsageRequest::default()).await.unwrap().into_inner();
+    let [breaker] = &usage.modules[0].open_breakers[..] else { panic!("{usage:?}") };
+    assert_eq!((breaker.version.as_str(), breaker.state()), ("0.1.0", BreakerState::Open));
     host.stop().await;
 }

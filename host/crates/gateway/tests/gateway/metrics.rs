@@ -56,6 +56,14 @@ async fn what_happened_is_counted_and_callers_make_no_series() {
         (format!(r#"roadstead_module_faults_total{guest},reason="GUEST_TRAP"}}"#), 1.0),
         (format!("roadstead_module_running{guest}}}"), 0.0),
         (format!("roadstead_module_queued{guest}}}"), 0.0),
+        (format!("roadstead_module_breaker_open{guest}}}"), 0.0),
+        (
+            r#"roadstead_module_cpu_guaranteed_millicores{namespace="default",module="guest"}"#
+                .to_owned(),
+            0.0,
+        ),
+        ("roadstead_compile_workers".to_owned(), 0.0),
+        (r#"roadstead_compile_tasks_total{end="limit"}"#.to_owned(), 0.0),
         (r#"roadstead_requests_refused_total{reason="foreign"}"#.to_owned(), 1.0),
         (r#"roadstead_connections_ended_total{reason="flood"}"#.to_owned(), 0.0),
         ("roadstead_calls_total".to_owned(), 2.0),
@@ -66,6 +74,7 @@ async fn what_happened_is_counted_and_callers_make_no_series() {
     ] {
         assert_eq!(value(&text, &series), Some(expected), "{series}\n{text}");
     }
+    assert!(value(&text, r#"roadstead_compile_tasks_total{end="done"}"#).unwrap() >= 2.0);
     assert!(value(&text, &format!("roadstead_module_fuel_total{guest}}}")).unwrap() > 0.0);
     let module = r#"{namespace="default",module="guest"}"#;
     assert!(value(&text, &format!("roadstead_module_cpu_seconds_total{module}")).unwrap() > 0.0);

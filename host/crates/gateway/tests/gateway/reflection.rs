@@ -4,7 +4,11 @@ use prost::Message as _;
 use prost_types::FileDescriptorProto;
 use tonic::{Code, Request, transport::Channel};
 
-use crate::{guest::SERVICE, support::Host};
+use crate::{
+    guest::SERVICE,
+    raw::{chunks, connect, framed, refused, request},
+    support::Host,
+};
 
 macro_rules! version {
     ($version:ident) => {
@@ -143,3 +147,17 @@ macro_rules! version {
 
 version!(v1);
 version!(v1alpha);
+
+#[tokio::test]
+async fn a_question_that_does_not_decode_is_the_askers_fault() {
+    let host = Host::start().await;
+    let mut client = connect(&host).await;
+    for version in ["v1", "v1alpha"] {
+        let mut garbage = request("Add", chunks(vec![framed(&[0xff; 4])]));
+        let path = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        *garbage.uri_mut() = format!("http://localhost/{path}").parse().unwrap();
+        let (code, reason, text) = refused(&mut client, garbage).await;
+        assert_eq!((code, reason.as_str()), (Code::InvalidArgument as i32, "BAD_INPUT"), "{text}");
+    }
+    host.stop().await;
+}

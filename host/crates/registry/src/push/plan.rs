@@ -1,6 +1,10 @@
 //! What a push would publish, as things are now: its version, its schema, and whom it breaks.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use roadstead_catalog::{
@@ -11,8 +15,8 @@ use roadstead_transcode::{DeriveError, Derived, Locks};
 
 use super::Validated;
 use crate::{
-    LiveModule, LiveVersion, PushError, Registry, RouteTable, derive, registry::blocking,
-    turns::Turn,
+    LiveModule, LiveVersion, NamespaceQuota, PushError, Registry, RouteTable, derive,
+    registry::blocking, turns::Turn,
 };
 
 /// What a push comes to.
@@ -20,6 +24,13 @@ pub(crate) enum Plan {
     /// The same content is published already.
     Exists(Arc<VersionRecord>),
     New(Box<Planned>),
+}
+
+/// What this host has for modules, and for a namespace.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    cpu: Millicores,
+    namespace: NamespaceQuota,
 }
 
 /// A version that could be published, if nothing changes in between.
@@ -69,26 +80,31 @@ impl Registry {
     ) -> Result<Plan, PushError> {
         self.restore_locks(validated).await?;
         let (routes, validated) = (self.routes(), Arc::clone(validated));
-        let whole = self.engine.cpu();
-        turn.run(move || plan(&routes, &validated, whole)).await?
+        let bounds = self.bounds();
+        turn.run(move || plan(&routes, &validated, bounds)).await?
     }
 
     /// Plans anew while nothing else may change, which is turn enough: there is one such push.
     pub(crate) async fn plan_again(&self, validated: &Arc<Validated>) -> Result<Plan, PushError> {
         let (routes, validated) = (self.routes(), Arc::clone(validated));
-        let whole = self.engine.cpu();
-        blocking(move || plan(&routes, &validated, whole)).await?
+        let bounds = self.bounds();
+        blocking(move || plan(&routes, &validated, bounds)).await?
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { cpu: self.engine.cpu(), namespace: self.namespace_quota() }
     }
 }
 
-fn plan(routes: &RouteTable, validated: &Validated, whole: Millicores) -> Result<Plan, PushError> {
+fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Plan, PushError> {
     let Validated { namespace, name, world, .. } = validated;
     let module = routes.module(namespace, name).map(|module| &**module);
     let (choice, version) = match choose(module, validated)? {
         Choice::Exists(record) => return Ok(Plan::Exists(record)),
         Choice::New(choice, version) => (choice, version),
     };
-    keep_promises(routes, validated, &version, whole)?;
+    keep_promises(routes, validated, &version, bounds.cpu)?;
+    keep_quota(routes, validated, bounds.namespace)?;
     let book = routes.locks(namespace);
     let derive = |locks: &Locks| {
         roadstead_transcode::derive(world, name, &version, locks).map_err(derive_error)
@@ -133,6 +149,32 @@ fn plan(routes: &RouteTable, validated: &Validated, whole: Millicores) -> Result
         lock_texts,
         interface,
     })))
+}
+
+/// A namespace that is full takes nothing more.
+fn keep_quota(
+    routes: &RouteTable,
+    validated: &Validated,
+    quota: NamespaceQuota,
+) -> Result<(), PushError> {
+    let Validated { namespace, name, record, .. } = validated;
+    let new = u64::from(routes.module(namespace, name).is_none());
+    let versions = || routes.modules(namespace).flat_map(|module| module.versions.values());
+    let mut uploads: HashMap<Digest, u64> =
+        versions().map(|live| (live.record().digest, live.record().size)).collect();
+    uploads.insert(record.digest, record.size);
+    let stored = uploads.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    for (setting, allowed, would_be) in [
+        ("modules", quota.modules, count(routes.modules(namespace).count()) + new),
+        ("versions", quota.versions, count(versions().count()) + 1),
+        ("stored", quota.stored.map(|size| size.0), stored),
+    ] {
+        if let Some(allowed) = allowed.filter(|allowed| *allowed < would_be) {
+            return Err(PushError::NamespaceFull { setting, allowed, would_be });
+        }
+    }
+    Ok(())
 }
 
 /// A guarantee that cannot be kept beside those of other modules is not given. Only the versions

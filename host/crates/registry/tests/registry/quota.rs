@@ -1,9 +1,9 @@
 //! Promises of processor time: kept, refused, freed, and served all the same where they are too many.
 
-use roadstead_domain::{ModuleSpec, Namespace, SpecFormat};
-use roadstead_registry::{PushError, PushRequest, Pushed};
+use roadstead_domain::{ByteSize, ModuleSpec, Namespace, SpecFormat};
+use roadstead_registry::{NamespaceQuota, PushError, PushRequest, Pushed, RegistryConfig};
 
-use crate::harness::{Host, OPS, add, calc, module, versioned};
+use crate::harness::{Host, OPS, add, calc, functions, module, named, versioned};
 
 async fn push(host: &Host, name: &str, version: &str, cpu: &str) -> Result<Pushed, PushError> {
     let spec = ModuleSpec::parse(&format!("quota: {{cpu: {cpu}}}"), SpecFormat::Yaml).unwrap();
@@ -70,4 +70,38 @@ async fn a_rollback_is_never_refused_and_all_serve_after_a_restart() {
     // Nothing is left to promise, and a pinned module's next version is promised nothing.
     assert_eq!(promised(push(&host, "c", "0.1.0", "1m").await), (1, 0, 2000));
     push(&host, "a", "0.4.0", "2").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_namespace_takes_nothing_more() {
+    let (small, large) = (calc(0), calc(1000));
+    let bytes = u64::try_from(small.len() + large.len()).unwrap();
+    let namespace =
+        NamespaceQuota { modules: Some(2), versions: Some(3), stored: Some(ByteSize(bytes)) };
+    let data = tempfile::tempdir().unwrap();
+    let host =
+        Host::with(data.path(), RegistryConfig { namespace, ..RegistryConfig::default() }).await;
+    host.push("a", &small).await.unwrap();
+    // The same bytes count once.
+    host.push("b", &small).await.unwrap();
+    assert_eq!(full(host.push("c", &small).await), ("modules", 2, 3));
+    // A push of what is published changes nothing, so it is always welcome.
+    host.push("a", &small).await.unwrap();
+    let larger = functions(&[("add", "u32", 1), ("more", "u32", 2)]);
+    let would_be = u64::try_from(small.len() + larger.len()).unwrap();
+    assert_eq!(full(host.push("a", &larger).await), ("stored", bytes, would_be));
+    host.push("a", &large).await.unwrap();
+    assert_eq!(full(host.push("b", &large).await), ("versions", 3, 4));
+    let other: Namespace = "other".parse().unwrap();
+    let staged = host.stage(&large).await.unwrap();
+    host.registry.push(&other, named("c"), staged, &|_| {}).await.unwrap();
+    host.registry.delete(&Namespace::default(), &module("a"), None).await.unwrap();
+    host.push("c", &large).await.unwrap();
+}
+
+fn full(result: Result<Pushed, PushError>) -> (&'static str, u64, u64) {
+    match result.unwrap_err() {
+        PushError::NamespaceFull { setting, allowed, would_be } => (setting, allowed, would_be),
+        error => panic!("{error:?}"),
+    }
 }
