@@ -107,13 +107,16 @@ fn summarize(
     slice: Duration,
     used: Duration,
 ) -> anyhow::Result<Sample> {
-    latencies.sort_unstable();
-    let at = |part: usize| {
-        let index = (latencies.len() * part / 100).min(latencies.len().saturating_sub(1));
-        latencies.get(index).copied().context("no call was answered")
-    };
+    let (p50, p99) = (percentile(&mut latencies, 50)?, percentile(&mut latencies, 99)?);
     #[expect(clippy::cast_precision_loss, reason = "calls in seconds are few")]
     let calls_per_second = latencies.len() as f64 / slice.as_secs_f64();
     let server_time = used.div_f64(calls_per_second * slice.as_secs_f64());
-    Ok(Sample { calls_per_second, p50: at(50)?, p99: at(99)?, server_time })
+    Ok(Sample { calls_per_second, p50, p99, server_time })
+}
+
+/// The latency that so many of a hundred calls did not exceed.
+pub(crate) fn percentile(latencies: &mut [Duration], part: usize) -> anyhow::Result<Duration> {
+    latencies.sort_unstable();
+    let index = (latencies.len() * part / 100).min(latencies.len().saturating_sub(1));
+    latencies.get(index).copied().context("no call was answered")
 }

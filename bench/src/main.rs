@@ -9,6 +9,7 @@ mod host;
 mod load;
 mod memory;
 mod native;
+mod overload;
 mod publish;
 mod quota;
 mod ray;
@@ -54,7 +55,7 @@ struct Args {
 }
 
 /// One measurement alone, without peers.
-#[derive(Subcommand)]
+#[derive(Clone, Copy, Subcommand)]
 enum Only {
     /// How well quotas of processor time are kept, by modules that compete for two processors
     CpuQuota {
@@ -65,6 +66,15 @@ enum Only {
         #[arg(long, value_name = "N", default_value_t = 16)]
         callers: usize,
     },
+    /// What a flood of one module's calls leaves of its own answers and its neighbour's latency
+    Overload {
+        /// Seconds of each flood
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        seconds: u64,
+        /// Rounds over all floods; the median counts
+        #[arg(long, value_name = "N", default_value_t = 7)]
+        rounds: usize,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -73,13 +83,28 @@ fn main() -> anyhow::Result<()> {
     if args.serve_native {
         return runtime.block_on(native::serve());
     }
-    if let Some(Only::CpuQuota { seconds, callers }) = args.only {
-        let seconds = Duration::from_secs(seconds);
-        let measured = quota::measure(&args.bin, &args.modules, seconds, callers);
-        return runtime.block_on(measured)?.print(args.json);
-    }
-    let report = runtime.block_on(measure(&args))?;
+    let report = runtime.block_on(async {
+        match args.only {
+            Some(only) => measure_one(&args, only).await,
+            None => measure(&args).await,
+        }
+    })?;
     report.print(args.json)
+}
+
+async fn measure_one(args: &Args, only: Only) -> anyhow::Result<report::Report> {
+    let mut report = report::Report::default();
+    match only {
+        Only::CpuQuota { seconds, callers } => {
+            let seconds = Duration::from_secs(seconds);
+            report.quotas = quota::measure(&args.bin, &args.modules, seconds, callers).await?;
+        }
+        Only::Overload { seconds, rounds } => {
+            let seconds = Duration::from_secs(seconds);
+            report.overload = overload::measure(&args.bin, &args.modules, seconds, rounds).await?;
+        }
+    }
+    Ok(report)
 }
 
 async fn measure(args: &Args) -> anyhow::Result<report::Report> {
@@ -92,5 +117,16 @@ async fn measure(args: &Args) -> anyhow::Result<report::Report> {
     let one_at_a_time = ray::measure(args, &calls).await?;
     let publish = publish::measure(&args.bin, &args.modules).await?;
     let memory = memory::measure(&args.bin, &args.modules, &args.published).await?;
-    Ok(report::Report { machine: report::Machine::read(), calls, one_at_a_time, publish, memory })
+    let quotas = quota::measure(&args.bin, &args.modules, Duration::from_secs(10), 16).await?;
+    let time = Duration::from_secs(3);
+    let overload = overload::measure(&args.bin, &args.modules, time, args.rounds).await?;
+    Ok(report::Report {
+        calls,
+        one_at_a_time,
+        publish,
+        memory,
+        quotas,
+        overload,
+        ..report::Report::default()
+    })
 }

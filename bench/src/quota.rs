@@ -14,7 +14,7 @@ use tonic_prost::ProstCodec;
 
 use crate::{
     host::{Host, Upload, push},
-    report::{self, Machine, QuotaReport},
+    report,
 };
 
 const SPIN: &str = "/hostile.spin.spin.v0_1.Spin/Forever";
@@ -53,7 +53,7 @@ pub(crate) async fn measure(
     modules: &Path,
     time: Duration,
     callers: usize,
-) -> anyhow::Result<QuotaReport> {
+) -> anyhow::Result<Vec<Quota>> {
     let data = tempfile::tempdir()?;
     let host = Host::start(bin, data.path(), &["--guest-threads", "2"])?;
     let channel = host.child.connect().await?;
@@ -81,7 +81,7 @@ pub(crate) async fn measure(
     spinning.abort_all();
     let got: Vec<f64> =
         after.iter().zip(before).map(|(after, before)| (after - before) * 1e3 / took).collect();
-    Ok(QuotaReport { machine: Machine::read(), quotas: rows(&got) })
+    Ok(rows(&got))
 }
 
 fn rows(got: &[f64]) -> Vec<Quota> {

@@ -6,7 +6,10 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::{memory::Memory, publish::Publish, quota::Quota, ray::OneAtATime, throughput::Calls};
+use crate::{
+    memory::Memory, overload::Overload, publish::Publish, quota::Quota, ray::OneAtATime,
+    throughput::Calls,
+};
 
 /// Everything of one run.
 #[derive(Serialize)]
@@ -16,6 +19,23 @@ pub(crate) struct Report {
     pub one_at_a_time: Vec<OneAtATime>,
     pub publish: Vec<Publish>,
     pub memory: Vec<Memory>,
+    pub quotas: Vec<Quota>,
+    pub overload: Vec<Overload>,
+}
+
+/// Nothing is measured yet, on this machine.
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            machine: Machine::read(),
+            calls: Vec::new(),
+            one_at_a_time: Vec::new(),
+            publish: Vec::new(),
+            memory: Vec::new(),
+            quotas: Vec::new(),
+            overload: Vec::new(),
+        }
+    }
 }
 
 /// Where it was measured.
@@ -49,24 +69,6 @@ pub(crate) fn progress(text: impl Display) {
 /// A line of output for another program.
 pub(crate) fn line(text: impl Display) {
     println!("{text}");
-}
-
-/// How quotas of processor time were kept.
-#[derive(Serialize)]
-pub(crate) struct QuotaReport {
-    pub machine: Machine,
-    pub quotas: Vec<Quota>,
-}
-
-impl QuotaReport {
-    pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
-        if json {
-            println!("{}", serde_json::to_string_pretty(self)?);
-        } else {
-            print!("{}\n\n{}", self.machine, quotas(&self.quotas));
-        }
-        Ok(())
-    }
 }
 
 fn quotas(rows: &[Quota]) -> String {
@@ -155,7 +157,9 @@ impl Display for Report {
                 let Memory { published, resident_bytes, resident_called_bytes } = row;
                 [published.to_string(), mib(*resident_bytes), mib(*resident_called_bytes)]
             }),
-        ))
+        ))?;
+        f.write_str(&quotas(&self.quotas))?;
+        f.write_str(&overload(&self.overload))
     }
 }
 
@@ -164,10 +168,41 @@ fn mib(bytes: u64) -> String {
     format!("{:.2} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// Columns of a Markdown table, the first to the left and the others to the right.
+fn overload(rows: &[Overload]) -> String {
+    table(
+        [
+            "flood, times the capacity",
+            "calls/s",
+            "answered/s",
+            "of capacity",
+            "refused/s",
+            "lost/s",
+            "neighbour p50 ms",
+            "p99 ms",
+        ],
+        rows.iter().map(|row| {
+            [
+                format!("{:.0}", row.flood),
+                format!("{:.0}", row.offered_per_second),
+                format!("{:.1}", row.answered_per_second),
+                if row.flood == 0.0 { "-".to_owned() } else { format!("{:.2}", row.of_capacity) },
+                format!("{:.0}", row.refused_per_second),
+                format!("{:.1}", row.lost_per_second),
+                format!("{:.3}", row.neighbour_p50_ms),
+                format!("{:.3}", row.neighbour_p99_ms),
+            ]
+        }),
+    )
+}
+
+/// Columns of a Markdown table, the first to the left and the others to the right; nothing where
+/// there are no rows.
 fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(rows);
+    if lines.len() == 1 {
+        return String::new();
+    }
     let width = |column: usize| {
         lines.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
     };
