@@ -21,7 +21,6 @@ use tonic::{Code, Request, client::Grpc, metadata::MetadataValue, transport::Cha
 use tonic_prost::ProstCodec;
 
 use crate::{
-    echo,
     host::{Host, Upload, push},
     load, report,
 };

@@ -91,6 +91,7 @@ def summed_up(suite, results):
         "neighbour_errors": sum(len(result.failures) for result in results),
         "wrong": len(failed),
         "worst_p99_ratio": max(ratios, default=None),
+        "p99_ratio_outside": suite.outside,
         "held_before": str(suite.first),
         "held_after": str(left),
         "passed": not failed and back and not suite.deaths,

@@ -197,6 +197,57 @@ def components_doubling():
     )  # fmt: skip
 
 
+def calls_suspended():
+    """A component of sixty, each with a call that waits for an hour, as their caller does."""
+    count, wait = 60, 'async (param "how-long" u64)'
+    parts = [
+        f"""(import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
+              (export "wait-for" (func {wait}))))
+            (alias export $clock "wait-for" (func $wait))
+            (import "wasi:io/poll@0.2.0" (instance $poll
+              (export "pollable" (type $pollable (sub resource)))
+              (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+            (alias export $poll "pollable" (type $pollable))
+            (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock2
+              (alias outer 1 $pollable (type $pollable'))
+              (export "pollable" (type $pollable (eq $pollable')))
+              (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+            (component $c
+              (import "wait" (func $wait {wait}))
+              (core func $blocks (canon lower (func $wait)))
+              (func (export "wait") {wait} (canon lift (core func $blocks))))""",
+    ]
+    each = [
+        ('(import "w{i}" (func $w{i} ' + wait + "))").format(i=i) for i in range(count)
+    ]
+    lowered = [f"(core func $f{i} (canon lower (func $w{i}) async))" for i in range(count)]
+    imports = [f'(import "f" "{i}" (func $f{i} (param i64) (result i32)))' for i in range(count)]
+    calls = [f"(drop (call $f{i} (i64.const 3600000000000)))" for i in range(count)]
+    given = [f'(export "{i}" (func $f{i}))' for i in range(count)]
+    # A component cannot call those in itself, but those beside it.
+    parts.append(f"""(component $caller {" ".join(each + lowered)}
+        (import "pollable" (type $pollable (sub resource)))
+        (import "block" (func $block (param "self" (borrow $pollable))))
+        (import "after" (func $after (param "when" u64) (result (own $pollable))))
+        (core func $block (canon lower (func $block)))
+        (core func $after (canon lower (func $after)))
+        (core module $m {" ".join(imports)}
+          (import "f" "block" (func $block (param i32)))
+          (import "f" "after" (func $after (param i64) (result i32)))
+          (func (export "go")
+            {" ".join(calls)} (call $block (call $after (i64.const 3600000000000)))))
+        (core instance $i (instantiate $m (with "f" (instance {" ".join(given)}
+          (export "block" (func $block)) (export "after" (func $after))))))
+        (func (export "go") (canon lift (core func $i "go"))))""")
+    parts += [f'(instance $i{i} (instantiate $c (with "wait" (func $wait))))' for i in range(count)]
+    called = " ".join(f'(with "w{i}" (func $i{i} "wait"))' for i in range(count))
+    called += """(with "pollable" (type $pollable))
+        (with "block" (func $poll "[method]pollable.block"))
+        (with "after" (func $clock2 "subscribe-duration"))"""
+    parts.append(f'(instance $i (instantiate $caller {called})) (export "go" (func $i "go"))')
+    return text(*parts)
+
+
 def data_huge():
     """20 MiB of data that is mapped for each instance."""
     return around(

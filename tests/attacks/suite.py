@@ -30,6 +30,17 @@ AIM_SPARE, AIM_STARVED = 1.5, 2.0
 # The quota that leaves an attacker's neighbours CPU to spare.
 QUARTER = "quota: {cpu: 500m, borrow: false}"
 STARVING_CALLERS = 8
+# The same loads made by processes outside the host: what no host on this machine could do better.
+OUTSIDE = {"spare": (1, 0.5), "starved": (2, 1.0)}
+SPINNER = """
+import sys, time
+busy = float(sys.argv[1]) / 100
+while True:
+    until = time.monotonic() + busy
+    while time.monotonic() < until:
+        pass
+    time.sleep(0.01 - busy)
+"""
 # Seconds after which the host holds what it needs for its neighbours, and no more.
 WARM_UP = 3
 
@@ -97,6 +108,7 @@ class Suite:
     def __enter__(self):
         self.start()
         self.quiet = self.listen(max(self.pressure, WARM_UP))
+        self.outside = {name: self.beside(*load) for name, load in OUTSIDE.items() if self.pressure}
         self.first = Held.of(self.pid)
         return self
 
@@ -221,10 +233,25 @@ class Suite:
         with attack.standing(self.stage, quota):
             for thread in threads:
                 thread.start()
-            under = self.listen(self.pressure)
+            worst = self.worst()
             over.set()
             for thread in threads:
                 thread.join()
+        return worst
+
+    def beside(self, processes, busy):
+        """The ratio beside processes that are no concern of the host's, each busy for a part of the time."""
+        command = [sys.executable, "-c", SPINNER, str(busy)]
+        spinners = [subprocess.Popen(command) for _ in range(processes)]
+        try:
+            return self.worst()
+        finally:
+            for spinner in spinners:
+                spinner.kill()
+                spinner.wait()
+
+    def worst(self):
+        under = self.listen(self.pressure)
         ratios = [under[path] / quiet for path, quiet in self.quiet.items() if path in under]
         return round(max(ratios), 2) if len(ratios) == len(self.quiet) else math.inf
 

@@ -26,6 +26,7 @@ pub fn publication(name: &str, version: &str, bytes: &str) -> Publication {
         name: name.parse().unwrap(),
         choice: VersionChoice::Explicit,
         record: VersionRecord {
+            component_instances: 1,
             version: version.parse().unwrap(),
             digest,
             size: bytes.len().try_into().unwrap(),

@@ -19,6 +19,9 @@ pub struct VersionRecord {
     pub component: Digest,
     /// The component's interfaces without its code.
     pub interface: Digest,
+    /// Instances of components, itself among them, of which an instance of the component consists.
+    #[serde(default = "one")]
+    pub component_instances: u64,
     /// WIT texts that came beside the component.
     pub wit: Option<Digest>,
     /// Limits and capabilities; its name and version are those of the record.
@@ -31,6 +34,10 @@ pub struct VersionRecord {
     /// What the push broke and was forced to.
     pub forced: Vec<BreakRecord>,
     pub published_unix_ms: i64,
+}
+
+fn one() -> u64 {
+    1
 }
 
 /// A gRPC service that a version exports.

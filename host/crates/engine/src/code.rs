@@ -35,6 +35,12 @@ pub trait CodeSource: Send + Sync {
     /// # Errors
     /// [`CodeError`] if there is none and none can be made.
     fn open(&self) -> Result<VerifiedCode, CodeError>;
+
+    /// Instances of components, itself among them, of which an instance of it consists. Each can
+    /// suspend one call on a stack of its own.
+    fn component_instances(&self) -> u64 {
+        1
+    }
 }
 
 /// A module's code, mapped and linked, ready to be instantiated.
@@ -44,6 +50,8 @@ pub(crate) struct Loaded {
     pub(crate) size: u64,
     /// Memories that an instance has: how many slots it takes.
     pub(crate) memories: u32,
+    /// Stacks that an instance may take: one runs, the others are suspended.
+    pub(crate) stacks: u64,
     pub(crate) tables: u32,
     methods: RwLock<Vec<(Arc<MethodPlan>, Export)>>,
 }
@@ -101,6 +109,7 @@ impl Loaded {
             pre,
             size: u64::try_from(size).unwrap_or(u64::MAX),
             memories: needs.num_memories,
+            stacks: source.component_instances().saturating_add(1),
             tables: needs.num_tables,
             methods: RwLock::default(),
         })

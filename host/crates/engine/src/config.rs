@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub use machine::memory as machine_memory;
-pub(crate) use pool::TABLES_PER_SLOT;
+pub(crate) use pool::{STACKS_PER_SLOT, TABLES_PER_SLOT};
 pub(crate) use wasm::{build, build_compiler};
 
 use pool::TABLE_ELEMENTS;

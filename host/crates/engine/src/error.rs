@@ -71,6 +71,9 @@ pub enum CodeError {
     /// There is none, and what it would be made of is lost: the module must be pushed again.
     #[error("what it is compiled from is lost")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is none, and what it is made of does not compile within this host's limits.
+    #[error("{0}")]
+    Uncompilable(String),
     #[error("read compiled code")]
     Io(#[from] std::io::Error),
     #[error("make compiled code")]

@@ -18,7 +18,7 @@ use crate::{
     Call,
     capability::CallContext,
     code::{Export, Loaded},
-    config::TABLES_PER_SLOT,
+    config::{STACKS_PER_SLOT, TABLES_PER_SLOT},
     gate::{Ask, Level, Taken},
     limiter::{Limiter, Share},
     module::Inner,
@@ -66,7 +66,8 @@ impl Site {
     pub(crate) async fn take(module: &Inner, loaded: &Loaded) -> Result<Self, Fault> {
         let parts = &module.parts;
         let needed = loaded.memories.max(loaded.tables.div_ceil(TABLES_PER_SLOT)).max(1);
-        let needed = u64::from(needed);
+        let stacks = loaded.stacks.div_ceil(u64::from(STACKS_PER_SLOT));
+        let needed = u64::from(needed).max(stacks);
         let largest = parts.slots.largest();
         if largest < needed {
             let why = format!("an instance takes {needed} slots, and it can have {largest} here");

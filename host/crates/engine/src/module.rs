@@ -171,6 +171,7 @@ impl Inner {
                 LoadError::Code(CodeError::Lost(_)) => {
                     Fault::NotReady("its stored parts are damaged: push it again".to_owned())
                 }
+                LoadError::Code(CodeError::Uncompilable(why)) => Fault::NotReady(why.clone()),
                 _ => Fault::Host { log_id: call.to_string() },
             }
         })

@@ -1,11 +1,16 @@
 //! Where the engine gets a module's compiled code: from the store, or by compiling it again.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
 
 use roadstead_blobs::{BlobError, BlobStore, Hold, Kind};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
-use roadstead_worker::Workers;
+use roadstead_worker::{WorkerError, Workers};
 use tokio::sync::Notify;
 
 use crate::turns::Turns;
@@ -13,6 +18,8 @@ use crate::turns::Turns;
 /// The compiled code of one component. While it lives, neither the component nor the code is swept.
 pub(crate) struct StoredCode {
     pub(crate) component: Digest,
+    /// As in [`roadstead_catalog::VersionRecord`].
+    pub(crate) component_instances: u64,
     pub(crate) blobs: Arc<BlobStore>,
     pub(crate) engine: Arc<Engine>,
     /// Compilations at the same time, pushes included.
@@ -21,12 +28,27 @@ pub(crate) struct StoredCode {
     /// Told when the component may have become garbage.
     pub(crate) collect: Arc<Notify>,
     pub(crate) hold: Option<Hold>,
+    pub(crate) failed: Mutex<Option<Failed>>,
 }
+
+/// It did not compile, and why.
+pub(crate) struct Failed {
+    at: Instant,
+    why: String,
+}
+
+/// How long nobody tries again what did not compile: calls must not keep pushes from their turns.
+const PAUSE: Duration = Duration::from_secs(60);
 
 impl CodeSource for StoredCode {
     fn open(&self) -> Result<VerifiedCode, CodeError> {
         if let Some(file) = self.stored() {
             return Ok(VerifiedCode::File(file));
+        }
+        if let Some(failed) = &*self.failed.lock()
+            && failed.at.elapsed() < PAUSE
+        {
+            return Err(CodeError::Uncompilable(failed.why.clone()));
         }
         let turn = self.turns.take_blocking().map_err(other)?;
         // Another may have compiled it while this one waited for its turn.
@@ -43,7 +65,9 @@ impl CodeSource for StoredCode {
         let code = self.blobs.code().stage().map_err(other)?;
         let file = code.file().try_clone()?;
         let (_leash, tether) = roadstead_worker::leash();
-        self.workers.compile(&component, &file, tether).map_err(other)?;
+        self.workers
+            .compile(&component, &file, tether)
+            .map_err(|error| self.not_compiled(error))?;
         drop(turn);
         let fingerprint = self.engine.fingerprint();
         if let Err(error) = self.blobs.code().put(fingerprint, self.component, code) {
@@ -52,9 +76,24 @@ impl CodeSource for StoredCode {
         }
         Ok(VerifiedCode::File(file))
     }
+
+    fn component_instances(&self) -> u64 {
+        self.component_instances
+    }
 }
 
 impl StoredCode {
+    fn not_compiled(&self, error: WorkerError) -> CodeError {
+        match error {
+            WorkerError::Refused(_) | WorkerError::Limit(_) | WorkerError::Crashed { .. } => {
+                let why = error.to_string();
+                *self.failed.lock() = Some(Failed { at: Instant::now(), why: why.clone() });
+                CodeError::Uncompilable(why)
+            }
+            error => other(error),
+        }
+    }
+
     /// None where it must be compiled (again).
     fn stored(&self) -> Option<std::fs::File> {
         self.blobs.code().open(self.engine.fingerprint(), self.component).ok()

@@ -7,6 +7,7 @@ mod offers;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use roadstead_blobs::{BlobStore, Upload};
 use roadstead_catalog::{Catalog, VersionRecord};
 use roadstead_domain::{ByteSize, ModuleId};
@@ -194,12 +195,14 @@ impl Registry {
     ) -> Result<Arc<Module>, LoadError> {
         let code = StoredCode {
             component: record.component,
+            component_instances: record.component_instances,
             blobs: Arc::clone(&self.blobs),
             engine: Arc::clone(&self.engine),
             turns: self.turns.clone(),
             workers: Arc::clone(&self.workers),
             collect: Arc::clone(&self.collect),
             hold: Some(self.blobs.hold(record.component).await),
+            failed: Mutex::default(),
         };
         let spec = Arc::new(record.spec.clone());
         self.engine.prepare(id.clone(), record.component, spec, Arc::new(code))

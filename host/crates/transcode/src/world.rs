@@ -48,6 +48,7 @@ pub struct World {
     pub(crate) world: WorldId,
     /// Exports by a plain name that the WIT in the component does not declare, left out of `world`.
     pub(crate) undeclared: Vec<String>,
+    component_instances: u64,
 }
 
 impl World {
@@ -80,7 +81,7 @@ impl World {
     pub fn from_wit(files: &[(String, String)], world: Option<&str>) -> Result<Self, WorldError> {
         let (mut resolve, package) = text::parse(files)?;
         let world = text::select(&mut resolve, package, world)?;
-        Ok(Self { resolve, world, undeclared: Vec::new() })
+        Ok(Self { resolve, world, undeclared: Vec::new(), component_instances: 1 })
     }
 
     /// Takes over the comments, and the order in which things are declared, from WIT text. No files
@@ -95,6 +96,11 @@ impl World {
         let (text, _) = text::parse(files)?;
         text::graft(&mut self, &text);
         Ok(self)
+    }
+
+    /// Instances of components, this one among them, of which one instance of it consists.
+    pub fn component_instances(&self) -> u64 {
+        self.component_instances
     }
 
     /// The name of the world in WIT; of a component, `root`.

@@ -17,8 +17,9 @@ pub(super) const PARTS_OF_A_COMPONENT: u64 = 1000;
 /// Tables for each slot: linked components have a table or two for each of their parts.
 pub(crate) const TABLES_PER_SLOT: u32 = 8;
 
-/// Fibers for each slot: one runs the guest, the others are its own suspended calls.
-const STACKS_PER_SLOT: u32 = 2;
+/// Fibers for each slot: one runs the guest, the others are suspended calls between the components
+/// that it consists of.
+pub(crate) const STACKS_PER_SLOT: u32 = 4;
 
 /// A component's bookkeeping on the heap; a Python one has 400 kB.
 const CONTEXT_BYTES: usize = 4 << 20;

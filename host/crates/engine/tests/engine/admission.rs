@@ -82,6 +82,52 @@ async fn an_instance_with_many_memories_takes_many_slots() {
     assert!(matches!(fault, Fault::NeverFits(_)), "{fault:?}");
 }
 
+/// A component of so many, each of which suspends a call while they are all called from one.
+fn suspending(count: usize) -> Vec<u8> {
+    let each = |part: fn(usize) -> String| (0..count).map(part).collect::<String>();
+    let wait = r#"async (param "how-long" u64)"#;
+    let waits = each(|i| {
+        format!(
+            r#"(import "w{i}" (func $w{i} async (param "how-long" u64)))
+               (core func $f{i} (canon lower (func $w{i}) async))"#
+        )
+    });
+    let imports = each(|i| format!(r#"(import "f" "{i}" (func $f{i} (param i64) (result i32)))"#));
+    let calls = each(|i| format!("(drop (call $f{i} (i64.const 3600000000000)))"));
+    let given = each(|i| format!(r#"(export "{i}" (func $f{i}))"#));
+    let instances =
+        each(|i| format!(r#"(instance $i{i} (instantiate $c (with "wait" (func $wait))))"#));
+    let called = each(|i| format!(r#"(with "w{i}" (func $i{i} "wait"))"#));
+    // A component cannot call those in itself, but those beside it.
+    wat(&format!(
+        r#"(component
+            (import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
+                (export "wait-for" (func {wait}))))
+            (alias export $clock "wait-for" (func $wait))
+            (component $c
+                (import "wait" (func $wait {wait}))
+                (core func $blocks (canon lower (func $wait)))
+                (func (export "wait") {wait} (canon lift (core func $blocks))))
+            (component $caller {waits}
+                (core module $m {imports} (func (export "f") {calls}))
+                (core instance $i (instantiate $m (with "f" (instance {given}))))
+                (func (export "f") (canon lift (core func $i "f"))))
+            {instances}
+            (instance $caller (instantiate $caller {called}))
+            (export "f" (func $caller "f")))"#
+    ))
+}
+
+#[tokio::test]
+async fn an_instance_that_can_suspend_many_calls_takes_many_slots() {
+    let engine = Engine::new(EngineConfig { slots: 16, ..settings() }).unwrap();
+    // Half of the slots, for one module: 32 stacks, of which three are not those that wait.
+    let most = prepare(&engine, "suspending", &suspending(29), "");
+    assert_eq!(most.run("f").await, Ok(bytes::Bytes::new()));
+    let fault = prepare(&engine, "suspending", &suspending(62), "").run("f").await.unwrap_err();
+    assert!(matches!(fault, Fault::NeverFits(_)), "{fault:?}");
+}
+
 #[tokio::test]
 async fn calls_in_plenty_all_get_their_answer() {
     let engine = Engine::new(EngineConfig { slots: 8, ..settings() }).unwrap();

@@ -40,6 +40,7 @@ pub(crate) struct Guest {
 /// Compiled code in memory, and how often it was asked for.
 pub(crate) struct Code {
     bytes: Bytes,
+    component_instances: u64,
     pub(crate) opened: AtomicU64,
 }
 
@@ -47,6 +48,10 @@ impl CodeSource for Code {
     fn open(&self) -> Result<VerifiedCode, CodeError> {
         self.opened.fetch_add(1, Ordering::SeqCst);
         Ok(VerifiedCode::Bytes(self.bytes.clone()))
+    }
+
+    fn component_instances(&self) -> u64 {
+        self.component_instances
     }
 }
 
@@ -121,9 +126,10 @@ pub(crate) fn try_prepare(
     component: &[u8],
     yaml: &str,
 ) -> Result<(Guest, Arc<Code>), LoadError> {
-    let code = compiler().compile(component).unwrap();
-    let code = Arc::new(Code { bytes: code.into(), opened: AtomicU64::new(0) });
     let world = World::decode(component).unwrap();
+    let bytes = compiler().compile(component).unwrap().into();
+    let component_instances = world.component_instances();
+    let code = Arc::new(Code { bytes, component_instances, opened: AtomicU64::new(0) });
     let id = id(name);
     let derived = derive(&world, &id.name, &id.version, &Locks::default()).unwrap();
     let methods = derived.services.into_iter().flat_map(|service| service.methods).collect();

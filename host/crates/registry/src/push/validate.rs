@@ -86,7 +86,10 @@ impl Registry {
                 wit_bytes = Some(serde_json::to_vec(&wit).map_err(PushError::host)?.into());
             }
             let wit = wit_bytes;
-            let record = record(&staged, spec, digest, wit.as_ref(), imports);
+            let record = VersionRecord {
+                component_instances: world.component_instances(),
+                ..record(&staged, spec, digest, wit.as_ref(), imports)
+            };
             Ok(Validated {
                 namespace,
                 name,
@@ -116,6 +119,7 @@ fn record(
         size: staged.size(),
         component,
         interface: component,
+        component_instances: 1,
         wit: wit.map(|wit| Digest::of(wit)),
         spec,
         services: Vec::new(),

@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use roadstead_domain::{ByteSize, ModuleSpec, Namespace, Span, SpecFormat};
+use roadstead_engine::{CodeError, LoadError};
 use roadstead_registry::{CompileConfig, Phase, Progress, PushError, PushRequest, RegistryConfig};
 
 use crate::harness::{Host, OPS, calc, exported, named};
@@ -212,6 +213,25 @@ async fn what_costs_too_much_to_compile_is_refused_by_the_limits_name() {
     assert_eq!(host.call().await, 5, "the old version serves on");
     host.push("m", &calc(1)).await.unwrap();
     assert_eq!(host.call().await, 6);
+}
+
+#[tokio::test]
+async fn what_does_not_compile_again_is_not_tried_at_every_call() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = Host::open(directory.path()).await;
+    host.push("large", &large()).await.unwrap();
+    let code = host.files().into_iter().find(|path| path.extension() == Some("code".as_ref()));
+    std::fs::remove_file(code.unwrap()).unwrap();
+    drop(host.closed().await);
+    let compile = CompileConfig { code: ByteSize::kib(256), ..CompileConfig::for_machine() };
+    let host = Host::with(directory.path(), compiled_within(compile)).await;
+    for _ in 0..3 {
+        let live = host.resolve("demo.large.ops.v0_1.Ops", None).unwrap();
+        let error = live.module().unwrap().load().unwrap_err();
+        let LoadError::Code(CodeError::Uncompilable(why)) = &*error else { panic!("{error:?}") };
+        assert!(why.contains("compile.code"), "{why}");
+    }
+    assert_eq!(host.registry.compile_counts().limits, 1, "one worker found out");
 }
 
 #[tokio::test]

@@ -51,7 +51,7 @@ pub fn componentize(core: &[u8], preview1_adapter: &[u8]) -> Result<Vec<u8>, Wor
     if !has_wit_metadata(core)? {
         return Err(WorldError::NoWit);
     }
-    bounds::check(core)?;
+    bounds::check_core(core)?;
     guarded(|| {
         ComponentEncoder::default()
             .module(core)?
@@ -73,10 +73,10 @@ pub(super) fn decode(component: &[u8]) -> Result<World, WorldError> {
     if !Parser::is_component(component) {
         return Err(WorldError::NotWasm);
     }
-    bounds::check(component)?;
+    let component_instances = bounds::check(component)?;
     match guarded(|| wit_component::decode(component)).map_err(malformed)? {
         DecodedWasm::Component(resolve, world) => {
-            Ok(World { resolve, world, undeclared: Vec::new() })
+            Ok(World { resolve, world, undeclared: Vec::new(), component_instances })
         }
         DecodedWasm::WitPackage(..) => Err(WorldError::WitPackage),
     }

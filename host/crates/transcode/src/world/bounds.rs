@@ -8,6 +8,7 @@
 
 mod code;
 mod declared;
+mod instances;
 mod unfold;
 
 use wasmparser::{
@@ -19,10 +20,23 @@ use super::{WorldError, binary::malformed};
 /// # Errors
 /// [`WorldError::TooMany`] names the bound; [`WorldError::Malformed`] and
 /// [`WorldError::Truncated`] where the sections do not read.
-pub(super) fn check(wasm: &[u8]) -> Result<(), WorldError> {
+pub(super) fn check_core(core: &[u8]) -> Result<(), WorldError> {
     let mut outline = Outline::default();
-    outline.walk(wasm)?;
-    if Parser::is_component(wasm) { outline.unfold(wasm) } else { outline.metadata(wasm) }
+    outline.walk(core)?;
+    outline.metadata(core)
+}
+
+/// How many component instances an instance of the component consists of.
+///
+/// # Errors
+/// Those of [`check_core`].
+pub(super) fn check(component: &[u8]) -> Result<u64, WorldError> {
+    let mut outline = Outline::default();
+    outline.walk(component)?;
+    outline.unfold(component)?;
+    let instances = instances::component_instances(component)?;
+    outline.component_instances.at_least(instances)?;
+    Ok(instances)
 }
 
 /// What was seen so far: sums over all depths, and the largest of what is bounded one by one.
@@ -31,6 +45,7 @@ struct Outline {
     nesting: Count,
     parts: Count,
     instances: Count,
+    component_instances: Count,
     types: Count,
     type_nesting: Count,
     type_depth: Count,
@@ -63,6 +78,7 @@ impl Default for Outline {
             nesting: most(64, "levels of components and core modules in one another"), // 2
             parts: most(1_000, "components and core modules"),                         // 17
             instances: most(4_000, "instances"),                                       // 66
+            component_instances: most(64, "component instances in one another"),       // 1
             types: most(100_000, "types"),                                             // 1,672
             type_nesting: most(16, "levels of instance and component types in one another"), // 1
             type_depth: most(64, "levels in one type"),                                // 7
