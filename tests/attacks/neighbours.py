@@ -1,8 +1,9 @@
 """Three well-behaved modules that are called at a steady rate while others attack.
 
-A process of its own: `python neighbours.py ADDRESS`. For each line on its input it prints what
-happened since the line before, as JSON: what failed, and by method the latencies in milliseconds. An
-answer that differs from the first one is a failure too. After the line `rest` only the first goes on.
+A process of its own: `python neighbours.py ADDRESS TIMES`; TIMES multiplies the rate. For each line
+on its input it prints what happened since the line before, as JSON: what failed, and by method the
+latencies in milliseconds. An answer that differs from the first one is a failure too. After the line
+`rest` only the first goes on.
 """
 
 import json
@@ -25,8 +26,8 @@ TIMEOUT = 20
 
 
 class Neighbours:
-    def __init__(self, address):
-        self.address = address
+    def __init__(self, address, times):
+        self.address, self.times = address, times
         self.lock = threading.Lock()
         self.latencies, self.failures = {}, []
         self.resting = threading.Event()
@@ -61,7 +62,7 @@ class Neighbours:
                 else:
                     self.latencies.setdefault(path, []).append(round(took * 1000, 3))
             # Behind its time it goes on at once, but never makes up for calls that it left out.
-            due = max(due + 1 / rate, began)
+            due = max(due + 1 / (rate * self.times), began)
             time.sleep(max(0.0, due - time.monotonic()))
 
     def take(self):
@@ -72,7 +73,7 @@ class Neighbours:
 
 
 def main():
-    neighbours = Neighbours(sys.argv[1])
+    neighbours = Neighbours(sys.argv[1], float(sys.argv[2]))
     neighbours.start()
     print("ready", flush=True)
     for line in sys.stdin:

@@ -8,7 +8,7 @@ use crate::gate::Level;
 
 /// No instance can be made: all slots are taken and none became free in time.
 pub(crate) fn slots() -> Fault {
-    Fault::Overloaded { what: "host's instance slots", retry_after: Duration::from_millis(100) }
+    Fault::Overloaded { what: "host's pool of instances", retry_after: Duration::from_millis(100) }
 }
 
 /// The memory budget of the host is used up, or a part of it.
