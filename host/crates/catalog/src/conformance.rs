@@ -30,6 +30,7 @@ pub fn publication(name: &str, version: &str, bytes: &str) -> Publication {
             version: version.parse().unwrap(),
             digest,
             size: bytes.len().try_into().unwrap(),
+            stored_beside: 0,
             component: digest,
             interface: digest,
             wit: None,

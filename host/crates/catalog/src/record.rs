@@ -15,6 +15,10 @@ pub struct VersionRecord {
     pub digest: Digest,
     /// Bytes of the upload.
     pub size: u64,
+    /// Bytes of what is stored beside the upload: this record, its interface, its WIT texts and its
+    /// locks, also where another version shares them. 0 in records from before they were counted.
+    #[serde(default)]
+    pub stored_beside: u64,
     /// What runs: the upload itself, or the component made from an uploaded core module.
     pub component: Digest,
     /// The component's interfaces without its code.

@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod limits;
+mod text;
 
 use serde::{Deserialize, Serialize};
 
@@ -63,13 +64,7 @@ impl ModuleSpec {
     /// # Errors
     /// [`SpecError`] names the line or the field and says what is expected there.
     pub fn parse(text: &str, format: SpecFormat) -> Result<Self, SpecError> {
-        let spec: Self = match format {
-            _ if text.trim().is_empty() => Self::default(),
-            SpecFormat::Toml => {
-                toml::from_str(text).map_err(|error| SpecError::Syntax(error.to_string()))?
-            }
-            SpecFormat::Yaml => from_yaml(text).map_err(SpecError::Syntax)?,
-        };
+        let spec = text::read(text, format)?;
         spec.validate()?;
         Ok(spec)
     }
@@ -80,20 +75,6 @@ impl ModuleSpec {
         self.instances.validate()?;
         self.capabilities.validate()
     }
-}
-
-/// Errors begin with the whole path of the field: the parser's own stop above fields whose values
-/// are read from text.
-fn from_yaml(text: &str) -> Result<ModuleSpec, String> {
-    let read = serde_path_to_error::deserialize(serde_norway::Deserializer::from_str(text));
-    read.map_err(|error| {
-        let (path, problem) = (error.path().to_string(), error.inner().to_string());
-        let known = problem.split_once(": ").filter(|(known, _)| path.starts_with(known));
-        match known {
-            Some((_, rest)) => format!("{path}: {rest}"),
-            None => problem,
-        }
-    })
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{
 use roadstead_domain::{Fault, Quota};
 
 use crate::{
-    gate::{Ask, Lane, Taken},
+    gate::{Ask, Lane, Level, Taken},
     overload,
 };
 
@@ -67,12 +67,16 @@ impl Admission {
     /// Why a call would be refused if it came now.
     pub(crate) fn refusal(&self, quota: &Quota, deadline: Instant) -> Option<Fault> {
         let ask = self.ask(quota);
-        let waiting = self.lane.waiting();
-        if waiting == 0 && self.lane.lacks(ask).is_none() {
+        let (waiting, lacks) = (self.lane.waiting(), self.lane.lacks(ask));
+        if waiting == 0 && lacks.is_none() {
             return None;
         }
         if quota.queue <= waiting {
             return Some(overload::queue(self.patience(quota)));
+        }
+        if lacks != Some(Level::Module) {
+            // Others hold the places: how long its own calls took says nothing.
+            return None;
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let wait = self.turns(waiting.saturating_add(1), self.lane.taken());

@@ -27,6 +27,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// When a caller that finds all probes under way should come again.
 const WHILE_PROBING: Duration = Duration::from_millis(100);
 
+/// A probe that takes longer does not keep others from trying.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// The window moves on by this part of itself.
 const SLOTS: usize = 10;
 
@@ -173,9 +176,19 @@ struct Machine {
 
 #[derive(Debug)]
 enum Place {
-    Closed { since: Instant, window: Window },
-    Open { until: Instant },
-    HalfOpen { running: u32, answered: u32 },
+    Closed {
+        since: Instant,
+        window: Window,
+    },
+    Open {
+        until: Instant,
+    },
+    /// `newest` is when the last probe began.
+    HalfOpen {
+        newest: Instant,
+        running: u32,
+        answered: u32,
+    },
 }
 
 /// Calls of the last [`SLOTS`] parts of the window.
@@ -211,7 +224,10 @@ impl Machine {
     fn refuses(&self, now: Instant) -> Option<Duration> {
         match self.place {
             Place::Open { until } if now < until => Some(until.saturating_duration_since(now)),
-            Place::HalfOpen { running, answered } if PROBES <= running + answered => {
+            Place::HalfOpen { newest, running, answered }
+                if PROBES <= running + answered
+                    && now.saturating_duration_since(newest) < PROBE =>
+            {
                 Some(WHILE_PROBING)
             }
             _ => None,
@@ -223,10 +239,13 @@ impl Machine {
             return Err(pause);
         }
         if let Place::Open { .. } = self.place {
-            self.go(Place::HalfOpen { running: 0, answered: 0 });
+            self.go(Place::HalfOpen { newest: now, running: 0, answered: 0 });
         }
-        if let Place::HalfOpen { running, .. } = &mut self.place {
-            *running += 1;
+        if let Place::HalfOpen { newest, running, answered } = &mut self.place {
+            if PROBES <= *running + *answered {
+                *running = 0;
+            }
+            (*newest, *running) = (now, *running + 1);
         }
         Ok(self.phase)
     }
@@ -247,8 +266,8 @@ impl Machine {
                 Some(self.open(traps, lately, now))
             }
             (Place::HalfOpen { .. }, Verdict::Trapped) => Some(self.open(1, true, now)),
-            (Place::HalfOpen { running, answered }, verdict) => {
-                *running -= 1;
+            (Place::HalfOpen { running, answered, .. }, verdict) => {
+                *running = running.saturating_sub(1);
                 *answered += u32::from(verdict == Verdict::Answered);
                 (PROBES <= *answered).then(|| self.close(now))
             }

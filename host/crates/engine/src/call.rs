@@ -272,23 +272,35 @@ async fn serve(job: Job) {
 
 /// The request's values and the room that they take, with room for the answer reserved.
 async fn decode(call: &Call, room: &mut Room) -> Result<(Vec<Val>, u64), Fault> {
-    let params = |room: &Room| {
-        let mut budget = room.decoding();
-        decode_request(&call.method, &call.request, &mut budget)
-            .map(|params| (params, budget.used()))
-            .map_err(|fault| match fault {
-                Fault::Limit(reached) => room.exceeded(reached),
-                other => other,
-            })
-    };
-    let (decoded, used) = params(room)?;
+    room.begin(call.request.len()).await?;
+    let mut first = values(call, room);
+    if first.as_ref().is_err_and(|fault| room.may_widen(fault)) {
+        room.widen().await?;
+        first = values(call, room);
+    }
+    let (decoded, used) = first.map_err(|fault| explained(room, fault))?;
     if room.try_reserve(used) {
         return Ok((decoded, used));
     }
     // Nothing is held while there is no room for it.
     drop(decoded);
     room.reserve(used).await?;
-    params(room)
+    values(call, room).map_err(|fault| explained(room, fault))
+}
+
+/// The request's values, and what they take of the room.
+fn values(call: &Call, room: &Room) -> Result<(Vec<Val>, u64), Fault> {
+    let mut budget = room.decoding();
+    let decoded = decode_request(&call.method, &call.request, &mut budget)?;
+    Ok((decoded, budget.used()))
+}
+
+/// The fault that a caller is told of.
+fn explained(room: &Room, fault: Fault) -> Fault {
+    match fault {
+        Fault::Limit(reached) => room.exceeded(reached),
+        other => other,
+    }
 }
 
 /// Tells the breaker how the guest's part ended.

@@ -121,7 +121,7 @@ impl EngineConfig {
 
     /// One instance at its limit, with what it takes besides, must fit into every part around it.
     fn memory_never_fits(&self, spec: &ModuleSpec) -> Option<String> {
-        let besides = ByteSize(besides(self.stack));
+        let besides = ByteSize(besides(self.stack, 1));
         let needed = spec.limits.memory.0.saturating_add(besides.0);
         let half = ByteSize(part_of(self.memory_budget.0));
         let parts = [

@@ -43,6 +43,8 @@ pub(crate) struct Guest {
 pub(crate) struct Site {
     slots: Taken,
     memory: Taken,
+    /// Of the memory: what is not the instance's memories and tables.
+    besides: u64,
 }
 
 /// What an instance may take besides its stack, memories and tables: its contexts on the host's
@@ -52,10 +54,11 @@ const CONTEXT: u64 = 512 << 10;
 /// How long a call waits for memory of the host.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What an instance may take of the host besides its memories and tables: its stack, its contexts
-/// and the values of a small call.
-pub(crate) fn besides(stack: ByteSize) -> u64 {
-    stack.0.saturating_add(CONTEXT + LITTLE)
+/// What an instance may take of the host besides its memories and tables: its contexts, the values
+/// of a small call, and its stacks but one, for of those that it can suspend few are ever deep.
+pub(crate) fn besides(stack: ByteSize, stacks: u64) -> u64 {
+    let stacks = stacks.saturating_sub(1).max(1);
+    stack.0.saturating_mul(stacks).saturating_add(CONTEXT + LITTLE)
 }
 
 impl Site {
@@ -78,9 +81,10 @@ impl Site {
         let slots = module.take(&parts.slots, Ask { count: needed, most }).await;
         let slots = slots.ok_or(Fault::Draining)?;
         let usual = module.usual_memory().min(module.spec.limits.memory.0);
-        let ask = Ask { count: module.besides().saturating_add(usual), most: module.memory() };
+        let besides = module.besides(loaded.stacks);
+        let ask = Ask { count: besides.saturating_add(usual), most: module.memory() };
         match timeout(PATIENCE, module.take(&parts.memory, ask)).await {
-            Ok(memory) => Ok(Self { slots, memory: memory.ok_or(Fault::Draining)? }),
+            Ok(memory) => Ok(Self { slots, memory: memory.ok_or(Fault::Draining)?, besides }),
             Err(_) => Err(overload::memory(parts.memory.lacks(ask).unwrap_or(Level::Whole))),
         }
     }
@@ -101,13 +105,9 @@ impl Guest {
         let context = CallContext { id: call.id, deadline: Some(deadline) };
         let capabilities =
             module.granted.guest(&context).map_err(|error| trap::host(&error, call.id))?;
-        let Site { slots, memory } = site;
-        let share = Share {
-            taken: memory,
-            besides: module.besides(),
-            most: module.memory(),
-            module: Arc::downgrade(module),
-        };
+        let Site { slots, memory, besides } = site;
+        let share =
+            Share { taken: memory, besides, most: module.memory(), module: Arc::downgrade(module) };
         let limiter = Limiter::new(limits, share);
         let engine = loaded.pre.engine();
         let mut store = store::new(engine, limits, capabilities, limiter, meter)

@@ -258,8 +258,8 @@ impl Inner {
     }
 
     /// What each instance may take besides its memories and tables.
-    pub(crate) fn besides(&self) -> u64 {
-        besides(self.engine.config.stack)
+    pub(crate) fn besides(&self, stacks: u64) -> u64 {
+        besides(self.engine.config.stack, stacks)
     }
 
     pub(crate) fn usual_memory(&self) -> u64 {

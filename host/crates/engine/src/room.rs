@@ -1,11 +1,14 @@
 //! Room on the host for the values of one call, between protobuf and the guest.
 //!
 //! `limits.host_copy` says what one call may have; the host's budget for values bounds all calls
-//! together. Decoding needs no room: it never yields, so the guests' threads bound how much is
-//! decoded at once. Before the guest runs, though, room for its call is reserved, and the answer
-//! may take no more than that. While half of the module's part is free that is all that the spec
-//! allows. Of the other half a call gets what its request takes and its answer is likely to take,
-//! and waits until there is so much: a call is turned away before the guest has begun, not after.
+//! together. Before a request is decoded, room is set aside for the values that so many bytes may
+//! become, and decoding takes no more; a request that becomes more is decoded again in all that the
+//! spec allows. Small requests need none: what every call may have is enough for them.
+//!
+//! Before the guest runs, room for its call is reserved, and the answer may take no more than that.
+//! While half of the module's part is free that is all that the spec allows. Of the other half a
+//! call gets what its request takes and its answer is likely to take, and waits until there is so
+//! much: a call is turned away before the guest has begun, not after.
 
 use std::{
     sync::{
@@ -28,7 +31,8 @@ use crate::{
 /// the memory of the instance that serves the call, so that small calls never wait for large ones.
 pub(crate) const LITTLE: u64 = 2 << 20;
 
-/// What a byte of a message may take as a value: one of a list of bytes takes about so much.
+/// What a byte of a message may take as a value: one of a list of bytes or of truth values takes
+/// about so much.
 const VALUE_OF_BYTE: u64 = 64;
 
 /// How long a call waits for room.
@@ -88,28 +92,67 @@ impl Room {
         Self { values, reserved: None, most, host_copy, output, granted: most }
     }
 
+    /// Sets room aside for decoding a request of so many bytes, and waits for it if that is much.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if there was no room for long.
+    pub(crate) async fn begin(&mut self, request: usize) -> Result<(), Fault> {
+        let bytes = u64::try_from(request).unwrap_or(u64::MAX);
+        let values = bytes.saturating_mul(VALUE_OF_BYTE).min(self.most);
+        if values <= LITTLE {
+            self.granted = self.most.min(LITTLE);
+            return Ok(());
+        }
+        self.set_aside(values).await
+    }
+
+    /// Whether a request that failed like this may fit into all that the spec allows.
+    pub(crate) fn may_widen(&self, fault: &Fault) -> bool {
+        let too_large =
+            matches!(fault, Fault::Limit(reached) if reached.limit == LimitKind::HostCopy);
+        too_large && self.granted < self.most
+    }
+
+    /// Waits for all that the spec allows, for a request that became more than was set aside.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if there was no room for long.
+    pub(crate) async fn widen(&mut self) -> Result<(), Fault> {
+        self.set_aside(self.most).await
+    }
+
+    /// Waits for so much, holding nothing meanwhile.
+    async fn set_aside(&mut self, count: u64) -> Result<(), Fault> {
+        self.reserved = None;
+        let ask = Ask { count, most: u64::MAX };
+        let granted = self.take(ask) || self.wait(ask, PATIENCE).await;
+        if granted { Ok(()) } else { Err(overload::values()) }
+    }
+
     /// For the request.
     pub(crate) fn decoding(&self) -> CopyBudget {
-        CopyBudget::new(self.most)
+        CopyBudget::new(self.granted)
     }
 
-    /// Reserves room for a call whose request takes `used`, if there is as much as it may need.
+    /// Reserves room for a call whose request takes `used`, if there is as much as it may need. What
+    /// was set aside for decoding becomes a part of it, or is given back.
     pub(crate) fn try_reserve(&mut self, used: u64) -> bool {
-        let values = Arc::clone(&self.values);
-        if let Ok(taken) = values.lane.try_take(self.all()) {
-            return self.hold(taken);
+        if self.take(self.all()) {
+            return true;
         }
-        let Some(usual) = values.usual() else { return false };
+        let Some(usual) = self.values.usual() else { return false };
         let likely = self.likely(used, usual);
-        self.is_little(likely) || values.lane.try_take(likely).is_ok_and(|taken| self.hold(taken))
+        self.is_little(likely) || self.take(likely)
     }
 
-    /// Waits for what the call may need. One whose answer is not known waits for a moment only,
-    /// lest a module that never answered could be kept from ever doing so.
+    /// Waits for what the call may need, holding nothing meanwhile: the request is decoded anew
+    /// afterwards. One whose answer is not known waits for a moment only, lest a module that never
+    /// answered could be kept from ever doing so.
     ///
     /// # Errors
     /// [`Fault::Overloaded`] if there was no room for long.
     pub(crate) async fn reserve(&mut self, used: u64) -> Result<(), Fault> {
+        self.reserved = None;
         let usual = self.values.usual();
         if usual.is_none() && self.wait(self.all(), FIRST_PATIENCE).await {
             return Ok(());
@@ -125,6 +168,23 @@ impl Room {
         granted.is_some_and(|taken| self.hold(taken))
     }
 
+    /// Makes what is reserved as much as is asked for, without waiting.
+    fn take(&mut self, ask: Ask) -> bool {
+        let Some(taken) = &mut self.reserved else {
+            let taken = self.values.lane.try_take(ask);
+            return taken.is_ok_and(|taken| self.hold(taken));
+        };
+        let more = ask.count.saturating_sub(taken.count());
+        if self.values.lane.lacks(Ask { count: more, ..ask }).is_some()
+            || taken.grow_to(ask.count, ask.most).is_err()
+        {
+            return false;
+        }
+        taken.shrink_to(ask.count);
+        self.granted = ask.count;
+        true
+    }
+
     fn hold(&mut self, taken: Taken) -> bool {
         self.granted = taken.count();
         self.reserved = Some(taken);
@@ -135,6 +195,7 @@ impl Room {
     fn is_little(&mut self, ask: Ask) -> bool {
         let little = ask.count <= LITTLE;
         if little {
+            self.reserved = None;
             self.granted = ask.count;
         }
         little
@@ -256,6 +317,57 @@ mod tests {
         drop(rooms);
         assert!(next.try_reserve(0));
         assert_eq!(next.answering(0).remaining(), COPY);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_requests_wait_for_room_before_they_are_decoded() {
+        let whole = Gate::new(400 << 20);
+        let taken = hold(&whole, 350 << 20);
+        let values = values(&whole);
+        let mut room = Room::new(&values, &limits());
+        assert!(matches!(room.begin(1 << 20).await, Err(Fault::Overloaded { .. })));
+        drop(taken);
+        assert!(room.begin(1 << 20).await.is_ok());
+        assert_eq!((room.decoding().remaining(), values.lane.taken()), (64 << 20, 64 << 20));
+        assert!(room.begin(usize::MAX).await.is_ok());
+        assert_eq!((room.decoding().remaining(), values.lane.taken()), (COPY, COPY));
+        drop(room);
+        assert_eq!(whole.taken(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_requests_take_nothing_and_may_be_decoded_again_in_more() {
+        let whole = Gate::new(400 << 20);
+        let values = values(&whole);
+        let mut room = Room::new(&values, &limits());
+        room.begin(4 << 10).await.unwrap();
+        assert_eq!((room.decoding().remaining(), whole.taken()), (LITTLE, 0));
+        let fault = Fault::Limit(reached());
+        assert!(room.may_widen(&fault) && !room.may_widen(&Fault::Draining));
+        room.widen().await.unwrap();
+        assert_eq!((room.decoding().remaining(), whole.taken()), (COPY, COPY));
+        assert!(!room.may_widen(&fault));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_set_aside_for_decoding_becomes_what_the_call_needs() {
+        let whole = Gate::new(400 << 20);
+        let values = values(&whole);
+        values.answered(1);
+        let (mut first, mut second) =
+            (Room::new(&values, &limits()), Room::new(&values, &limits()));
+        first.begin(2 << 20).await.unwrap();
+        assert!(first.try_reserve(1 << 20));
+        assert_eq!(values.lane.taken(), COPY, "half of the part is free");
+        second.begin(2 << 20).await.unwrap();
+        assert_eq!(values.lane.taken(), 2 * COPY);
+        assert!(second.try_reserve(1 << 20));
+        assert!(values.lane.taken() < COPY + (10 << 20), "what is likely");
+        assert!(second.answering(1 << 20).remaining() < 10 << 20);
+        assert!(second.reserve(1 << 20).await.is_ok());
+        assert!(values.lane.taken() < COPY + (10 << 20), "once");
+        assert!(second.try_reserve(100));
+        assert_eq!(values.lane.taken(), COPY, "little needs no room");
     }
 
     #[tokio::test(start_paused = true)]

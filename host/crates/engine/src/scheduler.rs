@@ -59,8 +59,8 @@ pub(crate) type Account = account::Account<Arc<Task>>;
 /// Threads that may overstay at once, for each guest thread.
 const OVERSTAYING: usize = 8;
 
-/// Threads that may wait for files and loading at once.
-const BLOCKING_THREADS: usize = 32;
+/// Threads that may wait at once for files, loading and names of the network.
+pub(crate) const BLOCKING_THREADS: usize = 32;
 
 /// How long the end waits for slices that are under way, and then for file operations and loads.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -19,12 +19,13 @@ use roadstead_proto::v1::{
     StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse,
     WatchModulesRequest, WatchModulesResponse, module_service_server::ModuleService,
 };
-use roadstead_registry::Registry;
+use roadstead_registry::{Protos, Registry};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     builtin::caller,
+    offload,
     status::{from_change, from_fault},
 };
 use uploads::Messages;
@@ -40,6 +41,15 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Modules {
     pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken) -> Self {
         Self { registry, drain }
+    }
+
+    /// Makes an answer away from the threads that serve connections.
+    async fn answer<T: Send + 'static>(
+        &self,
+        make: impl FnOnce(&Registry) -> Result<T, Status> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let registry = Arc::clone(&self.registry);
+        offload::answer(move || make(&registry)).await.map(Response::new)
     }
 }
 
@@ -73,9 +83,12 @@ impl ModuleService for Modules {
     ) -> Result<Response<GetModuleResponse>, Status> {
         let namespace = caller(&request)?.namespace;
         let name = module_name(&request.into_inner().name)?;
-        let module = self.registry.get(&namespace, &name).map_err(from_change)?;
-        let module = Some(to_proto::module(&namespace, &module));
-        Ok(Response::new(GetModuleResponse { module }))
+        self.answer(move |registry| {
+            let module = registry.get(&namespace, &name).map_err(from_change)?;
+            let module = Some(to_proto::module(&namespace, &module));
+            Ok(GetModuleResponse { module })
+        })
+        .await
     }
 
     async fn list_modules(
@@ -83,8 +96,11 @@ impl ModuleService for Modules {
         request: Request<ListModulesRequest>,
     ) -> Result<Response<ListModulesResponse>, Status> {
         let namespace = caller(&request)?.namespace;
-        let modules = to_proto::modules(&namespace, &self.registry.list(&namespace));
-        Ok(Response::new(ListModulesResponse { modules }))
+        self.answer(move |registry| {
+            let modules = to_proto::modules(&namespace, &registry.list(&namespace));
+            Ok(ListModulesResponse { modules })
+        })
+        .await
     }
 
     async fn list_usage(
@@ -93,14 +109,17 @@ impl ModuleService for Modules {
     ) -> Result<Response<ListUsageResponse>, Status> {
         let namespace = caller(&request)?.namespace;
         let name = request.into_inner().name;
-        let modules = if name.is_empty() {
-            self.registry.list(&namespace)
-        } else {
-            vec![self.registry.get(&namespace, &module_name(&name)?).map_err(from_change)?]
-        };
-        let modules = modules.iter().map(|module| usage::of(module)).collect();
-        let host_millicores = self.registry.engine().cpu().0;
-        Ok(Response::new(ListUsageResponse { modules, host_millicores }))
+        self.answer(move |registry| {
+            let modules = if name.is_empty() {
+                registry.list(&namespace)
+            } else {
+                vec![registry.get(&namespace, &module_name(&name)?).map_err(from_change)?]
+            };
+            let modules = modules.iter().map(|module| usage::of(module)).collect();
+            let host_millicores = registry.engine().cpu().0;
+            Ok(ListUsageResponse { modules, host_millicores })
+        })
+        .await
     }
 
     async fn delete_module(
@@ -125,8 +144,11 @@ impl ModuleService for Modules {
         let (name, version) = (module_name(&name)?, parsed::<Version>("version", &version)?);
         let pinned = self.registry.pin(&namespace, &name, Some(&version)).await;
         let pinned = pinned.map_err(from_change)?;
-        let module = Some(to_proto::module(&namespace, &pinned));
-        Ok(Response::new(PinModuleResponse { module }))
+        self.answer(move |_| {
+            let module = Some(to_proto::module(&namespace, &pinned));
+            Ok(PinModuleResponse { module })
+        })
+        .await
     }
 
     async fn unpin_module(
@@ -137,8 +159,11 @@ impl ModuleService for Modules {
         let name = module_name(&request.into_inner().name)?;
         let unpinned = self.registry.pin(&namespace, &name, None).await;
         let unpinned = unpinned.map_err(from_change)?;
-        let module = Some(to_proto::module(&namespace, &unpinned));
-        Ok(Response::new(UnpinModuleResponse { module }))
+        self.answer(move |_| {
+            let module = Some(to_proto::module(&namespace, &unpinned));
+            Ok(UnpinModuleResponse { module })
+        })
+        .await
     }
 
     async fn get_module_protos(
@@ -148,10 +173,13 @@ impl ModuleService for Modules {
         let namespace = caller(&request)?.namespace;
         let GetModuleProtosRequest { name, version } = request.into_inner();
         let (name, version) = (module_name(&name)?, optional_version(&version)?);
-        let protos = self.registry.protos(&namespace, &name, version.as_ref());
-        let protos = protos.map_err(from_change)?;
-        let files = protos.files.into_iter().map(|(path, text)| TextFile { path, text }).collect();
-        Ok(Response::new(GetModuleProtosResponse { files, lock: protos.lock }))
+        self.answer(move |registry| {
+            let protos = registry.protos(&namespace, &name, version.as_ref());
+            let Protos { files, lock } = protos.map_err(from_change)?;
+            let files = files.into_iter().map(|(path, text)| TextFile { path, text }).collect();
+            Ok(GetModuleProtosResponse { files, lock })
+        })
+        .await
     }
 
     type WatchModulesStream = Answers<WatchModulesResponse>;
@@ -170,9 +198,12 @@ impl ModuleService for Modules {
         request: Request<ListOffersRequest>,
     ) -> Result<Response<ListOffersResponse>, Status> {
         let namespace = caller(&request)?.namespace;
-        let within = (!request.into_inner().all_namespaces).then_some(&namespace);
-        let offers = self.registry.offers(within).into_iter().map(offers::offer).collect();
-        Ok(Response::new(ListOffersResponse { offers }))
+        let within = (!request.into_inner().all_namespaces).then_some(namespace);
+        self.answer(move |registry| {
+            let offers = registry.offers(within.as_ref());
+            Ok(ListOffersResponse { offers: offers.into_iter().map(offers::offer).collect() })
+        })
+        .await
     }
 
     type StreamLogsStream = Answers<StreamLogsResponse>;
@@ -202,15 +233,13 @@ fn watch(
         let mut told = None;
         loop {
             changes.mark_unchanged();
-            let routes = registry.routes();
-            let revision = routes.namespace_revision(&namespace);
-            if told != Some(revision) {
+            if told != Some(registry.routes().namespace_revision(&namespace)) {
+                let (registry, namespace) = (Arc::clone(&registry), namespace.clone());
+                let now = offload::answer(move || Ok(listed(&registry, &namespace)));
+                let (revision, message) = now.await?;
                 told = Some(revision);
-                let listed: Vec<_> = routes.modules(&namespace).cloned().collect();
-                let modules = to_proto::modules(&namespace, &listed);
-                yield WatchModulesResponse { revision: routes.revision(), modules };
+                yield message;
             }
-            drop(routes);
             let changed = tokio::select! {
                 changed = changes.changed() => changed.is_ok(),
                 () = drain.cancelled() => false,
@@ -223,6 +252,15 @@ fn watch(
             }
         }
     }
+}
+
+/// The namespace's modules as they are by now, and the revision at which they last changed.
+fn listed(registry: &Registry, namespace: &Namespace) -> (u64, WatchModulesResponse) {
+    let routes = registry.routes();
+    let modules: Vec<_> = routes.modules(namespace).cloned().collect();
+    let modules = to_proto::modules(namespace, &modules);
+    let message = WatchModulesResponse { revision: routes.revision(), modules };
+    (routes.namespace_revision(namespace), message)
 }
 
 fn module_name(text: &str) -> Result<ModuleName, Status> {

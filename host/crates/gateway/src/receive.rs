@@ -167,10 +167,9 @@ where
     Ok(())
 }
 
-async fn unpacked(packed: Bytes, limit: u64, mut charge: Charge) -> Result<Message, Fault> {
-    let bytes = convert(packed.len(), move || gzip::unpack(&packed, limit)).await?;
-    charge.grow(bytes.len() as u64)?;
-    Ok(Message { bytes, charge })
+async fn unpacked(packed: Bytes, limit: u64, charge: Charge) -> Result<Message, Fault> {
+    let size = packed.len().saturating_mul(gzip::RATIO);
+    convert(size, move || gzip::unpack(&packed, limit, charge)).await
 }
 
 #[cfg(test)]

@@ -8,12 +8,14 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 use futures::Stream;
 use parking_lot::Mutex;
 use roadstead_domain::{Fault, Namespace};
-use roadstead_registry::Registry;
+use roadstead_registry::{Registry, RouteTable};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     builtin::{REQUEST, amended_status, caller},
+    offload::answer,
     status::from_fault,
 };
 use index::Index;
@@ -37,26 +39,42 @@ impl Reflection {
 }
 
 impl State {
-    fn index(&self, namespace: &Namespace) -> Arc<Index> {
+    /// What the namespace has now. Who asks first after a change has the index built, and those
+    /// who ask meanwhile wait for the same.
+    async fn index(&self, namespace: &Namespace) -> Result<Arc<Index>, Status> {
+        let (routes, index) = self.current(namespace);
+        let namespace = namespace.clone();
+        let build = move || {
+            let services = routes.services(&namespace);
+            Ok(Arc::new(Index::new(&services, &routes.files(&namespace))))
+        };
+        index.get_or_try_init(|| answer(build)).await.cloned()
+    }
+
+    /// The routes, and the place of the index that shows the namespace as they have it.
+    fn current(&self, namespace: &Namespace) -> (Arc<RouteTable>, Arc<Building>) {
+        let mut indexes = self.indexes.lock();
         let routes = self.registry.routes();
         let revision = routes.namespace_revision(namespace);
         let key = (revision != 0).then(|| namespace.clone());
-        if let Some((at, index)) = self.indexes.lock().get(&key)
+        if let Some((at, index)) = indexes.get(&key)
             && *at == revision
         {
-            return Arc::clone(index);
+            return (routes, Arc::clone(index));
         }
-        let index = Arc::new(Index::new(&routes.services(namespace), &routes.files(namespace)));
-        let mut indexes = self.indexes.lock();
         let lives = |name: &Namespace| routes.namespace_revision(name) != 0;
         indexes.retain(|key, _| key.as_ref().is_none_or(lives));
+        let index = Arc::<Building>::default();
         indexes.insert(key, (revision, Arc::clone(&index)));
-        index
+        (routes, index)
     }
 }
 
+/// An index, once it is built.
+type Building = OnceCell<Arc<Index>>;
+
 /// By namespace, with the revision that each shows. Namespaces without modules share one.
-type Indexes = HashMap<Option<Namespace>, (u64, Arc<Index>)>;
+type Indexes = HashMap<Option<Namespace>, (u64, Arc<Building>)>;
 
 /// What a client may ask, in either version.
 enum Question {
@@ -178,8 +196,9 @@ macro_rules! version {
                                 () = state.drain.cancelled() => Ok(None),
                             };
                             let Some(asked) = asked.map_err(amended)? else { return };
-                            let index = state.index(&namespace);
-                            let reply = reply(&index, question(&asked)?);
+                            let question = question(&asked)?;
+                            let index = state.index(&namespace).await?;
+                            let reply = reply(&index, question);
                             yield response(asked, reply);
                         }
                     })))

@@ -11,9 +11,9 @@ use roadstead_blobs::{BlobError, BlobStore, Hold, Kind};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
 use roadstead_worker::{WorkerError, Workers};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
-use crate::turns::Turns;
+use crate::turns::{Turn, Turns};
 
 /// The compiled code of one component. While it lives, neither the component nor the code is swept.
 pub(crate) struct StoredCode {
@@ -24,6 +24,8 @@ pub(crate) struct StoredCode {
     pub(crate) engine: Arc<Engine>,
     /// Compilations at the same time, pushes included.
     pub(crate) turns: Turns,
+    /// Places to wait for a turn, for all loads of the host together: who finds none is refused.
+    pub(crate) waiting_loads: Arc<Semaphore>,
     pub(crate) workers: Arc<Workers>,
     /// Told when the component may have become garbage.
     pub(crate) collect: Arc<Notify>,
@@ -50,7 +52,7 @@ impl CodeSource for StoredCode {
         {
             return Err(CodeError::Uncompilable(failed.why.clone()));
         }
-        let turn = self.turns.take_blocking().map_err(other)?;
+        let turn = self.turn()?;
         // Another may have compiled it while this one waited for its turn.
         if let Some(file) = self.stored() {
             return Ok(VerifiedCode::File(file));
@@ -83,6 +85,12 @@ impl CodeSource for StoredCode {
 }
 
 impl StoredCode {
+    /// A turn to compile, if few enough wait for one. Blocks.
+    fn turn(&self) -> Result<Turn, CodeError> {
+        let _place = self.waiting_loads.try_acquire().map_err(|_| busy())?;
+        self.turns.take_blocking().map_err(other)
+    }
+
     fn not_compiled(&self, error: WorkerError) -> CodeError {
         match error {
             WorkerError::Refused(_) | WorkerError::Limit(_) | WorkerError::Crashed { .. } => {
@@ -108,6 +116,53 @@ impl Drop for StoredCode {
     }
 }
 
+/// Not remembered: the next call may find a place.
+fn busy() -> CodeError {
+    let why = "its code must be compiled again and too many others wait for that: try again";
+    CodeError::Uncompilable(why.to_owned())
+}
+
 fn other(error: impl std::error::Error + Send + Sync + 'static) -> CodeError {
     CodeError::Other(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use roadstead_domain::ByteSize;
+    use roadstead_engine::EngineConfig;
+    use roadstead_worker::CompileConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_load_that_finds_no_place_to_wait_fails_at_once_and_may_be_tried_again() {
+        let data = tempfile::tempdir().unwrap();
+        let config = EngineConfig {
+            guest_threads: 2,
+            slots: 64,
+            code_budget: ByteSize::mib(64),
+            ..EngineConfig::for_machine()
+        };
+        let engine = Engine::new(config).unwrap();
+        let workers = Workers::new(CompileConfig::for_machine(), engine.stack());
+        let code = StoredCode {
+            component: Digest::of(b"lost code"),
+            component_instances: 1,
+            blobs: Arc::new(BlobStore::open(data.path()).unwrap()),
+            engine,
+            turns: Turns::new(1),
+            waiting_loads: Arc::new(Semaphore::new(0)),
+            workers: Arc::new(workers),
+            collect: Arc::default(),
+            hold: None,
+            failed: Mutex::default(),
+        };
+        let error = code.open().unwrap_err();
+        assert!(matches!(error, CodeError::Uncompilable(_)), "{error}");
+        assert!(code.failed.lock().is_none());
+        code.waiting_loads.add_permits(1);
+        let error = code.open().unwrap_err();
+        assert!(matches!(error, CodeError::Lost(_)), "{error}");
+        assert_eq!(code.waiting_loads.available_permits(), 1);
+    }
 }

@@ -1,7 +1,7 @@
 //! Modules and versions as calls see them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -18,6 +18,8 @@ pub struct LiveVersion {
     id: ModuleId,
     label: Arc<str>,
     record: Arc<VersionRecord>,
+    /// Full names of what it exports.
+    services: HashSet<String>,
     /// A version that this host cannot run stays published: it says why when it is called.
     parts: Result<Parts, Fault>,
 }
@@ -45,7 +47,9 @@ impl LiveVersion {
         parts: Result<(Arc<Module>, Arc<Schema>), Fault>,
     ) -> Self {
         let label = id.to_string().into();
-        Self { id, label, record, parts: parts.map(|(module, schema)| Parts { module, schema }) }
+        let services = record.services.iter().map(|service| service.name.clone()).collect();
+        let parts = parts.map(|(module, schema)| Parts { module, schema });
+        Self { id, label, record, services, parts }
     }
 
     pub fn id(&self) -> &ModuleId {
@@ -96,8 +100,9 @@ impl LiveVersion {
         })
     }
 
+    /// Whether it exports the service of this full name.
     pub fn exports(&self, service: &str) -> bool {
-        self.record.services.iter().any(|exported| exported.name == service)
+        self.services.contains(service)
     }
 }
 
@@ -179,14 +184,14 @@ impl LiveModule {
 
     /// Every service that the module answers for, with the version that does.
     pub(crate) fn serving(&self) -> Vec<(&str, &Arc<LiveVersion>)> {
-        let exported: BTreeSet<&str> = self
-            .versions
-            .values()
-            .flat_map(|live| live.record().services.iter().map(|service| service.name.as_str()))
-            .collect();
-        let chosen = exported.into_iter().filter_map(|service| {
-            let mut versions =
-                self.versions.iter().map(|(version, live)| (version, live.exports(service)));
+        let mut exporters: BTreeMap<&str, Vec<&Version>> = BTreeMap::new();
+        for (version, live) in &self.versions {
+            for service in &live.services {
+                exporters.entry(service).or_default().push(version);
+            }
+        }
+        let chosen = exporters.into_iter().filter_map(|(service, exporters)| {
+            let mut versions = exporters.into_iter().map(|version| (version, true));
             let candidate = Candidate {
                 module: &self.name,
                 pinned: self.pinned.as_ref(),

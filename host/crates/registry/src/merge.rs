@@ -4,12 +4,16 @@
 //! each one's file holds only what that module uses and reserves the rest. Reflection shows the
 //! union. Where two disagree all the same (a push was forced), the first one's word stands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    iter,
+};
 
+use indexmap::IndexMap;
 use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FileDescriptorProto, ServiceDescriptorProto,
-    descriptor_proto::ReservedRange, enum_descriptor_proto::EnumReservedRange,
-    source_code_info::Location,
+    DescriptorProto, EnumDescriptorProto, FileDescriptorProto, MethodDescriptorProto,
+    ServiceDescriptorProto, descriptor_proto::ReservedRange,
+    enum_descriptor_proto::EnumReservedRange, source_code_info::Location,
 };
 
 // Field numbers within descriptors, as the paths of comments have them.
@@ -21,121 +25,203 @@ const MESSAGE_NESTED: i32 = 3;
 const MESSAGE_ENUM: i32 = 4;
 const MEMBER: i32 = 2;
 
-/// Merges files of the same name; imported files come before those that import them.
+/// Merges files of the same name, in time that grows with what they hold; imported files come before
+/// those that import them.
 pub(crate) fn merge<'a>(
     files: impl IntoIterator<Item = &'a FileDescriptorProto>,
 ) -> Vec<FileDescriptorProto> {
-    let mut merged: BTreeMap<&str, FileDescriptorProto> = BTreeMap::new();
+    let mut by_name: BTreeMap<&str, Vec<&FileDescriptorProto>> = BTreeMap::new();
     for file in files {
-        match merged.get_mut(file.name()) {
-            Some(into) if into == file => {}
-            Some(into) => merge_file(into, file),
-            None => {
-                merged.insert(file.name(), file.clone());
-            }
-        }
+        by_name.entry(file.name()).or_default().push(file);
     }
-    in_order(merged)
+    let merged = by_name.into_iter().filter_map(|(name, files)| {
+        let (first, others) = files.split_first()?;
+        let others: Vec<_> = others.iter().copied().filter(|other| other != first).collect();
+        Some((name, merge_files(first, &others)))
+    });
+    in_order(merged.collect())
 }
 
 fn in_order(mut files: BTreeMap<&str, FileDescriptorProto>) -> Vec<FileDescriptorProto> {
-    let mut ordered = Vec::with_capacity(files.len());
-    let mut placed = BTreeSet::new();
-    while !files.is_empty() {
-        let free = |file: &FileDescriptorProto| {
-            file.dependency.iter().all(|name| {
-                placed.contains(name) || !files.contains_key(name.as_str()) || name == file.name()
-            })
-        };
-        let mut ready: Vec<&str> =
-            files.iter().filter(|(_, file)| free(file)).map(|(name, _)| *name).collect();
-        if ready.is_empty() {
-            // Only a forced push can make packages use each other: they are shown as they are.
-            ready = files.keys().copied().collect();
+    let mut importers: HashMap<&str, Vec<&str>> = HashMap::new();
+    let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, file) in &files {
+        let known = file.dependency.iter().filter_map(|name| files.get_key_value(name.as_str()));
+        let imported: BTreeSet<&str> =
+            known.map(|(imported, _)| *imported).filter(|imported| imported != name).collect();
+        missing.insert(*name, imported.len());
+        for imported in imported {
+            importers.entry(imported).or_default().push(*name);
         }
-        for name in ready {
-            if let Some(file) = files.remove(name) {
-                placed.insert(name.to_owned());
-                ordered.push(file);
+    }
+    let free = missing.iter().filter(|(_, imports)| **imports == 0);
+    let mut ready: VecDeque<&str> = free.map(|(name, _)| *name).collect();
+    let mut ordered = Vec::with_capacity(files.len());
+    while let Some(name) = ready.pop_front() {
+        ordered.extend(files.remove(name));
+        for importer in importers.remove(name).unwrap_or_default() {
+            let Some(imports) = missing.get_mut(importer) else { continue };
+            *imports -= 1;
+            if *imports == 0 {
+                ready.push_back(importer);
             }
         }
     }
+    // Only a forced push can make packages use each other: they are shown as they are.
+    ordered.extend(files.into_values());
     ordered
 }
 
-/// Comments on their way from one file to another, whose elements have other positions.
-struct Comments<'a> {
-    from: &'a [Location],
-    added: Vec<Location>,
+fn merge_files(
+    first: &FileDescriptorProto,
+    others: &[&FileDescriptorProto],
+) -> FileDescriptorProto {
+    let comments: Vec<Comments<'_>> = others.iter().map(|file| Comments::of(file)).collect();
+    let group = Group {
+        // Its comments stay where they are.
+        first: Part { element: first, path: Vec::new(), comments: None },
+        others: others
+            .iter()
+            .zip(&comments)
+            .map(|(file, comments)| Part {
+                element: *file,
+                path: Vec::new(),
+                comments: Some(comments),
+            })
+            .collect(),
+    };
+    let mut added = Vec::new();
+    let mut merged = merge_group(group, &[], &mut added);
+    if let Some(info) = &mut merged.source_code_info {
+        info.location.append(&mut added);
+    }
+    merged
 }
 
-impl Comments<'_> {
-    /// Takes over everything at and below `from`, as `to`.
-    fn take(&mut self, from: &[i32], to: &[i32]) {
-        for location in self.from {
-            if let Some(below) = location.path.strip_prefix(from) {
-                let path = to.iter().chain(below).copied().collect();
-                self.added.push(Location { path, ..location.clone() });
-            }
+/// The comments of one file, sorted by the paths of what they are about.
+struct Comments<'a>(Vec<&'a Location>);
+
+impl<'a> Comments<'a> {
+    fn of(file: &'a FileDescriptorProto) -> Self {
+        let info = file.source_code_info.iter();
+        let mut locations: Vec<_> = info.flat_map(|info| &info.location).collect();
+        locations.sort_by(|a, b| a.path.cmp(&b.path));
+        Self(locations)
+    }
+
+    /// Everything at and below `from`, as `to`.
+    fn moved(&self, from: &[i32], to: &[i32]) -> impl Iterator<Item = Location> {
+        let start = self.0.partition_point(|location| location.path.as_slice() < from);
+        self.0.iter().skip(start).map_while(move |location| {
+            let below = location.path.strip_prefix(from)?;
+            let path = to.iter().chain(below).copied().collect();
+            Some(Location { path, ..Location::clone(location) })
+        })
+    }
+}
+
+/// An element of one file.
+struct Part<'a, T> {
+    element: &'a T,
+    /// Where it stands in its file.
+    path: Vec<i32>,
+    /// Its file's comments; none once those at and below the element are taken over.
+    comments: Option<&'a Comments<'a>>,
+}
+
+impl<'a, T> Part<'a, T> {
+    fn children<C: 'a>(
+        &self,
+        field: i32,
+        list: fn(&T) -> &[C],
+    ) -> impl Iterator<Item = Part<'a, C>> {
+        list(self.element).iter().enumerate().map(move |(index, element)| Part {
+            element,
+            path: below(&self.path, field, index),
+            comments: self.comments,
+        })
+    }
+
+    fn take_comments(&mut self, to: &[i32], added: &mut Vec<Location>) {
+        if let Some(comments) = self.comments.take() {
+            added.extend(comments.moved(&self.path, to));
         }
     }
 }
 
-fn merge_file(into: &mut FileDescriptorProto, from: &FileDescriptorProto) {
-    for dependency in &from.dependency {
-        if !into.dependency.contains(dependency) {
-            into.dependency.push(dependency.clone());
-        }
-    }
-    let locations = from.source_code_info.as_ref().map(|info| info.location.as_slice());
-    let mut comments = Comments { from: locations.unwrap_or_default(), added: Vec::new() };
-    let name = DescriptorProto::name;
-    let at = Place { from: &[], to: &[], field: FILE_MESSAGE };
-    merge_list(&mut into.message_type, &from.message_type, name, merge_message, at, &mut comments);
-    let name = EnumDescriptorProto::name;
-    let at = Place { field: FILE_ENUM, ..at };
-    merge_list(&mut into.enum_type, &from.enum_type, name, merge_enum, at, &mut comments);
-    let name = ServiceDescriptorProto::name;
-    let at = Place { field: FILE_SERVICE, ..at };
-    merge_list(&mut into.service, &from.service, name, merge_service, at, &mut comments);
-    if let Some(info) = &mut into.source_code_info {
-        info.location.append(&mut comments.added);
+/// Elements of one name in several files.
+struct Group<'a, T> {
+    first: Part<'a, T>,
+    others: Vec<Part<'a, T>>,
+}
+
+impl<'a, T> Group<'a, T> {
+    fn parts(&self) -> impl Iterator<Item = &Part<'a, T>> {
+        iter::once(&self.first).chain(&self.others)
     }
 }
 
-/// Where a list of elements stands in both files.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    from: &'a [i32],
-    to: &'a [i32],
+/// What is merged with others of its name.
+trait Element: Clone + 'static {
+    fn key(&self) -> &str;
+
+    /// Makes a copy of the group's first element, which stands at `to`, the union of the group.
+    fn absorb(&mut self, group: &Group<'_, Self>, to: &[i32], added: &mut Vec<Location>);
+}
+
+fn merge_group<T: Element>(mut group: Group<'_, T>, to: &[i32], added: &mut Vec<Location>) -> T {
+    group.first.take_comments(to, added);
+    let mut merged = group.first.element.clone();
+    if !group.others.is_empty() {
+        merged.absorb(&group, to, added);
+    }
+    merged
+}
+
+/// Merges one list of all elements of a group. Each name stands where it first came.
+fn merge_lists<'a, P, T: Element>(
+    group: &Group<'a, P>,
     field: i32,
-}
-
-type Merge<T> = fn(&mut T, &T, Place<'_>, &mut Comments<'_>);
-
-/// Appends what `into` does not have, by name, and merges what both have.
-fn merge_list<T: Clone>(
-    into: &mut Vec<T>,
-    from: &[T],
-    name: fn(&T) -> &str,
-    merge: Merge<T>,
-    place: Place<'_>,
-    comments: &mut Comments<'_>,
-) {
-    for (index, element) in from.iter().enumerate() {
-        let known = into.iter().position(|known| name(known) == name(element));
-        let from = below(place.from, place.field, index);
-        let to = below(place.to, place.field, known.unwrap_or(into.len()));
-        match known.and_then(|known| into.get_mut(known)) {
-            Some(known) => {
-                merge(known, element, Place { from: &from, to: &to, field: 0 }, comments)
-            }
+    list: fn(&P) -> &[T],
+    to: &[i32],
+    added: &mut Vec<Location>,
+) -> Vec<T> {
+    let mut by_name: IndexMap<&'a str, Group<'a, T>> = IndexMap::new();
+    for part in group.parts().flat_map(|part| part.children(field, list)) {
+        let name = part.element.key();
+        match by_name.get_mut(name) {
+            Some(known) => known.others.push(part),
             None => {
-                comments.take(&from, &to);
-                into.push(element.clone());
+                by_name.insert(name, Group { first: part, others: Vec::new() });
             }
         }
     }
+    let groups = by_name.into_values().enumerate();
+    groups.map(|(index, group)| merge_group(group, &below(to, field, index), added)).collect()
+}
+
+/// The members of all but the first element whose number and name no member before them has, each
+/// with the element that it is of.
+fn new_members<'a, T, M: 'a>(
+    group: &Group<'a, T>,
+    field: i32,
+    list: fn(&T) -> &[M],
+    key: fn(&M) -> (i32, &str),
+) -> Vec<(&'a T, Part<'a, M>)> {
+    let (mut numbers, mut names): (HashSet<i32>, HashSet<&str>) =
+        list(group.first.element).iter().map(key).unzip();
+    let mut new = Vec::new();
+    for other in &group.others {
+        for part in other.children(field, list) {
+            let (number, name) = key(part.element);
+            if !numbers.contains(&number) && !names.contains(name) {
+                numbers.insert(number);
+                names.insert(name);
+                new.push((other.element, part));
+            }
+        }
+    }
+    new
 }
 
 fn below(path: &[i32], field: i32, index: usize) -> Vec<i32> {
@@ -143,26 +229,69 @@ fn below(path: &[i32], field: i32, index: usize) -> Vec<i32> {
     path.iter().copied().chain([field, index]).collect()
 }
 
-fn merge_message(
-    into: &mut DescriptorProto,
-    from: &DescriptorProto,
-    place: Place<'_>,
-    comments: &mut Comments<'_>,
-) {
-    for (index, field) in from.field.iter().enumerate() {
-        let clashes = |known: &prost_types::FieldDescriptorProto| {
-            known.number == field.number || known.name == field.name
-        };
-        if into.field.iter().any(clashes) {
-            continue;
+impl Element for FileDescriptorProto {
+    fn key(&self) -> &str {
+        self.name()
+    }
+
+    fn absorb(&mut self, group: &Group<'_, Self>, to: &[i32], added: &mut Vec<Location>) {
+        let mut known: HashSet<&String> = group.first.element.dependency.iter().collect();
+        for dependency in group.others.iter().flat_map(|part| &part.element.dependency) {
+            if known.insert(dependency) {
+                self.dependency.push(dependency.clone());
+            }
         }
-        let from_path = below(place.from, MESSAGE_FIELD, index);
-        comments.take(&from_path, &below(place.to, MESSAGE_FIELD, into.field.len()));
-        let mut field = field.clone();
+        self.message_type =
+            merge_lists(group, FILE_MESSAGE, |file| file.message_type.as_slice(), to, added);
+        self.enum_type = merge_lists(group, FILE_ENUM, |file| file.enum_type.as_slice(), to, added);
+        self.service = merge_lists(group, FILE_SERVICE, |file| file.service.as_slice(), to, added);
+    }
+}
+
+impl Element for DescriptorProto {
+    fn key(&self) -> &str {
+        self.name()
+    }
+
+    fn absorb(&mut self, group: &Group<'_, Self>, to: &[i32], added: &mut Vec<Location>) {
+        merge_fields(self, group, to, added);
+        self.nested_type =
+            merge_lists(group, MESSAGE_NESTED, |message| message.nested_type.as_slice(), to, added);
+        self.enum_type =
+            merge_lists(group, MESSAGE_ENUM, |message| message.enum_type.as_slice(), to, added);
+
+        let used: BTreeSet<i32> = self.field.iter().map(|field| field.number()).collect();
+        let reserved = group.parts().flat_map(|part| &part.element.reserved_range);
+        self.reserved_range = without(reserved.map(|range| (range.start(), range.end())), &used)
+            .map(|(start, end)| ReservedRange { start: Some(start), end: Some(end) })
+            .collect();
+        let names: HashSet<&str> = self.field.iter().map(|field| field.name()).collect();
+        let reserved = group.parts().flat_map(|part| &part.element.reserved_name);
+        self.reserved_name = unused(reserved, &names);
+    }
+}
+
+fn merge_fields(
+    into: &mut DescriptorProto,
+    group: &Group<'_, DescriptorProto>,
+    to: &[i32],
+    added: &mut Vec<Location>,
+) {
+    let oneofs = group.first.element.oneof_decl.iter().enumerate();
+    let mut oneofs: HashMap<&str, usize> =
+        oneofs.map(|(index, oneof)| (oneof.name(), index)).collect();
+    let new = new_members(
+        group,
+        MESSAGE_FIELD,
+        |message| message.field.as_slice(),
+        |field| (field.number(), field.name()),
+    );
+    for (message, mut part) in new {
+        part.take_comments(&below(to, MESSAGE_FIELD, into.field.len()), added);
+        let mut field = part.element.clone();
         field.oneof_index = field.oneof_index.and_then(|oneof| {
-            let oneof = from.oneof_decl.get(usize::try_from(oneof).ok()?)?;
-            let known = into.oneof_decl.iter().position(|known| known.name == oneof.name);
-            let position = known.unwrap_or_else(|| {
+            let oneof = message.oneof_decl.get(usize::try_from(oneof).ok()?)?;
+            let position = *oneofs.entry(oneof.name()).or_insert_with(|| {
                 into.oneof_decl.push(oneof.clone());
                 into.oneof_decl.len() - 1
             });
@@ -170,65 +299,54 @@ fn merge_message(
         });
         into.field.push(field);
     }
-    let at = Place { field: MESSAGE_NESTED, ..place };
-    let name = DescriptorProto::name;
-    merge_list(&mut into.nested_type, &from.nested_type, name, merge_message, at, comments);
-    let at = Place { field: MESSAGE_ENUM, ..place };
-    let name = EnumDescriptorProto::name;
-    merge_list(&mut into.enum_type, &from.enum_type, name, merge_enum, at, comments);
-
-    let used: BTreeSet<i32> = into.field.iter().map(|field| field.number()).collect();
-    let both = into.reserved_range.iter().chain(&from.reserved_range);
-    let reserved = both.map(|range| (range.start(), range.end()));
-    into.reserved_range = without(reserved, &used)
-        .map(|(start, end)| ReservedRange { start: Some(start), end: Some(end) })
-        .collect();
-    let names = into.field.iter().map(|field| field.name().to_owned()).collect();
-    into.reserved_name = unused(&into.reserved_name, &from.reserved_name, &names);
 }
 
-fn merge_enum(
-    into: &mut EnumDescriptorProto,
-    from: &EnumDescriptorProto,
-    place: Place<'_>,
-    comments: &mut Comments<'_>,
-) {
-    for (index, value) in from.value.iter().enumerate() {
-        let clashes = |known: &prost_types::EnumValueDescriptorProto| {
-            known.number == value.number || known.name == value.name
-        };
-        if into.value.iter().any(clashes) {
-            continue;
-        }
-        let to = below(place.to, MEMBER, into.value.len());
-        comments.take(&below(place.from, MEMBER, index), &to);
-        into.value.push(value.clone());
+impl Element for EnumDescriptorProto {
+    fn key(&self) -> &str {
+        self.name()
     }
-    let used: BTreeSet<i32> = into.value.iter().map(|value| value.number()).collect();
-    let both = into.reserved_range.iter().chain(&from.reserved_range);
-    // Enums reserve up to and including the end, messages up to it.
-    let reserved = both.map(|range| (range.start(), range.end().saturating_add(1)));
-    into.reserved_range = without(reserved, &used)
-        .map(|(start, end)| EnumReservedRange { start: Some(start), end: Some(end - 1) })
-        .collect();
-    let names = into.value.iter().map(|value| value.name().to_owned()).collect();
-    into.reserved_name = unused(&into.reserved_name, &from.reserved_name, &names);
+
+    fn absorb(&mut self, group: &Group<'_, Self>, to: &[i32], added: &mut Vec<Location>) {
+        let new = new_members(
+            group,
+            MEMBER,
+            |one| one.value.as_slice(),
+            |value| (value.number(), value.name()),
+        );
+        for (_, mut part) in new {
+            part.take_comments(&below(to, MEMBER, self.value.len()), added);
+            self.value.push(part.element.clone());
+        }
+        let used: BTreeSet<i32> = self.value.iter().map(|value| value.number()).collect();
+        let reserved = group.parts().flat_map(|part| &part.element.reserved_range);
+        // Enums reserve up to and including the end, messages up to it.
+        let reserved = reserved.map(|range| (range.start(), range.end().saturating_add(1)));
+        self.reserved_range = without(reserved, &used)
+            .map(|(start, end)| EnumReservedRange { start: Some(start), end: Some(end - 1) })
+            .collect();
+        let names: HashSet<&str> = self.value.iter().map(|value| value.name()).collect();
+        let reserved = group.parts().flat_map(|part| &part.element.reserved_name);
+        self.reserved_name = unused(reserved, &names);
+    }
 }
 
-fn merge_service(
-    into: &mut ServiceDescriptorProto,
-    from: &ServiceDescriptorProto,
-    place: Place<'_>,
-    comments: &mut Comments<'_>,
-) {
-    for (index, method) in from.method.iter().enumerate() {
-        if into.method.iter().any(|known| known.name == method.name) {
-            continue;
-        }
-        let to = below(place.to, MEMBER, into.method.len());
-        comments.take(&below(place.from, MEMBER, index), &to);
-        into.method.push(method.clone());
+impl Element for ServiceDescriptorProto {
+    fn key(&self) -> &str {
+        self.name()
     }
+
+    fn absorb(&mut self, group: &Group<'_, Self>, to: &[i32], added: &mut Vec<Location>) {
+        self.method = merge_lists(group, MEMBER, |service| service.method.as_slice(), to, added);
+    }
+}
+
+impl Element for MethodDescriptorProto {
+    fn key(&self) -> &str {
+        self.name()
+    }
+
+    /// A method has no parts: the first one's word stands.
+    fn absorb(&mut self, _group: &Group<'_, Self>, _to: &[i32], _added: &mut Vec<Location>) {}
 }
 
 /// The ranges, which end before their second number, without single numbers: disjoint, in order.
@@ -258,16 +376,15 @@ fn without(
     disjoint.into_iter()
 }
 
-fn unused(into: &[String], from: &[String], used: &BTreeSet<String>) -> Vec<String> {
-    let names: BTreeSet<&String> =
-        into.iter().chain(from).filter(|name| !used.contains(*name)).collect();
-    names.into_iter().cloned().collect()
+fn unused<'a>(names: impl Iterator<Item = &'a String>, used: &HashSet<&str>) -> Vec<String> {
+    let unused: BTreeSet<&String> = names.filter(|name| !used.contains(name.as_str())).collect();
+    unused.into_iter().cloned().collect()
 }
 
 #[cfg(test)]
 mod tests {
     use prost_reflect::DescriptorPool;
-    use prost_types::{EnumValueDescriptorProto, MethodDescriptorProto, SourceCodeInfo};
+    use prost_types::{EnumValueDescriptorProto, OneofDescriptorProto, SourceCodeInfo};
 
     use super::*;
 
@@ -375,6 +492,62 @@ mod tests {
         ]);
         assert_eq!(comments, expected);
         DescriptorPool::new().add_file_descriptor_protos(merged).unwrap();
+    }
+
+    #[test]
+    fn many_modules_of_one_package_make_one_file() {
+        let module = |n: i32| {
+            let (own, name) = (format!("Own{n}"), format!("f{n}"));
+            let shared = message("Shared", &[("a", 1), (name.as_str(), n + 2)], &[]);
+            let comments: [(&[i32], &str); 2] =
+                [(&[4, 0, 2, 1], name.as_str()), (&[4, 1], own.as_str())];
+            file(vec![shared, message(&own, &[], &[])], &["Find"], &comments)
+        };
+        let files: Vec<_> = (0..20).map(module).collect();
+        let merged = merge(&files);
+        let [file] = merged.as_slice() else { panic!("{} files", merged.len()) };
+        let comments: BTreeMap<&[i32], &str> = file
+            .source_code_info
+            .iter()
+            .flat_map(|info| &info.location)
+            .map(|location| (location.path.as_slice(), location.leading_comments()))
+            .collect();
+        assert_eq!(file.service[0].method.len(), 1);
+        assert_eq!((file.message_type.len(), file.message_type[0].field.len()), (21, 21));
+        assert_eq!(comments.len(), 40);
+        for n in 0..20_i32 {
+            let place = n + 1;
+            let at = usize::try_from(place).unwrap();
+            assert_eq!(file.message_type[at].name(), format!("Own{n}"));
+            assert_eq!(comments[&[4, place] as &[i32]], format!("Own{n}"));
+            assert_eq!(file.message_type[0].field[at].number(), n + 2);
+            assert_eq!(comments[&[4, 0, 2, place] as &[i32]], format!("f{n}"));
+        }
+        DescriptorPool::new().add_file_descriptor_protos(merged).unwrap();
+    }
+
+    #[test]
+    fn fields_keep_their_oneofs() {
+        let with = |oneof: &str, name: &str, number| {
+            let choice =
+                prost_types::FieldDescriptorProto { oneof_index: Some(0), ..field(name, number) };
+            let shared = DescriptorProto {
+                field: vec![choice],
+                oneof_decl: vec![OneofDescriptorProto {
+                    name: Some(oneof.to_owned()),
+                    ..Default::default()
+                }],
+                ..message("Shared", &[], &[])
+            };
+            file(vec![shared], &[], &[])
+        };
+        let files = [with("one", "a", 1), with("two", "b", 2), with("one", "c", 3)];
+        let merged = merge(&files);
+        let shared = &merged[0].message_type[0];
+        let oneofs: Vec<_> = shared.field.iter().map(|field| field.oneof_index()).collect();
+        assert_eq!(oneofs, [0, 1, 0]);
+        let names: Vec<_> = shared.oneof_decl.iter().map(|oneof| oneof.name()).collect();
+        assert_eq!(names, ["one", "two"]);
     }
 
     #[test]

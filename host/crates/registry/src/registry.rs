@@ -24,6 +24,9 @@ use crate::{OpenError, PushError, RouteTable, code::StoredCode, turns::Turns};
 /// When a refused push may be tried again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
+/// Loads that may wait at the same time for a turn to compile again.
+const WAITING_LOADS: usize = 4;
+
 /// Bounds of what pushes may cost the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryConfig {
@@ -43,7 +46,8 @@ pub struct NamespaceQuota {
     pub modules: Option<u64>,
     /// Of all its modules together.
     pub versions: Option<u64>,
-    /// Bytes of the components as they were uploaded; the same bytes count once.
+    /// Bytes of the components as they were uploaded, where the same bytes count once, and of what
+    /// is stored beside each version: its record, interface, WIT texts and locks.
     pub stored: Option<ByteSize>,
 }
 
@@ -71,6 +75,8 @@ pub struct Registry {
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) pushes: Arc<Semaphore>,
     pub(crate) turns: Turns,
+    /// Places for loads that wait for a turn, on threads that other loads need as well.
+    waiting_loads: Arc<Semaphore>,
     pub(crate) workers: Arc<Workers>,
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
@@ -109,6 +115,7 @@ impl Registry {
                 changing: tokio::sync::Mutex::default(),
                 pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
                 turns: Turns::new(config.compile.workers),
+                waiting_loads: Arc::new(Semaphore::new(WAITING_LOADS)),
                 workers: Arc::new(workers),
                 collect: Arc::clone(&collect),
                 collector: collector.abort_handle(),
@@ -199,6 +206,7 @@ impl Registry {
             blobs: Arc::clone(&self.blobs),
             engine: Arc::clone(&self.engine),
             turns: self.turns.clone(),
+            waiting_loads: Arc::clone(&self.waiting_loads),
             workers: Arc::clone(&self.workers),
             collect: Arc::clone(&self.collect),
             hold: Some(self.blobs.hold(record.component).await),

@@ -218,9 +218,15 @@ impl NamespaceRoutes {
         Self { revision, modules, services, locks, files: OnceLock::new() }
     }
 
+    /// Each version's files are merged once, however many services it answers for.
     fn merged_files(&self) -> Vec<FileDescriptorProto> {
-        let serving = self.services.values().flat_map(BTreeMap::values);
-        let schemas = serving.filter_map(|live| live.schema().ok());
+        let serving: BTreeMap<_, _> = self
+            .services
+            .values()
+            .flat_map(BTreeMap::values)
+            .map(|live| ((&live.id().name, &live.id().version), live))
+            .collect();
+        let schemas = serving.into_values().filter_map(|live| live.schema().ok());
         merge(schemas.flat_map(|schema| schema.files()))
     }
 }

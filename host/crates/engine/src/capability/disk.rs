@@ -6,11 +6,12 @@
 //! (by guests or the operator); who needs it waits for the count. So the host keeps no books that
 //! could be wrong for ever, and a restart forgets nothing.
 
+mod count;
+
 use std::{
-    collections::{HashMap, HashSet},
-    fs::{self, File},
+    collections::HashMap,
+    fs::File,
     io,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Weak},
     time::Duration,
@@ -19,9 +20,6 @@ use std::{
 use parking_lot::Mutex;
 use roadstead_domain::{LimitKind, LimitReached};
 use tokio::time::Instant;
-
-/// A directory with more entries than this is not counted, and nothing more is written there.
-const MOST_ENTRIES: u64 = 1_000_000;
 
 /// Counts of one directory come at most this often, and take at most a part of the time.
 const BETWEEN_COUNTS: Duration = Duration::from_millis(100);
@@ -153,13 +151,18 @@ impl Disk {
             usage.open.clone()
         };
         let started = Instant::now();
-        let found = count(&self.path, &open);
+        let found = count::amount_of(&self.path, &open);
         if let Err(error) = &found {
             let path = self.path.display();
             tracing::error!(%path, %error, "a writable directory cannot be counted: it takes nothing");
         }
         let mut usage = self.usage.lock();
-        usage.held = found.ok().map(|found| found.plus(usage.since));
+        match found {
+            Ok(Some(found)) => usage.held = Some(found.plus(usage.since)),
+            // What was known goes on to count, with all that was reserved since.
+            Ok(None) => {}
+            Err(_) => usage.held = None,
+        }
         usage.counts = usage.counts.wrapping_add(1);
         let now = Instant::now();
         let pause = (now - started).saturating_mul(PART).max(BETWEEN_COUNTS);
@@ -219,45 +222,10 @@ impl Drop for Reserved {
     }
 }
 
-/// What is in a directory, with deleted files that are open. Follows no links; what is changed
-/// meanwhile counts as it was or as it is.
-fn count(root: &Path, open: &[Weak<File>]) -> io::Result<Amount> {
-    let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    let (mut found, mut linked) = (Amount::default(), HashSet::new());
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if gone(&error) && folder != root => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let entry = entry?;
-            let meta = match entry.metadata() {
-                Err(error) if gone(&error) => continue,
-                meta => meta?,
-            };
-            found.entries = found.entries.saturating_add(1);
-            if MOST_ENTRIES < found.entries {
-                return Err(io::Error::other("it has more than a million entries"));
-            }
-            if meta.is_dir() {
-                folders.push(entry.path());
-            } else if meta.nlink() == 1 || linked.insert((meta.dev(), meta.ino())) {
-                found.bytes = found.bytes.saturating_add(meta.len());
-            }
-        }
-    }
-    for file in open.iter().filter_map(Weak::upgrade) {
-        let meta = file.metadata()?;
-        if meta.nlink() == 0 && meta.is_file() && linked.insert((meta.dev(), meta.ino())) {
-            found.bytes = found.bytes.saturating_add(meta.len());
-        }
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use tempfile::TempDir;
 
     use super::*;
@@ -312,6 +280,15 @@ mod tests {
         assert!(writable.reserve(bytes(20)).await.is_err());
         drop(file);
         drop(writable.reserve(bytes(20)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_too_long_for_the_kernel_keeps_nobody_from_writing() {
+        let folder = TempDir::new().unwrap();
+        let made = count::tests::make_deep(folder.path());
+        let writable = writable(&folder, made.bytes + 10, made.entries + 1);
+        drop(writable.reserve(Amount { bytes: 10, entries: 1 }).await.unwrap());
+        assert!(writable.reserve(bytes(11)).await.is_err());
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -1,6 +1,6 @@
 //! What one module version may touch, worked out once from its spec and the host's offers.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use roadstead_domain::{Grantee, Limits, ModuleId, ModuleSpec};
 use wasmtime::component::ResourceTable;
@@ -48,16 +48,6 @@ pub(crate) struct Granted {
     shared: Shared,
 }
 
-/// Descriptors of the whole host that guests may have, so that the gateway never lacks them: half
-/// of what the process may open.
-fn descriptors() -> Arc<Places> {
-    static PLACES: LazyLock<Arc<Places>> = LazyLock::new(|| {
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        Places::new(limit.current.unwrap_or(1 << 20) / 2)
-    });
-    Arc::clone(&PLACES)
-}
-
 impl Granted {
     /// Works out what a version gets; opens its directories.
     ///
@@ -85,7 +75,7 @@ impl Granted {
             spec: capabilities.clone(),
             environment: Environment(capabilities.env.clone().into_iter().collect()),
             directories: files::preopen(&capabilities.files, &spec.quota, &asking)?,
-            policy: Arc::new(Policy::new(&capabilities.network, &asking)?),
+            policy: Arc::new(Policy::new(&capabilities.network, &asking, &share.lookups)?),
             log: VersionLog::new(
                 logs.module(&id.namespace, &id.name),
                 id.version.clone(),
@@ -95,7 +85,7 @@ impl Granted {
             secrets,
             shared: Shared {
                 connections: Places::sharing(spec.quota.connections, share.connections.clone()),
-                descriptors: descriptors(),
+                descriptors: Arc::clone(&share.descriptors),
                 egress: Egress::new(spec.quota.egress, &share),
             },
         })

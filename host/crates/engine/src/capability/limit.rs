@@ -129,6 +129,8 @@ impl Account {
 pub(crate) struct Places {
     allowed: u64,
     taken: Arc<AtomicU64>,
+    /// Whoever takes a place here takes one there, too.
+    around: Option<Arc<Places>>,
 }
 
 /// One place of an instance and one of the host; both are given back on drop.
@@ -144,7 +146,12 @@ impl Places {
 
     /// Places that are counted together with others, which may allow another number.
     pub(crate) fn sharing(allowed: u64, taken: Arc<AtomicU64>) -> Arc<Self> {
-        Arc::new(Self { allowed, taken })
+        Arc::new(Self { allowed, taken, around: None })
+    }
+
+    /// Places that are a part of others.
+    pub(crate) fn within(allowed: u64, around: Arc<Places>) -> Arc<Self> {
+        Arc::new(Self { allowed, taken: Arc::default(), around: Some(around) })
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -161,6 +168,24 @@ impl Places {
     }
 
     fn enter(&self) -> bool {
+        if !self.enter_here() {
+            return false;
+        }
+        let entered = self.around.as_ref().is_none_or(|around| around.enter());
+        if !entered {
+            self.leave_here();
+        }
+        entered
+    }
+
+    fn leave(&self) {
+        self.leave_here();
+        if let Some(around) = &self.around {
+            around.leave();
+        }
+    }
+
+    fn enter_here(&self) -> bool {
         self.taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (taken < self.allowed).then(|| taken.saturating_add(1))
@@ -168,8 +193,8 @@ impl Places {
             .is_ok()
     }
 
-    fn leave(&self) {
-        // Never below nothing: every `leave` follows an `enter`.
+    fn leave_here(&self) {
+        // Never below nothing: every one follows an `enter_here`.
         self.taken.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -257,5 +282,19 @@ mod tests {
         drop(first);
         assert_eq!((instance.taken(), host.taken()), (0, 0));
         assert!(Place::take(&[&instance, &host]).is_some());
+    }
+
+    #[test]
+    fn a_part_takes_of_the_whole_and_no_more_than_its_own() {
+        let host = Places::new(3);
+        let (one, other) =
+            (Places::within(2, Arc::clone(&host)), Places::within(2, Arc::clone(&host)));
+        let held = [Place::take(&[&one]).unwrap(), Place::take(&[&one]).unwrap()];
+        assert!(Place::take(&[&one]).is_none());
+        let last = Place::take(&[&other]).unwrap();
+        assert!(Place::take(&[&other]).is_none());
+        assert_eq!((one.taken(), other.taken(), host.taken()), (2, 1, 3));
+        drop((held, last));
+        assert_eq!((one.taken(), other.taken(), host.taken()), (0, 0, 0));
     }
 }

@@ -1,14 +1,25 @@
-//! What the instances of one module share of the network, whichever of its versions they are of.
+//! What the instances of one module share of the network and of the host's descriptors, whichever
+//! of its versions they are of.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Weak, atomic::AtomicU64},
+    sync::{Arc, LazyLock, Weak, atomic::AtomicU64},
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use roadstead_domain::{ByteRate, ModuleId, ModuleName, Namespace};
-use tokio::time::Instant;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{sync::Semaphore, time::Instant};
+
+use super::limit::Places;
+
+/// Names that a module looks up at once. Few, because its own names may be slow on purpose, and
+/// each lookup blocks a thread.
+pub(super) const LOOKUPS: usize = 2;
+
+/// Descriptors that a process may have where it has no limit.
+const UNLIMITED: u64 = 1 << 20;
 
 /// What may go out at once after a pause: so much of the rate.
 const BURST: Duration = Duration::from_secs(1);
@@ -23,6 +34,10 @@ pub(crate) struct Shares {
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) connections: Arc<AtomicU64>,
+    /// Its part of the host's descriptors.
+    pub(crate) descriptors: Arc<Places>,
+    /// Turns to look up a name.
+    pub(crate) lookups: Arc<Semaphore>,
     /// When what was sent so far is paid for.
     paid: Mutex<Instant>,
 }
@@ -43,13 +58,45 @@ impl Shares {
         modules.retain(|_, share| 0 < share.strong_count());
         let place = modules.entry((id.namespace.clone(), id.name.clone())).or_default();
         place.upgrade().unwrap_or_else(|| {
-            let now = Instant::now();
-            let paid = Mutex::new(now.checked_sub(BURST).unwrap_or(now));
-            let made = Arc::new(Share { connections: Arc::default(), paid });
+            let made = Arc::new(Share::new());
             *place = Arc::downgrade(&made);
             made
         })
     }
+}
+
+impl Share {
+    fn new() -> Self {
+        let now = Instant::now();
+        let all = descriptors();
+        Self {
+            connections: Arc::default(),
+            descriptors: Places::within((all.allowed() / 2).max(1), all),
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            paid: Mutex::new(now.checked_sub(BURST).unwrap_or(now)),
+        }
+    }
+}
+
+/// Descriptors of the whole host that guests may have, so that the gateway never lacks them: half
+/// of what the process may open.
+fn descriptors() -> Arc<Places> {
+    static PLACES: LazyLock<Arc<Places>> = LazyLock::new(|| Places::new(openable() / 2));
+    Arc::clone(&PLACES)
+}
+
+/// What the process may open, after asking for all that it can get.
+fn openable() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "raise the limit of file descriptors");
+            limit.current
+        }
+    };
+    allowed.unwrap_or(UNLIMITED)
 }
 
 impl Egress {
@@ -114,6 +161,18 @@ mod tests {
         assert!((9..=10).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         let other = ModuleId { name: "other".parse().unwrap(), ..anyone() };
         assert_eq!(Egress::new(ByteRate(1000), &shares.of(&other)).debt(), None);
+    }
+
+    #[tokio::test]
+    async fn versions_share_descriptors_and_lookups_and_a_module_has_half_at_most() {
+        let shares = Shares::default();
+        let old = shares.of(&anyone());
+        let new = shares.of(&ModuleId { version: "0.2.0".parse().unwrap(), ..anyone() });
+        assert!(Arc::ptr_eq(&old.descriptors, &new.descriptors));
+        assert!(Arc::ptr_eq(&old.lookups, &new.lookups));
+        assert_eq!(old.descriptors.allowed(), descriptors().allowed() / 2);
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
     }
 
     #[tokio::test(start_paused = true)]

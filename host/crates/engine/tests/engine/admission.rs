@@ -3,21 +3,20 @@
 use std::time::Duration;
 
 use roadstead_domain::Fault;
-use roadstead_engine::{Engine, EngineConfig};
+use roadstead_engine::{Engine, EngineConfig, NamespaceShare};
 
 use crate::support::{Guest, component, engine, prepare, settings, wat};
 
 fn spinner(engine: &std::sync::Arc<Engine>, spec: &str) -> Guest {
+    spinner_called(engine, "spinner", spec)
+}
+
+fn spinner_called(engine: &std::sync::Arc<Engine>, name: &str, spec: &str) -> Guest {
     let bytes = component(
         r#"(func (export "spin") (loop (br 0))) (func (export "nothing"))"#,
         &[("spin", ""), ("nothing", "")],
     );
-    prepare(
-        engine,
-        "spinner",
-        &bytes,
-        &format!("limits: {{fuel_per_call: 1_000_000_000_000}}\n{spec}"),
-    )
+    prepare(engine, name, &bytes, &format!("limits: {{fuel_per_call: 1_000_000_000_000}}\n{spec}"))
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {
@@ -80,6 +79,30 @@ async fn an_instance_with_many_memories_takes_many_slots() {
     assert!(of(4).run("f").await.is_ok());
     let fault = of(5).run("f").await.unwrap_err();
     assert!(matches!(fault, Fault::NeverFits(_)), "{fault:?}");
+}
+
+#[tokio::test]
+async fn slow_calls_of_old_keep_nobody_out_while_others_hold_the_places() {
+    let namespace = NamespaceShare { concurrency: Some(2), ..NamespaceShare::default() };
+    let engine = Engine::new(EngineConfig { namespace, ..settings() }).unwrap();
+    let (flood, guest) =
+        (spinner_called(&engine, "flood", ""), spinner_called(&engine, "guest", ""));
+    let slow = Duration::from_millis(800);
+    assert_eq!(guest.run_for("spin", slow).await.result, Err(Fault::Deadline(slow)));
+    until(|| guest.module.stats().running == 0).await;
+    let short = Duration::from_millis(100);
+    let flooding: Vec<_> = (0..2)
+        .map(|_| {
+            let flood = flood.clone();
+            tokio::spawn(async move { flood.run_for("spin", short).await })
+        })
+        .collect();
+    until(|| flood.module.stats().running == 2).await;
+    let answered = guest.run_for("nothing", Duration::from_millis(700)).await;
+    assert_eq!(answered.result, Ok(bytes::Bytes::new()));
+    for call in flooding {
+        assert_eq!(call.await.unwrap().result, Err(Fault::Deadline(short)));
+    }
 }
 
 /// A component of so many, each of which suspends a call while they are all called from one.

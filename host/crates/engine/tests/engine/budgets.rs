@@ -255,6 +255,8 @@ async fn values_of_all_calls_have_one_budget() {
         let greedy = greedy.clone();
         tokio::spawn(async move { greedy.call("hold", large()).await })
     };
+    // Of a module that answered it is known what a call needs.
+    assert!(greedy.call("take", large()).await.result.is_ok());
     let holding = [hold(), hold()];
     until(|| engine.values_taken() == 32 << 20).await;
     // What is small always fits, and another module has its own part; who needs more waits.

@@ -62,7 +62,7 @@ async fn post(host: &Host, method: &str, body: &str) -> Answer {
     send(host, Method::POST, &path(method), &[JSON], body.to_owned()).await
 }
 
-fn packed(text: &[u8]) -> Vec<u8> {
+pub(crate) fn packed(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(text).unwrap();
     encoder.finish().unwrap()

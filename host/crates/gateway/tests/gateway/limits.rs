@@ -27,6 +27,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     guest::{blob, path},
+    json::packed,
     raw::{Body, chunks, connect, framed, refused, request, whole},
     support::{Host, PATIENCE, call, failure},
 };
@@ -167,6 +168,34 @@ async fn half_a_message_holds_what_came_of_it() {
     }
     waiting.iter().for_each(tokio::task::JoinHandle::abort);
     drop(idle);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_packed_message_is_counted_as_it_unpacks() {
+    let message_budget = ByteSize::mib(4);
+    let host = Host::with(GatewayConfig { message_budget, ..GatewayConfig::default() }).await;
+    host.push("guest", "limits: {input: 100Gi}").await;
+    let mut client = connect(&host).await;
+    let bomb = packed(&blob(&vec![0; 16 << 20]));
+    let length = u32::try_from(bomb.len()).unwrap().to_be_bytes();
+    let body = chunks(vec![[&[1][..], &length, &bomb].concat().into()]);
+    let mut grpc = request("Echo", body);
+    grpc.headers_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+    let (code, reason, text) = refused(&mut client, grpc).await;
+    assert_eq!((code, reason.as_str()), (9, "NEVER_FITS"), "{text}");
+    assert!(text.contains("connection's share"), "{text}");
+    let connect = Request::post(format!("http://localhost{}", path("Echo")))
+        .header("content-type", "application/proto")
+        .header("content-encoding", "gzip")
+        .body(chunks(vec![bomb.into()]))
+        .unwrap();
+    let (_, body, _) = whole(client.send_request(connect).await.unwrap()).await;
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains("NEVER_FITS"), "{body}");
+    let held = || host.monitor.metrics().unwrap();
+    crate::raw::until(|| held().contains("\nroadstead_message_bytes 0\n")).await;
+    drop(client);
     host.stop().await;
 }
 

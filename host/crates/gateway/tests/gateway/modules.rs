@@ -206,6 +206,21 @@ async fn protos_are_given_out() {
 }
 
 #[tokio::test]
+async fn answers_that_wait_for_one_another_all_come() {
+    let host = Host::with_guest().await;
+    let client = ModuleServiceClient::new(host.channel().await);
+    let asked = (0..100).map(|_| {
+        let mut client = client.clone();
+        let request = GetModuleProtosRequest { name: "guest".into(), version: String::new() };
+        async move { client.get_module_protos(request).await.unwrap().into_inner().files.len() }
+    });
+    let answered = tokio::time::timeout(PATIENCE, futures::future::join_all(asked)).await.unwrap();
+    assert!(answered.iter().all(|files| *files > 0), "{answered:?}");
+    drop(client);
+    host.stop().await;
+}
+
+#[tokio::test]
 async fn a_watch_shows_what_is_and_what_comes() {
     let host = Host::start().await;
     let channel = host.channel().await;

@@ -83,6 +83,17 @@ macro_rules! version {
             }
 
             #[tokio::test]
+            async fn many_may_ask_at_once() {
+                let host = Host::with_guest().await;
+                let channel = host.channel().await;
+                let asked = (0..50).map(|_| services(&channel, "default"));
+                for found in futures::future::join_all(asked).await {
+                    assert!(found.contains(&SERVICE.to_owned()));
+                }
+                host.stop().await;
+            }
+
+            #[tokio::test]
             async fn files_and_symbols_are_found_or_are_not() {
                 let host = Host::with_guest().await;
                 let channel = host.channel().await;

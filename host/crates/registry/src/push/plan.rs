@@ -91,6 +91,19 @@ impl Registry {
         blocking(move || plan(&routes, &validated, bounds)).await?
     }
 
+    /// Whether the plan still fits beside what other namespaces were promised since it was made.
+    ///
+    /// # Errors
+    /// [`PushError::CpuPromised`].
+    pub(super) fn keep_promises(
+        &self,
+        validated: &Validated,
+        planned: &Planned,
+    ) -> Result<(), PushError> {
+        let (routes, version) = (self.routes(), &planned.record.version);
+        keep_promises(&routes, validated, version, self.engine.cpu())
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds { cpu: self.engine.cpu(), namespace: self.namespace_quota() }
     }
@@ -104,7 +117,6 @@ fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Pl
         Choice::New(choice, version) => (choice, version),
     };
     keep_promises(routes, validated, &version, bounds.cpu)?;
-    keep_quota(routes, validated, bounds.namespace)?;
     let book = routes.locks(namespace);
     let derive = |locks: &Locks| {
         roadstead_transcode::derive(world, name, &version, locks).map_err(derive_error)
@@ -137,6 +149,9 @@ fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Pl
         changes.push(LockChange { from: book.digest(&package), package, to });
         lock_texts.push(text);
     }
+    let texts = lock_texts.iter().chain(&interface).chain(&validated.wit);
+    record.stored_beside = stored_beside(&record, texts)?;
+    keep_quota(routes, validated, &record, bounds.namespace)?;
     let basis = routes.namespace_revision(namespace);
     let locks = changes;
     Ok(Plan::New(Box::new(Planned {
@@ -151,23 +166,41 @@ fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Pl
     })))
 }
 
+/// Bytes that are stored for a version beside its component: its record and its texts.
+fn stored_beside<'a>(
+    record: &VersionRecord,
+    texts: impl Iterator<Item = &'a Bytes>,
+) -> Result<u64, PushError> {
+    let record = serde_json::to_vec(record).map_err(PushError::host)?;
+    Ok(texts.fold(count(record.len()), |sum, text| sum.saturating_add(count(text.len()))))
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
 /// A namespace that is full takes nothing more.
 fn keep_quota(
     routes: &RouteTable,
     validated: &Validated,
+    record: &VersionRecord,
     quota: NamespaceQuota,
 ) -> Result<(), PushError> {
-    let Validated { namespace, name, record, .. } = validated;
+    let Validated { namespace, name, .. } = validated;
     let new = u64::from(routes.module(namespace, name).is_none());
-    let versions = || routes.modules(namespace).flat_map(|module| module.versions.values());
+    let published = || {
+        let modules = routes.modules(namespace);
+        modules.flat_map(|module| module.versions.values()).map(|live| &**live.record())
+    };
     let mut uploads: HashMap<Digest, u64> =
-        versions().map(|live| (live.record().digest, live.record().size)).collect();
+        published().map(|record| (record.digest, record.size)).collect();
     uploads.insert(record.digest, record.size);
-    let stored = uploads.values().fold(0, |sum: u64, size| sum.saturating_add(*size));
-    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let beside = published().map(|record| record.stored_beside);
+    let sizes = uploads.into_values().chain(beside);
+    let stored = sizes.fold(record.stored_beside, u64::saturating_add);
     for (setting, allowed, would_be) in [
         ("modules", quota.modules, count(routes.modules(namespace).count()) + new),
-        ("versions", quota.versions, count(versions().count()) + 1),
+        ("versions", quota.versions, count(published().count()) + 1),
         ("stored", quota.stored.map(|size| size.0), stored),
     ] {
         if let Some(allowed) = allowed.filter(|allowed| *allowed < would_be) {

@@ -29,6 +29,8 @@ impl Registry {
                     Plan::Exists(record) => return Ok(Pushed { name, record, created: false }),
                     Plan::New(planned) => planned.accepted(&validated)?,
                 };
+            } else {
+                self.keep_promises(&validated, &planned)?;
             }
             let live = self.store_plan(&validated, &planned, &module, &mut stored).await?;
             match self.catalog.publish(planned.publication(&validated)).await {

@@ -24,7 +24,7 @@ pub(crate) struct Validated {
     /// Locks to begin from, where the namespace has none.
     pub(crate) supplied: Locks,
     pub(crate) force: bool,
-    /// What is known of the record: no version, services and locks yet.
+    /// What is known of the record: no version, services and locks yet, nor what they take.
     pub(crate) record: VersionRecord,
 }
 
@@ -117,6 +117,7 @@ fn record(
         version: Version::first(),
         digest: staged.digest(),
         size: staged.size(),
+        stored_beside: 0,
         component,
         interface: component,
         component_instances: 1,

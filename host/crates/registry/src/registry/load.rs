@@ -1,7 +1,7 @@
 //! From records to versions that serve: at the start, and after every change.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -163,9 +163,11 @@ fn govern(module: &LiveModule) {
 /// Frees what only a version that answers calls needs. Calls that run on it finish.
 fn retire(before: &LiveModule, after: Option<&LiveModule>) {
     let serving = after.map(LiveModule::serving).unwrap_or_default();
+    let serving: HashSet<_> = serving.into_iter().map(|(_, live)| Arc::as_ptr(live)).collect();
     for live in before.versions.values() {
-        let still = serving.iter().any(|(_, serving)| Arc::ptr_eq(serving, live));
-        if !still && let Ok(module) = live.module() {
+        if !serving.contains(&Arc::as_ptr(live))
+            && let Ok(module) = live.module()
+        {
             module.drop_idle();
         }
     }

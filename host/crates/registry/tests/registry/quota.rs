@@ -1,9 +1,13 @@
 //! Promises of processor time: kept, refused, freed, and served all the same where they are too many.
 
-use roadstead_domain::{ByteSize, ModuleSpec, Namespace, SpecFormat};
-use roadstead_registry::{NamespaceQuota, PushError, PushRequest, Pushed, RegistryConfig};
+use std::sync::{Arc, Barrier};
 
-use crate::harness::{Host, OPS, add, calc, functions, module, named, versioned};
+use roadstead_domain::{ByteSize, ModuleSpec, Namespace, SpecFormat};
+use roadstead_registry::{
+    NamespaceQuota, Phase, Progress, PushError, PushRequest, Pushed, RegistryConfig,
+};
+
+use crate::harness::{Host, OPS, add, calc, module, named, versioned};
 
 async fn push(host: &Host, name: &str, version: &str, cpu: &str) -> Result<Pushed, PushError> {
     let spec = ModuleSpec::parse(&format!("quota: {{cpu: {cpu}}}"), SpecFormat::Yaml).unwrap();
@@ -72,12 +76,71 @@ async fn a_rollback_is_never_refused_and_all_serve_after_a_restart() {
     push(&host, "a", "0.4.0", "2").await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn guarantees_of_two_namespaces_that_do_not_fit_together_are_not_both_given() {
+    let host = Arc::new(Host::new().await);
+    // Both are planned before either is published.
+    let planned = Arc::new(Barrier::new(2));
+    let push = |namespace: &str, cpu: &str, more: u32| {
+        let (host, planned) = (Arc::clone(&host), Arc::clone(&planned));
+        let namespace: Namespace = namespace.parse().unwrap();
+        let spec = ModuleSpec::parse(&format!("quota: {{cpu: {cpu}}}"), SpecFormat::Yaml).unwrap();
+        tokio::spawn(async move {
+            let staged = host.stage(&calc(more)).await.unwrap();
+            let meet = move |progress: Progress| {
+                if progress.phase == Phase::Publishing {
+                    planned.wait();
+                }
+            };
+            let request = PushRequest { spec, ..named("m") };
+            host.registry.push(&namespace, request, staged, &meet).await
+        })
+    };
+    let (one, two) = (push("one", "1200m", 1), push("two", "1300m", 2));
+    let (one, two) = (one.await.unwrap(), two.await.unwrap());
+    match (one, two) {
+        (Ok(_), refused) => assert_eq!(promised(refused), (1300, 800, 2000)),
+        (refused, Ok(_)) => assert_eq!(promised(refused), (1200, 700, 2000)),
+        (one, two) => panic!("{one:?} {two:?}"),
+    }
+    assert_eq!(host.registry.routes().all_modules().count(), 1);
+}
+
+#[tokio::test]
+async fn what_is_stored_beside_components_counts_too() {
+    let host = Host::new().await;
+    let calc = calc(0);
+    let plain = host.push("a", &calc).await.unwrap().record;
+    let text = "package demo:calc@0.1.0;
+        interface ops {
+            /// Adds two numbers.
+            add: func(a: u32, b: u32) -> u32;
+        }
+        world calc { export ops; }";
+    let wit = vec![("calc.wit".to_owned(), text.to_owned())];
+    let commented = PushRequest { wit, ..named("b") };
+    let commented = host.push_as(commented, &calc).await.unwrap().record;
+    let more = commented.stored_beside - plain.stored_beside;
+    assert!(u64::try_from(text.len()).unwrap() < more, "{more}");
+
+    let bytes = plain.size + 2 * plain.stored_beside;
+    let namespace = NamespaceQuota { stored: Some(ByteSize(bytes)), ..NamespaceQuota::default() };
+    let data = tempfile::tempdir().unwrap();
+    let host =
+        Host::with(data.path(), RegistryConfig { namespace, ..RegistryConfig::default() }).await;
+    host.push("a", &calc).await.unwrap();
+    host.push("b", &calc).await.unwrap();
+    let would_be = bytes + plain.stored_beside;
+    assert_eq!(full(host.push("c", &calc).await), ("stored", bytes, would_be));
+    host.registry.delete(&Namespace::default(), &module("a"), None).await.unwrap();
+    host.push("c", &calc).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_full_namespace_takes_nothing_more() {
     let (small, large) = (calc(0), calc(1000));
-    let bytes = u64::try_from(small.len() + large.len()).unwrap();
     let namespace =
-        NamespaceQuota { modules: Some(2), versions: Some(3), stored: Some(ByteSize(bytes)) };
+        NamespaceQuota { modules: Some(2), versions: Some(3), ..NamespaceQuota::default() };
     let data = tempfile::tempdir().unwrap();
     let host =
         Host::with(data.path(), RegistryConfig { namespace, ..RegistryConfig::default() }).await;
@@ -87,9 +150,6 @@ async fn a_full_namespace_takes_nothing_more() {
     assert_eq!(full(host.push("c", &small).await), ("modules", 2, 3));
     // A push of what is published changes nothing, so it is always welcome.
     host.push("a", &small).await.unwrap();
-    let larger = functions(&[("add", "u32", 1), ("more", "u32", 2)]);
-    let would_be = u64::try_from(small.len() + larger.len()).unwrap();
-    assert_eq!(full(host.push("a", &larger).await), ("stored", bytes, would_be));
     host.push("a", &large).await.unwrap();
     assert_eq!(full(host.push("b", &large).await), ("versions", 3, 4));
     let other: Namespace = "other".parse().unwrap();

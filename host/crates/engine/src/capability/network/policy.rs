@@ -1,6 +1,9 @@
 //! What of the network a spec asks for and its operator offers, ready to be asked.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use http::{Uri, uri::Scheme};
 use roadstead_domain::{HostPort, Network as NetworkSpec, NetworkOffer, is_public};
@@ -16,12 +19,9 @@ pub(crate) struct Policy {
     /// What is offered to the module, whether it asked for it or not: where a name leads is judged
     /// by it.
     offered: Vec<NetworkOffer>,
-    /// Lookups of the module's instances at once.
-    pub(super) lookups: Semaphore,
+    /// The module's turns to look up a name, whichever of its versions does.
+    pub(super) lookups: Arc<Semaphore>,
 }
-
-/// Few, because a module's own names may be slow on purpose, and each lookup blocks a thread.
-const LOOKUPS: usize = 4;
 
 /// Where an HTTP request goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,11 @@ pub(crate) struct HttpTarget {
 impl Policy {
     /// # Errors
     /// [`LoadError::NotOffered`] names the first target that is not.
-    pub(crate) fn new(spec: &NetworkSpec, asking: &Asking<'_>) -> Result<Self, LoadError> {
+    pub(crate) fn new(
+        spec: &NetworkSpec,
+        asking: &Asking<'_>,
+        lookups: &Arc<Semaphore>,
+    ) -> Result<Self, LoadError> {
         let offered: Vec<NetworkOffer> = asking
             .offers
             .network
@@ -48,7 +52,7 @@ impl Policy {
                 }
             }
         }
-        let lookups = Semaphore::new(LOOKUPS);
+        let lookups = Arc::clone(lookups);
         Ok(Self { http: spec.http.clone(), tcp: spec.tcp.clone(), offered, lookups })
     }
 
@@ -132,11 +136,15 @@ mod tests {
         capability::tests::harness::{anyone, offering},
     };
 
+    fn turns() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(1))
+    }
+
     fn policy(http: &[&str], tcp: &[&str]) -> Policy {
         let parse = |list: &[&str]| list.iter().map(|to| to.parse().unwrap()).collect();
         let spec = NetworkSpec { http: parse(http), tcp: parse(tcp) };
         let offers = offering(&spec);
-        Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }).unwrap()
+        Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }, &turns()).unwrap()
     }
 
     #[test]
@@ -183,7 +191,7 @@ mod tests {
         };
         let ask = |target: &str| {
             let spec = NetworkSpec { http: vec![target.parse().unwrap()], tcp: Vec::new() };
-            Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }).map(|_| ())
+            Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }, &turns()).map(|_| ())
         };
         for granted in ["api.example.com:443", "10.0.0.7:5432"] {
             ask(granted).unwrap();

@@ -8,11 +8,14 @@ use std::{
 use tokio::sync::Semaphore;
 
 use super::Policy;
-use crate::capability::limit::Place;
+use crate::{capability::limit::Place, scheduler::BLOCKING_THREADS};
 
-/// Lookups of all modules at once. Each blocks a thread of the runtime's, for as long as the
-/// resolver likes.
-static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(64)));
+/// Lookups of all modules at once. Each blocks a thread for as long as the resolver likes, and most
+/// threads must stay free for files and loading.
+const AT_ONCE: usize = BLOCKING_THREADS / 4;
+
+/// The turns of all modules to look up a name.
+static LOOKUPS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 
 /// The most addresses of one name that are tried.
 const MOST: usize = 16;
@@ -38,23 +41,21 @@ pub(crate) async fn resolve(
 ) -> Result<Vec<SocketAddr>, ResolveError> {
     let found = match host.parse() {
         Ok(address) => vec![address],
-        Err(_) => look_up(&policy, host.clone(), place).await?,
+        Err(_) => look_up(&policy.lookups, host.clone(), place).await?,
     };
     admit(&policy, &host, &ports, &found)
 }
 
 async fn look_up(
-    policy: &Arc<Policy>,
+    turns: &Arc<Semaphore>,
     name: String,
     place: Place,
 ) -> Result<Vec<IpAddr>, ResolveError> {
-    let turn = policy.lookups.acquire().await.map_err(|_| ResolveError::Unknown)?;
+    let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| ResolveError::Unknown)?;
     let thread = Arc::clone(&LOOKUPS).acquire_owned().await.map_err(|_| ResolveError::Unknown)?;
-    // The blocked thread counts until it is free, not until the caller has lost patience.
-    turn.forget();
-    let module = Arc::clone(policy);
     let lookup = tokio::task::spawn_blocking(move || {
-        let _held = (thread, place, Turn(module));
+        // The blocked thread counts until it is free, not until the caller has lost patience.
+        let _held = (turn, thread, place);
         (name.as_str(), 0)
             .to_socket_addrs()
             .map(|found| found.take(MOST).map(|address| address.ip()).collect())
@@ -62,15 +63,6 @@ async fn look_up(
     match lookup.await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(_)) | Err(_) => Err(ResolveError::Unknown),
-    }
-}
-
-/// A module's turn to look up, given back on drop.
-struct Turn(Arc<Policy>);
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.lookups.add_permits(1);
     }
 }
 
@@ -104,7 +96,12 @@ mod tests {
     use super::*;
     use crate::{
         OfferedNetwork, Offers,
-        capability::{grant::Asking, limit::Places, tests::harness::anyone},
+        capability::{
+            grant::Asking,
+            limit::Places,
+            shares::{self, Shares},
+            tests::harness::anyone,
+        },
     };
 
     fn policy(offered: &[&str]) -> Arc<Policy> {
@@ -112,13 +109,15 @@ mod tests {
         let offer = |text: &&str| OfferedNetwork { target: text.parse().unwrap(), to: to.clone() };
         let offers = Offers { network: offered.iter().map(offer).collect(), ..Offers::default() };
         let spec = roadstead_domain::Network::default();
-        Arc::new(Policy::new(&spec, &Asking { id: &anyone(), offers: &offers }).unwrap())
+        let share = Shares::default().of(&anyone());
+        let asking = Asking { id: &anyone(), offers: &offers };
+        Arc::new(Policy::new(&spec, &asking, &share.lookups).unwrap())
     }
 
     async fn look_up(policy: &Arc<Policy>, name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
         let place = Place::take(&[&Places::new(1)]).unwrap();
         let found = resolve(Arc::clone(policy), name.to_owned(), vec![80], place).await;
-        assert_eq!(policy.lookups.available_permits(), 4);
+        assert_eq!(policy.lookups.available_permits(), shares::LOOKUPS);
         found
     }
 
@@ -190,5 +189,17 @@ mod tests {
         for disguised in ["0", "127.1", "2130706433", "0x7f000001"] {
             assert!(look_up(&policy, disguised).await.is_err(), "{disguised}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_module_whose_lookups_hang_keeps_itself_waiting_and_no_other() {
+        let (slow, other) = (policy(&["localhost:80"]), policy(&["localhost:80"]));
+        let all = u32::try_from(shares::LOOKUPS).unwrap();
+        let hanging = slow.lookups.acquire_many(all).await.unwrap();
+        let mut waiting = Box::pin(look_up(&slow, "localhost"));
+        assert!(futures::poll!(&mut waiting).is_pending());
+        assert!(look_up(&other, "localhost").await.is_ok());
+        drop(hanging);
+        assert!(waiting.await.is_ok());
     }
 }
