@@ -171,7 +171,8 @@ async fn capacity(channels: &[Channel], rounds: u64, time: Duration) -> f64 {
     let begin = Instant::now() + WARM_UP;
     let end = begin + time;
     let mut callers = JoinSet::new();
-    for channel in channels.iter().cycle().take(CALLERS).cloned() {
+    for channel in channels.iter().cycle().take(CALLERS) {
+        let channel = channel.clone();
         callers.spawn(async move {
             let mut answered = 0.0;
             while Instant::now() < end {

@@ -11,6 +11,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import forge
 import grpc
 from errors import Details
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -121,6 +122,14 @@ def json_of_many_fields(stage):
 def gzip_json_bomb(stage):
     body = gzip.compress(bytes(512 << 20), compresslevel=1)
     return post(stage, body, headers={"content-encoding": "gzip"}.items())
+
+
+def gzip_past_the_share(stage):
+    """What the module's own limit would take, and no connection may hold."""
+    stage.push("unbounded", forge.of_core(), "limits: {input: 100Gi}")
+    body = gzip.compress(bytes(64 << 20)) * 16
+    path, packed = stage.method_path("unbounded", "Go"), {"content-encoding": "gzip"}
+    return post(stage, body, "application/proto", path, packed.items())
 
 
 def wrong_content_types(stage):

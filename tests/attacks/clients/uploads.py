@@ -53,6 +53,20 @@ def chunk_too_large(stage):
     return "published"
 
 
+def spec_of_brackets(stage):
+    return tried(stage, "spec", component("loops"), "name: " + "[" * 60_000)
+
+
+def spec_of_aliases(stage):
+    keys = "".join(f", A{at}: *a" for at in range(4_000))
+    spec = f"capabilities: {{env: {{A: &a {'x' * 10_000}{keys}}}}}"
+    return tried(stage, "spec", component("loops"), spec)
+
+
+def spec_of_megabytes(stage):
+    return tried(stage, "spec", component("loops"), "# " + "x" * (3 << 20))
+
+
 def names_that_are_paths(stage):
     """Names, versions and namespaces that lead elsewhere on a disk."""
     wasm, odd = component("loops"), ["../up", "/etc/x", "a/../../b", "..", ".", "a\0b", "C:\\x", "a" * 5_000]
