@@ -17,7 +17,7 @@ from errors import Details
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import namespaced
 from neighbours import CALLS
-from stage import NAMESPACE
+from stage import NAMESPACE, method_path
 from wire import DATA, END_STREAM, Closed, Wire, frame, grpc_message
 
 SUMMARIZE, TEXT, _ = CALLS[0]
@@ -128,7 +128,7 @@ def gzip_past_the_share(stage):
     """What the module's own limit would take, and no connection may hold."""
     stage.push("unbounded", forge.of_core(), "limits: {input: 100Gi}")
     body = gzip.compress(bytes(64 << 20)) * 16
-    path, packed = stage.method_path("unbounded", "Go"), {"content-encoding": "gzip"}
+    path, packed = method_path("unbounded", "Go"), {"content-encoding": "gzip"}
     return post(stage, body, "application/proto", path, packed.items())
 
 
