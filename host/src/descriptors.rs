@@ -65,6 +65,11 @@ pub(crate) async fn reflect(
     }
 }
 
+/// The host describes no such thing.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} (see `roadstead list`)")]
+pub(crate) struct Undescribed(String);
+
 async fn pool_of(channel: HostChannel, symbol: &str) -> anyhow::Result<DescriptorPool> {
     let mut client = ServerReflectionClient::new(channel).max_decoding_message_size(64 << 20);
     let mut files = Vec::new();
@@ -98,9 +103,7 @@ async fn ask(
     let answer = answers.message().await.map_err(Refusal::from)?;
     match answer.and_then(|answer| answer.message_response) {
         Some(MessageResponse::FileDescriptorResponse(files)) => Ok(files.file_descriptor_proto),
-        Some(MessageResponse::ErrorResponse(error)) => {
-            bail!("{} (see `roadstead list`)", error.error_message)
-        }
+        Some(MessageResponse::ErrorResponse(error)) => Err(Undescribed(error.error_message).into()),
         _ => bail!("the host's reflection did not answer"),
     }
 }

@@ -23,7 +23,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 use crate::{
     cli::{CallArgs, Connection},
     client::{self, HostChannel, Refusal},
-    descriptors, output, render,
+    descriptors::{self, Undescribed},
+    output, render,
 };
 
 /// One call of a described method.
@@ -60,11 +61,30 @@ async fn answer(to: &Connection, args: &CallArgs, data: &str) -> anyhow::Result<
     let started = Instant::now();
     let (service, method) = &args.method;
     let channel = client::connect(to).await?;
-    let method = descriptors::reflect(channel.clone(), service, method).await?;
+    let method = match descriptors::reflect(channel.clone(), service, method).await {
+        Ok(method) => method,
+        Err(error) if error.is::<Undescribed>() => {
+            return Err(reason(channel, &args.method).await.map_or(error, Into::into));
+        }
+        Err(error) => return Err(error),
+    };
     let request = descriptors::from_json(&method, data)?;
     let timeout = args.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
     invoke(channel, Invocation { method: &method, request, module: args.module.as_ref(), timeout })
         .await
+}
+
+/// Why nothing answers for a service that is not described. Whoever is called without being
+/// described is not there, or is published and cannot run.
+async fn reason(channel: HostChannel, (service, method): &(String, String)) -> Option<Refusal> {
+    let path = http::uri::PathAndQuery::try_from(format!("/{service}/{method}")).ok()?;
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await.ok()?;
+    let refused = grpc.unary(Request::new(Bytes::new()), path, RawCodec).await.err()?;
+    let unknown = refused
+        .get_details_error_info()
+        .is_none_or(|info| ["NO_SUCH_SERVICE", "NO_SUCH_METHOD"].contains(&info.reason.as_str()));
+    (!unknown).then(|| Refusal::from(refused))
 }
 
 /// Calls and waits for the answer.

@@ -7,7 +7,9 @@ use roadstead_domain::{ByteSize, Digest};
 /// The data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("another host process uses the data directory {0}")]
+    #[error(
+        "another host process uses the data directory {0}: end it, or give this one another with --data-dir"
+    )]
     InUse(PathBuf),
     #[error("{doing} {path}")]
     Io {

@@ -101,7 +101,7 @@ fn reply(index: &Index, question: Question) -> Reply {
         },
         Question::Symbol(symbol) => match index.symbol(&symbol) {
             Some(files) => Reply::Files(files),
-            None => Reply::NotFound(format!("no symbol `{symbol}` here")),
+            None => Reply::NotFound(format!("no service or type `{symbol}` here")),
         },
         Question::Extension(name) => Reply::NotFound(format!("`{name}` has no extensions")),
         Question::Extensions(name) if index.knows(&name) => Reply::Extensions(name),

@@ -29,10 +29,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The gateway could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}: {source}{}", remedy(source))]
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; perhaps a host runs already: end it, or choose another port",
+        _ => "",
+    }
 }
 
 /// How the last connections ended.

@@ -3,7 +3,7 @@
 //! A tick ends a slice only where wasm looks for it: a bulk instruction over a large memory, or a
 //! host call that takes long, holds its thread until it is done. When a slice overstays, another
 //! thread takes the seat, so that as many guests go on as before, and the one that overstays steps
-//! back once more: what is left of its slice gets a tenth of a seat's time where cores are short. It
+//! back once more: what is left of its slice gets a third of a seat's time where cores are short. It
 //! ends with its slice. So many may overstay at once and no more: then the others wait.
 
 use std::{
@@ -23,7 +23,7 @@ const OVERSTAY: Duration = Duration::from_millis(5);
 
 /// How far a thread that overstays steps back: each nice value is worth a quarter of the time, and a
 /// long conversion of a module that means well must come to its end too.
-const STEP: i32 = 10;
+const STEP: i32 = 5;
 
 /// The largest nice value.
 const LAST: i32 = 19;
