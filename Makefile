@@ -23,6 +23,7 @@ test: setup modules deny lint ## Everything CI runs
 	tests/tools/install.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
+	scripts/fuzz.sh
 
 fuzz: ## Inputs made by libFuzzer, FUZZ_SECONDS for each target (20)
 	scripts/fuzz.sh
