@@ -38,7 +38,7 @@ class Held:
 # What one attack may leave behind for a while: the allocator's reserve, idle threads of a pool that
 # end after some seconds, connections on their way out. What all of them left is held to less.
 OF_ONE = Held(memory=64 * MIB, threads=24, files=16, children=1)
-OF_ALL = Held(memory=96 * MIB, threads=4, files=4, children=1)
+OF_ALL = Held(memory=128 * MIB, threads=4, files=4, children=1)
 
 
 def is_warm_code(file):
