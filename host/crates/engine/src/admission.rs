@@ -20,7 +20,7 @@ use crate::{
 
 /// Who may run calls of one module.
 pub(crate) struct Admission {
-    lane: Lane,
+    pub(crate) lane: Lane,
     /// Places that one module can have, whatever its specs ask for.
     most: u64,
     /// Nanoseconds that calls held their place lately, the newest counting most.

@@ -34,8 +34,6 @@ pub struct NamespaceShare {
 /// What the versions of one module share.
 pub(crate) struct Parts {
     pub(crate) admission: Arc<Admission>,
-    /// The lane behind `admission`.
-    calls: Lane,
     pub(crate) slots: Lane,
     pub(crate) memory: Lane,
     pub(crate) values: Arc<Values>,
@@ -116,10 +114,8 @@ impl Budgets {
     fn parts(&self, owner: Arc<Owner>, quota: &Quota) -> Parts {
         let slots = self.slots.most();
         let values = self.values.lane(&owner.values, part_of(self.values.most()));
-        let calls = self.calls.lane(&owner.calls, u64::MAX);
         let parts = Parts {
-            admission: Admission::new(calls.clone(), part_of(slots)),
-            calls,
+            admission: Admission::new(self.calls.lane(&owner.calls, u64::MAX), part_of(slots)),
             slots: self.slots.lane(&owner.slots, slots),
             memory: self.memory.lane(&owner.memory, part_of(self.memory.most())),
             values: Values::new(values),
@@ -134,7 +130,7 @@ impl Budgets {
 impl Parts {
     /// How much the module gets of what is contended, beside others.
     pub(crate) fn set_weight(&self, weight: u64) {
-        self.calls.set_weight(weight);
+        self.admission.lane.set_weight(weight);
         self.slots.set_weight(weight);
         self.memory.set_weight(weight);
         self.values.set_weight(weight);
@@ -195,10 +191,10 @@ mod tests {
         let budgets = Budgets::new(10, 100, 100, share);
         let heavy = budgets.of(&id("m", "0.1.0"), &Quota { weight: 1000, ..Quota::default() });
         let (light, other) = (of(&budgets, "n", "0.1.0"), of(&budgets, "o", "0.1.0"));
-        let take = |parts: &Arc<Parts>| parts.calls.try_take(bytes(1)).unwrap();
+        let take = |parts: &Arc<Parts>| parts.admission.lane.try_take(bytes(1)).unwrap();
         let (_heavy, _light, ending) = (take(&heavy), take(&light), take(&other));
-        let came_first = light.calls.join(bytes(1), 1).unwrap();
-        let came_second = heavy.calls.join(bytes(1), 1).unwrap();
+        let came_first = light.admission.lane.join(bytes(1), 1).unwrap();
+        let came_second = heavy.admission.lane.join(bytes(1), 1).unwrap();
         drop(ending);
         assert!(came_first.pending() && !came_second.pending());
     }
