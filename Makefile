@@ -7,10 +7,10 @@ PYTHON ?= python3
 # What users and measurements run; the rest of the workspace would add to its dependencies' features.
 RELEASE = cargo build --release --locked --package roadstead --package roadstead-bench
 
-.PHONY: help demo test attacks fuzz bench setup modules lint fmt deny clean
+.PHONY: help demo test attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: setup modules ## The main job from end to end on a throw-away host
 	$(RELEASE)
@@ -32,16 +32,23 @@ attacks: setup modules ## Hostile modules and clients against a host among neigh
 	$(RELEASE)
 	ROADSTEAD_BIN=target/release/roadstead .venv/bin/python tests/attacks --rounds $(or $(ROUNDS),0)
 
-bench: setup modules ## What is promised about speed, beside peers, in one table
-	$(RELEASE)
-	scripts/setup-ray.sh
+bench: bench-setup ## What is promised about speed, beside peers, as ratios
 	target/release/roadstead-bench
+
+bench-json: bench-setup ## The same, kept as a record in bench/history
+	target/release/roadstead-bench --record bench/history
+
+bench-setup: setup modules
+	$(RELEASE)
+	bench/build-guests.sh --javascript
+	scripts/setup-ray.sh
 
 setup:
 	PYTHON=$(PYTHON) scripts/setup.sh
 
 modules: setup
 	scripts/build-modules.sh
+	bench/build-guests.sh
 
 lint: ## Format and lints
 	cargo fmt --all --check

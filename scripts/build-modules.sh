@@ -9,13 +9,14 @@ out=$root/.build/modules
 mkdir -p "$out"
 
 RUST_MODULES=(
-  echo kv-filter text-stats thumbnail
-  hostile-log-flood hostile-memory-bomb hostile-output-flood hostile-recursion hostile-spin hostile-trap
+  csv-reader echo kv-filter running-stats text-stats thumbnail
+  hostile-log-flood hostile-memory-bomb hostile-output-flood hostile-recursion hostile-spin hostile-streams
+  hostile-trap
 )
 # Each is modules/hostile/NAME/NAME.wat.
 WAT_MODULES=(table-bomb)
 # Each is modules/NAME/NAME.py with its WIT in modules/NAME/wit.
-PYTHON_MODULES=(reward)
+PYTHON_MODULES=(moving-average reward)
 
 # Copies only what differs, so that the time of an unchanged file stays.
 place() { cmp -s "$1" "$2" || cp "$1" "$2"; }

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VERSION=0.13.2
-TARGETS=(codec component)
+TARGETS=(codec compiled component)
 SECONDS_EACH=${FUZZ_SECONDS:-20}
 FUZZ=tests/fuzz/libfuzzer
 OUT=$PWD/target/fuzz

@@ -1,11 +1,8 @@
-//! Server processes: started, asked for their memory, and ended with their owner.
+//! A host process, and pushes to it.
 
 use std::{
     ffi::OsString,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
@@ -15,84 +12,11 @@ use roadstead_proto::v1::{
     module_service_client::ModuleServiceClient, push_module_request::Message,
     push_module_response::Event,
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
+
+use crate::process::Child;
 
 const CHUNK: usize = 1 << 20;
-
-/// A process that serves; killed when dropped.
-pub(crate) struct Child {
-    process: std::process::Child,
-    url: String,
-}
-
-impl Child {
-    /// Starts a program and waits for its line `listening on ADDR`.
-    pub(crate) fn start(program: &Path, args: &[OsString]) -> anyhow::Result<Self> {
-        let mut process = Command::new(program)
-            .args(args)
-            .env("ROADSTEAD_LOG", "error")
-            // A developer's setting, under which every dropped store captures a backtrace.
-            .env_remove("RUST_BACKTRACE")
-            .env_remove("RUST_LIB_BACKTRACE")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("start {}", program.display()))?;
-        let stdout = process.stdout.take().context("the child's stdout")?;
-        for line in BufReader::new(stdout).lines() {
-            if let Some((_, address)) = line?.split_once("listening on ") {
-                let address = address.trim().trim_start_matches("http://");
-                return Ok(Self { process, url: format!("http://{address}") });
-            }
-        }
-        bail!("{} ended before it listened: {}", program.display(), process.wait()?)
-    }
-
-    /// A connection of its own.
-    pub(crate) async fn connect(&self) -> anyhow::Result<Channel> {
-        Endpoint::from_shared(self.url.clone())?
-            .connect_timeout(Duration::from_secs(10))
-            .tcp_nodelay(true)
-            .connect()
-            .await
-            .with_context(|| format!("connect to {}", self.url))
-    }
-
-    pub(crate) fn address(&self) -> &str {
-        self.url.trim_start_matches("http://")
-    }
-
-    /// Resident memory in bytes, as the kernel counts it.
-    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok())
-            .context("VmRSS of the child")?;
-        Ok(kib * 1024)
-    }
-}
-
-impl Child {
-    /// Processor time that the process has used, in the kernel's clock ticks of 10 ms.
-    pub(crate) fn processor_time(&self) -> anyhow::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        // The name in parentheses may hold anything; user and system time are the 12th and 13th
-        // field after it.
-        let fields = stat.rsplit_once(')').context("the child's times")?.1.split_whitespace();
-        let ticks: Vec<u64> = fields.skip(11).take(2).filter_map(|n| n.parse().ok()).collect();
-        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        // Both fail only where the process is gone already, which is what is wanted.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
 
 /// A host with a data directory that may outlive its process.
 pub(crate) struct Host {
@@ -136,14 +60,19 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// A module of the repository, with its spec if it has one.
-    pub(crate) fn read(modules: &Path, name: &str) -> anyhow::Result<Self> {
-        let path = modules.join(format!("{name}.wasm"));
-        let component = std::fs::read(&path)
-            .with_context(|| format!("read {}: run scripts/build-modules.sh", path.display()))?;
-        let spec =
-            std::fs::read_to_string(modules.join(format!("{name}.yaml"))).unwrap_or_default();
-        Ok(Self { name: name.to_owned(), component: component.into(), spec })
+    /// A built component, to be pushed under its own name with the default spec.
+    pub(crate) fn read(directory: &Path, name: &str) -> anyhow::Result<Self> {
+        let path = directory.join(format!("{name}.wasm"));
+        let component = std::fs::read(&path).with_context(|| {
+            let path = path.display();
+            format!("read {path}: run scripts/build-modules.sh and bench/build-guests.sh")
+        })?;
+        Ok(Self { name: name.to_owned(), component: component.into(), spec: String::new() })
+    }
+
+    /// The same component under another name.
+    pub(crate) fn named(&self, name: &str, spec: &str) -> Self {
+        Self { name: name.to_owned(), component: self.component.clone(), spec: spec.to_owned() }
     }
 
     /// The same component under another name, with other bytes: a custom section that says `mark`.

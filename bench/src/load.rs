@@ -1,122 +1,77 @@
-//! A closed loop of callers: each sends its next call when the last one is answered.
+//! Calls of a subject: in a closed loop, where each caller sends its next call when the last one is
+//! answered, or in an open one, where calls come when they are due.
 
-use std::time::{Duration, Instant};
+pub(crate) mod closed;
+pub(crate) mod open;
+pub(crate) mod schedule;
+pub(crate) mod script;
 
-use anyhow::{Context as _, bail};
-use tonic::{
-    Request,
-    client::Grpc,
-    metadata::{Ascii, MetadataValue},
-    transport::Channel,
-};
-use tonic_prost::ProstCodec;
+use anyhow::bail;
+use bytes::Bytes;
+use tonic::{Request, Status, client::Grpc, transport::Channel};
+use tonic_types::StatusExt as _;
 
 use crate::{
-    echo::{self, BytesRequest, BytesResponse},
-    host::Child,
+    subject::{Module, Server},
+    wire::RawCodec,
+    work::Exchange,
 };
 
-/// Callers that share one connection.
-const CALLERS_A_CONNECTION: usize = 16;
-
-/// What a number of callers achieved.
-pub(crate) struct Sample {
-    pub calls_per_second: f64,
-    pub p50: Duration,
-    pub p99: Duration,
-    /// Processor time of the server for each call.
-    pub server_time: Duration,
+/// A connection on which one exchange is repeated.
+pub(crate) struct Caller {
+    client: Grpc<Channel>,
 }
 
-/// One typed call of the measured function.
-pub(crate) async fn call(channel: &Channel, module: Option<&str>) -> anyhow::Result<()> {
-    let module = module.map(str::parse).transpose().context("the module's name")?;
-    call_module(&mut Grpc::new(channel.clone()), module.as_ref()).await
-}
+impl Caller {
+    pub(crate) fn new(channel: Channel) -> Self {
+        let client = Grpc::new(channel)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
+        Self { client }
+    }
 
-/// Lets `callers` call for `slice`, after a short warm-up.
-pub(crate) async fn run(
-    server: &Child,
-    module: Option<&str>,
-    callers: usize,
-    slice: Duration,
-) -> anyhow::Result<Sample> {
-    let module: Option<MetadataValue<Ascii>> =
-        module.map(str::parse).transpose().context("the module's name")?;
-    let mut connections = Vec::new();
-    for _ in 0..callers.div_ceil(CALLERS_A_CONNECTION) {
-        connections.push(server.connect().await?);
+    /// One call, whatever it answers.
+    pub(crate) async fn send(
+        &mut self,
+        exchange: &Exchange,
+        module: Option<&Module>,
+    ) -> Result<Bytes, Status> {
+        let request = to(module, exchange.request.clone());
+        let client = self.ready().await?;
+        let answer = client.unary(request, exchange.path.clone(), RawCodec).await?;
+        Ok(answer.into_inner())
     }
-    let begin = Instant::now() + Duration::from_millis(300);
-    let end = begin + slice;
-    let mut tasks = Vec::new();
-    for (_, channel) in (0..callers).zip(connections.iter().cycle()) {
-        tasks.push(tokio::spawn(caller(Grpc::new(channel.clone()), module.clone(), begin, end)));
-    }
-    tokio::time::sleep_until(begin.into()).await;
-    let before = server.processor_time()?;
-    tokio::time::sleep_until(end.into()).await;
-    let used = server.processor_time()?.saturating_sub(before);
-    let mut latencies = Vec::new();
-    for task in tasks {
-        latencies.extend(task.await??);
-    }
-    summarize(latencies, slice, used)
-}
 
-async fn caller(
-    mut client: Grpc<Channel>,
-    module: Option<MetadataValue<Ascii>>,
-    begin: Instant,
-    end: Instant,
-) -> anyhow::Result<Vec<Duration>> {
-    let mut latencies = Vec::with_capacity(1 << 16);
-    loop {
-        let sent = Instant::now();
-        if sent >= end {
-            return Ok(latencies);
-        }
-        call_module(&mut client, module.as_ref()).await?;
-        if sent >= begin {
-            latencies.push(sent.elapsed());
-        }
+    async fn ready(&mut self) -> Result<&mut Grpc<Channel>, Status> {
+        self.client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(&mut self.client)
     }
 }
 
-async fn call_module(
-    client: &mut Grpc<Channel>,
-    module: Option<&MetadataValue<Ascii>>,
-) -> anyhow::Result<()> {
-    let sent = echo::request();
-    let mut request = Request::new(sent.clone());
+/// A request that names its module, if any.
+fn to<T>(module: Option<&Module>, message: T) -> Request<T> {
+    let mut request = Request::new(message);
     if let Some(module) = module {
         request.metadata_mut().insert("roadstead-module", module.clone());
     }
-    client.ready().await?;
-    let codec = ProstCodec::<BytesRequest, BytesResponse>::default();
-    let path = http::uri::PathAndQuery::from_static(echo::METHOD);
-    let answer = client.unary(request, path, codec).await?;
-    if answer.into_inner().value != sent.data {
-        bail!("the server did not give back what it was given");
+    request
+}
+
+/// One call on a connection of its own, whose whole answer is looked at: why the server refuses it,
+/// if it does.
+pub(crate) async fn probe(server: &Server, exchange: &Exchange) -> anyhow::Result<Option<String>> {
+    let mut caller = Caller::new(server.at.connect().await?);
+    match caller.send(exchange, server.module(0)).await {
+        Ok(answer) if answer == exchange.answer => Ok(None),
+        Ok(_) => bail!("{} did not answer what it should", exchange.path),
+        Err(status) => Ok(Some(reason(&status))),
     }
-    Ok(())
 }
 
-fn summarize(
-    mut latencies: Vec<Duration>,
-    slice: Duration,
-    used: Duration,
-) -> anyhow::Result<Sample> {
-    let (p50, p99) = (percentile(&mut latencies, 50)?, percentile(&mut latencies, 99)?);
-    #[expect(clippy::cast_precision_loss, reason = "calls in seconds are few")]
-    let calls_per_second = latencies.len() as f64 / slice.as_secs_f64();
-    let server_time = used.div_f64(calls_per_second * slice.as_secs_f64());
-    Ok(Sample { calls_per_second, p50, p99, server_time })
-}
-
-/// The latency that so many of a hundred calls did not exceed.
-pub(crate) fn percentile(latencies: &mut [Duration], part: usize) -> anyhow::Result<Duration> {
-    latencies.sort_unstable();
-    let index = (latencies.len() * part / 100).min(latencies.len().saturating_sub(1));
-    latencies.get(index).copied().context("no call was answered")
+/// Why a call was refused: the reason that a program reads, or what there is instead.
+pub(crate) fn reason(status: &Status) -> String {
+    match status.get_details_error_info() {
+        Some(info) if !info.reason.is_empty() => info.reason,
+        _ => format!("{:?}: {}", status.code(), status.message()),
+    }
 }

@@ -1,132 +1,163 @@
 //! `roadstead-bench`: measures a real host process beside its peers, in one run on one machine.
 //!
-//! The peers are a native tonic server with the same function, and Ray's actors. Figures of one
-//! machine mean little on another: what is meant to hold are the ratios. Progress goes to stderr,
-//! the table or the JSON to stdout.
+//! Figures of one machine mean little on another: what is meant to hold are the ratios. Progress goes
+//! to stderr, tables or JSON to stdout.
 
-mod echo;
+mod aims;
+mod compare;
+mod figure;
+mod flow;
+mod group;
+mod groups;
 mod host;
+#[path = "../guests/rust/src/items.rs"]
+mod items;
+#[path = "../guests/rust/src/kernels.rs"]
+mod kernels;
 mod load;
-mod memory;
-mod native;
-mod overload;
-mod publish;
-mod quota;
-mod ray;
+mod peers;
+mod plan;
+mod process;
+mod record;
 mod report;
-mod throughput;
+mod session;
+mod stage;
+mod stats;
+mod subject;
+mod table;
+mod wire;
+mod work;
 
 use std::{path::PathBuf, time::Duration};
 
+use anyhow::ensure;
 use clap::{Parser, Subcommand};
 
-/// Compares a host with a native server and with Ray, and prints one table.
+use crate::{
+    group::Group,
+    plan::Plan,
+    record::Record,
+    stage::{Paths, Stage},
+};
+
+/// Compares a host with native servers, with wasmtime alone and with Ray; without a subcommand in all
+/// groups of rows.
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
-    only: Option<Only>,
-    /// The host's binary; a release build, or the figures mean nothing
-    #[arg(long, value_name = "FILE", default_value = "target/release/roadstead")]
-    bin: PathBuf,
-    /// Directory with the built modules
-    #[arg(long, value_name = "DIR", default_value = ".build/modules")]
-    modules: PathBuf,
-    /// A Python with Ray; without it Ray's rows are left out
-    #[arg(long, value_name = "FILE", default_value = ".venv-ray/bin/python")]
-    ray_python: PathBuf,
-    /// A Python with grpcio, for calls by a Python client
-    #[arg(long, value_name = "FILE", default_value = ".venv/bin/python")]
-    python: PathBuf,
+    verb: Option<Verb>,
+    #[command(flatten)]
+    paths: PathArgs,
     /// Seconds of each measurement of calls
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    seconds: u64,
-    /// Rounds over all servers; the median counts
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    rounds: usize,
-    /// Modules to publish for the measurement of memory
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [100, 1000])]
-    published: Vec<usize>,
-    /// Print JSON instead of the table
-    #[arg(long)]
+    #[arg(long, global = true, value_name = "S", value_parser = seconds)]
+    seconds: Option<Duration>,
+    /// Rounds over all subjects; medians count
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: Option<u16>,
+    /// Numbers of modules to publish
+    #[arg(long, global = true, value_name = "N", value_delimiter = ',')]
+    published: Option<Vec<usize>>,
+    /// A smoke run: as little of everything as shows that it can be measured
+    #[arg(long, global = true)]
+    quick: bool,
+    /// Print the record instead of tables
+    #[arg(long, global = true)]
     json: bool,
+    /// Keep the record in this directory too
+    #[arg(long, global = true, value_name = "DIR")]
+    record: Option<PathBuf>,
     /// Serve the native peer instead of measuring; the program starts itself so
     #[arg(long, hide = true)]
     serve_native: bool,
 }
 
-/// One measurement alone, without peers.
-#[derive(Clone, Copy, Subcommand)]
-enum Only {
-    /// How well quotas of processor time are kept, by modules that compete for two processors
-    CpuQuota {
-        /// Seconds that are measured
-        #[arg(long, value_name = "N", default_value_t = 10)]
-        seconds: u64,
-        /// Calls that spin at the same time in each module
-        #[arg(long, value_name = "N", default_value_t = 16)]
-        callers: usize,
+#[derive(clap::Args)]
+struct PathArgs {
+    /// The host's binary; a release build, or the figures mean nothing
+    #[arg(long, global = true, value_name = "FILE", default_value = "target/release/roadstead")]
+    bin: PathBuf,
+    /// Directory with the built modules
+    #[arg(long, global = true, value_name = "DIR", default_value = ".build/modules")]
+    modules: PathBuf,
+    /// Directory with the built guests of the benchmarks
+    #[arg(long, global = true, value_name = "DIR", default_value = ".build/bench")]
+    guests: PathBuf,
+    /// A Python with grpcio
+    #[arg(long, global = true, value_name = "FILE", default_value = ".venv/bin/python")]
+    python: PathBuf,
+    /// A Python with Ray
+    #[arg(long, global = true, value_name = "FILE", default_value = ".venv-ray/bin/python")]
+    ray_python: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    #[command(flatten)]
+    Measure(Group),
+    /// Two records side by side
+    Compare {
+        /// The earlier record, a file of bench/history
+        a: PathBuf,
+        /// The later one
+        b: PathBuf,
+        /// All figures instead of each group's leading one
+        #[arg(long)]
+        all: bool,
     },
-    /// What a flood of one module's calls leaves of its own answers and its neighbour's latency
-    Overload {
-        /// Seconds of each flood
-        #[arg(long, value_name = "N", default_value_t = 3)]
-        seconds: u64,
-        /// Rounds over all floods; the median counts
-        #[arg(long, value_name = "N", default_value_t = 7)]
-        rounds: usize,
-    },
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "write seconds, such as 0.5".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if Duration::from_millis(10) <= duration => Ok(duration),
+        _ => Err("0.01 seconds at least".to_owned()),
+    }
+}
+
+impl Args {
+    fn plan(&self) -> Plan {
+        let plan = if self.quick { Plan::quick() } else { Plan::full() };
+        Plan {
+            slice: self.seconds.unwrap_or(plan.slice),
+            rounds: self.rounds.map_or(plan.rounds, usize::from),
+            modules: self.published.clone().unwrap_or(plan.modules),
+            ..plan
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if args.serve_native {
-        return runtime.block_on(native::serve());
+        return runtime.block_on(peers::native::serve());
     }
-    let report = runtime.block_on(async {
-        match args.only {
-            Some(only) => measure_one(&args, only).await,
-            None => measure(&args).await,
+    match &args.verb {
+        Some(Verb::Compare { a, b, all }) => {
+            let (a, b) = (Record::read(a)?, Record::read(b)?);
+            report::compared(&a, &b, *all, args.json)
         }
-    })?;
-    report.print(args.json)
+        Some(Verb::Measure(group)) => runtime.block_on(measure(&args, &[*group])),
+        None => runtime.block_on(measure(&args, &Group::ALL)),
+    }
 }
 
-async fn measure_one(args: &Args, only: Only) -> anyhow::Result<report::Report> {
-    let mut report = report::Report::default();
-    match only {
-        Only::CpuQuota { seconds, callers } => {
-            let seconds = Duration::from_secs(seconds);
-            report.quotas = quota::measure(&args.bin, &args.modules, seconds, callers).await?;
-        }
-        Only::Overload { seconds, rounds } => {
-            let seconds = Duration::from_secs(seconds);
-            report.overload = overload::measure(&args.bin, &args.modules, seconds, rounds).await?;
-        }
-    }
-    Ok(report)
-}
-
-async fn measure(args: &Args) -> anyhow::Result<report::Report> {
-    let plan = throughput::Plan {
-        slice: Duration::from_secs(args.seconds),
-        rounds: args.rounds,
-        callers: &[1, 16, 64],
+async fn measure(args: &Args, groups: &[Group]) -> anyhow::Result<()> {
+    let plan = args.plan();
+    ensure!(plan.modules.is_sorted(), "--published wants its numbers in ascending order");
+    let mut record = Record::begin(&plan);
+    let PathArgs { bin, modules, guests, python, ray_python } = &args.paths;
+    let paths = Paths {
+        host: bin.clone(),
+        modules: modules.clone(),
+        guests: guests.clone(),
+        python: python.clone(),
+        ray_python: ray_python.clone(),
     };
-    let calls = throughput::measure(&args.bin, &args.modules, &plan).await?;
-    let one_at_a_time = ray::measure(args, &calls).await?;
-    let publish = publish::measure(&args.bin, &args.modules).await?;
-    let memory = memory::measure(&args.bin, &args.modules, &args.published).await?;
-    let quotas = quota::measure(&args.bin, &args.modules, Duration::from_secs(10), 16).await?;
-    let time = Duration::from_secs(3);
-    let overload = overload::measure(&args.bin, &args.modules, time, args.rounds).await?;
-    Ok(report::Report {
-        calls,
-        one_at_a_time,
-        publish,
-        memory,
-        quotas,
-        overload,
-        ..report::Report::default()
-    })
+    record.rows = groups::measure(groups, &mut Stage::new(paths, plan)).await?;
+    report::print(&record, args.json)?;
+    if let Some(directory) = &args.record {
+        report::progress(format_args!("kept in {}", record.keep(directory)?.display()));
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ pub(crate) mod usage;
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use roadstead_domain::ByteSize;
 use roadstead_proto::v1 as api;
 use tonic::metadata::MetadataMap;
 
@@ -90,7 +91,13 @@ fn version_body(text: &mut String, module: &api::ModuleVersion) {
     for service in &module.services {
         line(text, format_args!("  service   {}", service.name));
         for method in &service.methods {
-            line(text, format_args!("    {}    {}", method.name, method.export));
+            line(
+                text,
+                format_args!("    {}    {}    {}", method.name, method.export, path(method)),
+            );
+            if !method.path_reason.is_empty() {
+                line(text, format_args!("      {} because {}", method.path, method.path_reason));
+            }
         }
     }
     for import in &module.imports {
@@ -103,6 +110,12 @@ fn version_body(text: &mut String, module: &api::ModuleVersion) {
         line(text, format_args!("  forced over:"));
         break_lines(text, &module.forced);
     }
+}
+
+/// How a method's messages become values, and how large they may be.
+fn path(method: &api::Method) -> String {
+    let [input, output] = [method.input_limit, method.output_limit].map(ByteSize);
+    format!("{} ({input} in, {output} out)", method.path)
 }
 
 fn break_lines(text: &mut String, breaks: &[api::Break]) {
@@ -233,7 +246,14 @@ mod tests {
                 version: "0.1.0".into(),
                 services: vec![api::Service {
                     name: "demo.calc.Ops".into(),
-                    methods: vec![api::Method { name: "Add".into(), export: "add".into() }],
+                    methods: vec![api::Method {
+                        name: "Add".into(),
+                        export: "add".into(),
+                        path: "dynamic".into(),
+                        path_reason: "it has a map".into(),
+                        input_limit: 2 << 20,
+                        output_limit: 1 << 10,
+                    }],
                 }],
                 ..Default::default()
             }),
@@ -241,5 +261,11 @@ mod tests {
         let text = pushed(&outcome);
         assert!(text.starts_with("published calc@0.1.0\n"), "{text}");
         assert!(text.contains("roadstead call demo.calc.Ops/Add"), "{text}");
+        assert!(
+            text.contains(
+                "    Add    add    dynamic (2Mi in, 1Ki out)\n      dynamic because it has a map\n"
+            ),
+            "{text}"
+        );
     }
 }

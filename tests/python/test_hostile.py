@@ -65,8 +65,8 @@ ATTACKS = [
     ("trap", "Exit", (3,), {"GUEST_TRAP"}),
     ("recursion", "Forever", (), {"GUEST_TRAP"}),
     ("output-flood", "Bytes", (100 << 20,), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT"}),
-    ("output-flood", "Texts", (100_000, 100), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT"}),
-    ("output-flood", "Empties", (4_000_000,), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT"}),
+    ("output-flood", "Texts", (400_000, 100), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT"}),
+    ("output-flood", "Empties", (40_000_000,), {"OUTPUT_LIMIT", "HOST_COPY_LIMIT", "MEMORY_LIMIT"}),
 ]
 
 
@@ -84,7 +84,8 @@ def attack(host, name, method, fields=(), **options):
 
 
 def test_every_hostile_module_is_set_loose(published):
-    used = {f"hostile-{attack[0]}" for attack in ATTACKS} | {"hostile-log-flood"}
+    used = {f"hostile-{attack[0]}" for attack in ATTACKS}
+    used |= {"hostile-log-flood", "hostile-streams"}
     assert used == set(published)
 
 

@@ -105,7 +105,8 @@ def test_a_packed_bomb_is_refused_in_bounded_memory(post):
     status, _, body = post(
         "/acme.kinds.kinds.v0_3.Kinds/Swallow", bomb, content_encoding="gzip"
     )
-    assert (status, body["code"]) == (429, "resource_exhausted")
+    # More than the limit, or than the host could ever hold.
+    assert (status, body["code"]) in {(429, "resource_exhausted"), (400, "failed_precondition")}
 
 
 def curl(*args):

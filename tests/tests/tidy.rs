@@ -29,6 +29,10 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "roadstead-transcode",
         &["tokio", "tonic", "hyper", "wasmtime-wasi", "kube", "redb", "object_store"],
     ),
+    (
+        "roadstead-codec",
+        &["tokio", "tonic", "hyper", "wasmtime-wasi", "kube", "redb", "object_store"],
+    ),
     ("roadstead-engine", &["tonic", "kube", "redb", "object_store"]),
     ("roadstead-blobs", &["tonic", "wasmtime", "kube", "redb"]),
     ("roadstead-catalog", &["tonic", "wasmtime", "wasmtime-wasi", "object_store"]),
@@ -39,8 +43,17 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
 
 /// `(prefix of a dependency's name, packages whose manifest may name it)`.
 const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
-    ("wasmtime-wasi", &["roadstead-engine"]),
-    ("wasmtime", &["roadstead-engine", "roadstead-transcode", "roadstead-fuzz"]),
+    ("wasmtime-wasi", &["roadstead-engine", "roadstead-bench"]),
+    (
+        "wasmtime",
+        &[
+            "roadstead-engine",
+            "roadstead-transcode",
+            "roadstead-codec",
+            "roadstead-fuzz",
+            "roadstead-bench",
+        ],
+    ),
     (
         "tonic",
         &[

@@ -1,4 +1,7 @@
-//! `roadstead call`: one unary call, JSON in and out, described by the host's reflection.
+//! `roadstead call`: one call, JSON in and out, described by the host's reflection. Where a method
+//! streams, one JSON value after the other goes in, and one line comes out for each message.
+
+mod stream;
 
 use std::{
     collections::HashMap,
@@ -42,12 +45,28 @@ pub(crate) struct Answer {
 }
 
 pub(crate) async fn call(to: &Connection, args: CallArgs) -> anyhow::Result<ExitCode> {
-    let data = read_data(&args.data)?;
-    let answer = match args.timeout {
-        None => answer(to, &args, &data).await?,
-        Some(timeout) => tokio::time::timeout(timeout, answer(to, &args, &data))
+    let whole = async {
+        let called = describe(to, &args).await?;
+        if called.method.is_client_streaming() || called.method.is_server_streaming() {
+            return Ok(Called::Stream(stream::call(called, &args).await?));
+        }
+        let data = read_data(&args.data)?;
+        anyhow::Ok(Called::Once(Box::new(answer(called, &args, &data).await?)))
+    };
+    let called = match args.timeout {
+        None => whole.await?,
+        Some(timeout) => tokio::time::timeout(timeout, whole)
             .await
             .unwrap_or_else(|_| Err(Refusal::from(no_answer(timeout)).into()))?,
+    };
+    let answer = match called {
+        Called::Once(answer) => *answer,
+        Called::Stream(trailers) => {
+            if args.verbose {
+                output::note(render::usage(&trailers));
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     if args.verbose {
         output::note(render::usage(&answer.trailers));
@@ -56,8 +75,22 @@ pub(crate) async fn call(to: &Connection, args: CallArgs) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// Connects, asks what the method is like, and calls it.
-async fn answer(to: &Connection, args: &CallArgs, data: &str) -> anyhow::Result<Answer> {
+/// How a call went: an answer, or the trailers of a stream that was printed.
+enum Called {
+    Once(Box<Answer>),
+    Stream(MetadataMap),
+}
+
+/// A method, and where to call it.
+struct Described {
+    channel: HostChannel,
+    method: MethodDescriptor,
+    /// When all this began.
+    started: Instant,
+}
+
+/// Connects and asks what the method is like.
+async fn describe(to: &Connection, args: &CallArgs) -> anyhow::Result<Described> {
     let started = Instant::now();
     let (service, method) = &args.method;
     let channel = client::connect(to).await?;
@@ -68,6 +101,11 @@ async fn answer(to: &Connection, args: &CallArgs, data: &str) -> anyhow::Result<
         }
         Err(error) => return Err(error),
     };
+    Ok(Described { channel, method, started })
+}
+
+async fn answer(called: Described, args: &CallArgs, data: &str) -> anyhow::Result<Answer> {
+    let Described { channel, method, started } = called;
     let request = descriptors::from_json(&method, data)?;
     let timeout = args.timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
     invoke(channel, Invocation { method: &method, request, module: args.module.as_ref(), timeout })
@@ -95,17 +133,11 @@ pub(crate) async fn invoke(
     channel: HostChannel,
     invocation: Invocation<'_>,
 ) -> anyhow::Result<Answer> {
-    let mut request = Request::new(Bytes::from(prost::Message::encode_to_vec(&invocation.request)));
-    if let Some(module) = invocation.module {
-        let value = module.to_string().parse().context("write the module's name")?;
-        request.metadata_mut().insert("roadstead-module", value);
-    }
-    if let Some(timeout) = invocation.timeout {
-        request.set_timeout(timeout);
-    }
+    let message = Bytes::from(prost::Message::encode_to_vec(&invocation.request));
+    let mut request = Request::new(message);
+    address(&mut request, invocation.module, invocation.timeout)?;
     let method = invocation.method;
-    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-    let path = http::uri::PathAndQuery::try_from(path).context("write the method's path")?;
+    let path = path_of(method)?;
     let mut grpc = Grpc::new(channel).max_decoding_message_size(usize::MAX);
     grpc.ready().await.context("reach the host")?;
     Ok(match grpc.unary(request, path, RawCodec).await {
@@ -121,6 +153,27 @@ pub(crate) async fn invoke(
             Answer { reply: Err(Refusal::from(status)), trailers }
         }
     })
+}
+
+/// Says which module is meant and how long is waited.
+fn address<T>(
+    request: &mut Request<T>,
+    module: Option<&ModuleRef>,
+    timeout: Option<Duration>,
+) -> anyhow::Result<()> {
+    if let Some(module) = module {
+        let value = module.to_string().parse().context("write the module's name")?;
+        request.metadata_mut().insert("roadstead-module", value);
+    }
+    if let Some(timeout) = timeout {
+        request.set_timeout(timeout);
+    }
+    Ok(())
+}
+
+fn path_of(method: &MethodDescriptor) -> anyhow::Result<http::uri::PathAndQuery> {
+    let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
+    http::uri::PathAndQuery::try_from(path).context("write the method's path")
 }
 
 /// The client's own timer ends a call as CANCELLED, a moment before the host's answer would come.

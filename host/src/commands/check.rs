@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use roadstead_domain::{Digest, SpecFormat, Version};
+use roadstead_domain::{Digest, Limits, SpecFormat, Version};
 use roadstead_engine::EngineConfig;
 use roadstead_proto::v1 as api;
 use roadstead_transcode::{Derived, Locks, World};
@@ -68,7 +68,7 @@ fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
         version: version.to_string(),
         digest: digest.to_string(),
         size,
-        services: services(&derived),
+        services: services(&derived, &component, &spec.limits),
         unmapped: derived
             .unmapped
             .iter()
@@ -88,7 +88,10 @@ fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
     Ok(api::CheckModuleResponse { module: Some(module), breaks: Vec::new() })
 }
 
-fn services(derived: &Derived) -> Vec<api::Service> {
+fn services(derived: &Derived, component: &[u8], limits: &Limits) -> Vec<api::Service> {
+    let methods = derived.services.iter().flat_map(|service| service.methods.iter().cloned());
+    let mut reasons =
+        roadstead_codec::unserved(component, &methods.collect::<Vec<_>>()).into_iter();
     derived
         .services
         .iter()
@@ -97,9 +100,18 @@ fn services(derived: &Derived) -> Vec<api::Service> {
             methods: service
                 .methods
                 .iter()
-                .map(|method| api::Method {
-                    name: method.method.clone(),
-                    export: method.export.to_string(),
+                .map(|method| {
+                    let reason = reasons.next().flatten();
+                    let [input_limit, output_limit] =
+                        [limits.input, limits.output].map(|size| size.of(reason.is_none()).0);
+                    api::Method {
+                        name: method.method.clone(),
+                        export: method.export.to_string(),
+                        path: if reason.is_none() { "compiled" } else { "dynamic" }.to_owned(),
+                        path_reason: reason.unwrap_or_default(),
+                        input_limit,
+                        output_limit,
+                    }
                 })
                 .collect(),
         })

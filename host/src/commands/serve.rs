@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::RedbCatalog;
-use roadstead_engine::{Engine, EngineConfig};
+use roadstead_engine::{Engine, EngineConfig, SessionKey};
 use roadstead_gateway::{
     AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, Tls,
 };
@@ -58,7 +58,8 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data_dir.clone();
     let blobs = BlobStore::open(&data)?;
     let catalog = open_catalog(&data, &blobs)?;
-    let engine = Engine::new(engine_config(&settings)).context("start the engine")?;
+    let key = SessionKey::new(blobs.code().secret("handles"));
+    let engine = Engine::new(engine_config(&settings, key)).context("start the engine")?;
     let limits = RegistryConfig {
         upload_limit: settings.max_upload,
         compile: settings.compile.clone(),
@@ -117,7 +118,7 @@ fn open_catalog(data: &Path, blobs: &BlobStore) -> anyhow::Result<RedbCatalog> {
     Ok(RedbCatalog::open(&path)?)
 }
 
-fn engine_config(settings: &ServeConfig) -> EngineConfig {
+fn engine_config(settings: &ServeConfig, session_key: SessionKey) -> EngineConfig {
     let machine = EngineConfig::for_machine();
     EngineConfig {
         guest_threads: settings.guest_threads.unwrap_or(machine.guest_threads),
@@ -126,6 +127,7 @@ fn engine_config(settings: &ServeConfig) -> EngineConfig {
         offers: settings.offers.clone(),
         breaker: settings.breaker,
         namespace: settings.namespace.share,
+        session_key,
         ..machine
     }
 }

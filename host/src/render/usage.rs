@@ -24,6 +24,8 @@ pub(crate) fn top(usage: &api::ListUsageResponse) -> String {
         "OF",
         "RUN",
         "QUEUE",
+        "STREAMS",
+        "SESSIONS",
         "CALLS",
         "FAULTS",
         "FUEL",
@@ -34,7 +36,7 @@ pub(crate) fn top(usage: &api::ListUsageResponse) -> String {
     format!("{head}\n\n{}", table(&rows))
 }
 
-fn row(module: &api::ModuleUsage) -> [String; 13] {
+fn row(module: &api::ModuleUsage) -> [String; 15] {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     [
         module.name.clone(),
@@ -46,6 +48,8 @@ fn row(module: &api::ModuleUsage) -> [String; 13] {
         bytes(memory.limit_bytes),
         module.running.to_string(),
         module.queued.to_string(),
+        module.streams.to_string(),
+        module.sessions.to_string(),
         module.calls.to_string(),
         module.faults.values().sum::<u64>().to_string(),
         count(module.fuel),
@@ -90,11 +94,13 @@ pub(crate) fn lines(module: &api::ModuleUsage) -> String {
         bytes(memory.instance_limit_bytes),
     ));
     text.push_str(&format!(
-        "  calls     {} ended, {} running, {} queued; {} idle instances, code {}\n",
+        "  calls     {} ended, {} running, {} queued; {} streams, {} idle instances, {} sessions, code {}\n",
         module.calls,
         module.running,
         module.queued,
+        module.streams,
         module.idle_instances,
+        module.sessions,
         if 0 < module.loaded_versions { "loaded" } else { "not loaded" },
     ));
     text.push_str(&format!("  fuel      {}\n", count(module.fuel)));

@@ -197,6 +197,18 @@ pub struct Method {
     /// The export behind it, like `demo:calc/ops@0.1.0#add`.
     #[prost(string, tag = "2")]
     pub export: ::prost::alloc::string::String,
+    /// How messages become values and back: `compiled` by a codec within the module, or `dynamic` by
+    /// the host, which takes longer and more memory where messages are large.
+    #[prost(string, tag = "3")]
+    pub path: ::prost::alloc::string::String,
+    /// Why the path is `dynamic`.
+    #[prost(string, tag = "4")]
+    pub path_reason: ::prost::alloc::string::String,
+    /// Bytes that a request message may have, and a response message.
+    #[prost(uint64, tag = "5")]
+    pub input_limit: u64,
+    #[prost(uint64, tag = "6")]
+    pub output_limit: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Unmapped {
@@ -277,6 +289,12 @@ pub struct ModuleUsage {
     /// Versions that are cut off because they trapped again and again.
     #[prost(message, repeated, tag = "11")]
     pub open_breakers: ::prost::alloc::vec::Vec<OpenBreaker>,
+    /// Instances that live on because callers hold handles of their resources.
+    #[prost(uint64, tag = "12")]
+    pub sessions: u64,
+    /// Streaming calls that are open.
+    #[prost(uint64, tag = "13")]
+    pub streams: u64,
 }
 /// A version whose breaker is not closed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -2,7 +2,7 @@
 
 use arbitrary::Unstructured;
 use prost_reflect::DynamicMessage;
-use roadstead_transcode::{Body, CopyBudget, decode_request, encode_response};
+use roadstead_transcode::{Body, CopyBudget, check_request, decode_request, encode_response};
 
 use crate::{
     make,
@@ -31,6 +31,8 @@ pub fn codec(data: &[u8]) {
     assert!(budget.used() <= allowed, "the budget is overdrawn");
     let mut budget = CopyBudget::new(PLENTY);
     let decoded = decode_request(&plan, bytes, &mut budget);
+    let checked = check_request(&plan, bytes, &mut CopyBudget::new(PLENTY));
+    assert_eq!(checked.err(), decoded.as_ref().err().cloned(), "a check says something else");
     if let Ok(values) = &tight {
         assert_eq!(decoded.as_ref().ok(), Some(values), "the budget changes what is read");
     }

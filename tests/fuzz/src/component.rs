@@ -1,6 +1,7 @@
 //! What is done with an upload before anything is compiled.
 
 use arbitrary::Unstructured;
+use roadstead_codec::graft;
 use roadstead_transcode::{Locks, World, derive, print_proto, to_component};
 
 use crate::make;
@@ -17,6 +18,11 @@ pub fn component(data: &[u8]) {
     let Ok(derived) = derive(&world, &module, &version, &Locks::default()) else { return };
     for file in &derived.files {
         print_proto(file);
+    }
+    let methods: Vec<_> =
+        derived.services.iter().flat_map(|service| service.methods.iter().cloned()).collect();
+    if let Ok(grafted) = graft(&component, &methods) {
+        assert_eq!(grafted.methods.len(), methods.len(), "each method is judged");
     }
     let again = derive(&world, &module, &version, &derived.locks).unwrap();
     assert_eq!(again.files, derived.files, "its own locks change the schema");

@@ -11,11 +11,15 @@
 )]
 
 mod codec;
+mod compiled;
 mod component;
 mod make;
 #[cfg(feature = "push")]
 mod push;
 
+#[allow(dead_code, reason = "the compiled codec's tests use the rest")]
+#[path = "../../../host/crates/codec/tests/codec/guest.rs"]
+mod guest;
 // The codec's tests have a second, slower reading of the same contract.
 #[allow(dead_code, unreachable_pub, reason = "the codec's tests use the rest")]
 #[path = "../../../host/crates/transcode/tests/codec/reference.rs"]
@@ -28,6 +32,7 @@ mod soup;
 mod types;
 
 pub use codec::codec;
+pub use compiled::compiled;
 pub use component::component;
 #[cfg(feature = "push")]
 pub use push::push;

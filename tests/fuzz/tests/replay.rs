@@ -29,6 +29,11 @@ fn codec() {
 }
 
 #[test]
+fn compiled() {
+    replay("compiled", roadstead_fuzz::compiled);
+}
+
+#[test]
 fn component() {
     replay("component", roadstead_fuzz::component);
 }

@@ -66,6 +66,14 @@ impl CodeStore {
         Self { key, root, staging }
     }
 
+    /// A secret of this host's for another purpose than signing code, the same after a restart.
+    pub fn secret(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = self.key.mac();
+        mac.update(b"roadstead secret\0");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
     /// An empty file for code that is yet to be made.
     ///
     /// # Errors

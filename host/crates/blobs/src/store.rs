@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -292,6 +293,10 @@ fn warn_if_open(data: &Path) {
     }
 }
 
+/// How long a lock is waited for. A process that was killed while it started a worker leaves one
+/// behind that holds its lock until it has become that worker.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
+
 /// The lock lies beside the data, so that it holds for all of it.
 fn lock(data: &Path) -> Result<File, OpenError> {
     let path = data.join("lock");
@@ -300,10 +305,16 @@ fn lock(data: &Path) -> Result<File, OpenError> {
         Ok(file) => file,
         Err(source) => return Err(OpenError::Io { doing: "open", path, source }),
     };
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(data.to_owned())),
-        Err(error) => Err(OpenError::Io { doing: "lock", path, source: error.into() }),
+    let until = Instant::now() + LEFT_BEHIND;
+    loop {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                std::thread::sleep(LEFT_BEHIND / 100);
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse(data.to_owned())),
+            Err(error) => return Err(OpenError::Io { doing: "lock", path, source: error.into() }),
+        }
     }
 }
 

@@ -44,6 +44,20 @@ fn one() -> u64 {
     1
 }
 
+impl VersionRecord {
+    /// Whether the compiled codec serves any of its methods.
+    pub fn has_codec(&self) -> bool {
+        self.services.iter().flat_map(|service| &service.methods).any(MethodRecord::is_compiled)
+    }
+}
+
+impl MethodRecord {
+    /// Whether the compiled codec serves it.
+    pub fn is_compiled(&self) -> bool {
+        self.dynamic.is_none()
+    }
+}
+
 /// A gRPC service that a version exports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceRecord {
@@ -57,6 +71,13 @@ pub struct MethodRecord {
     pub name: String,
     /// The export behind it, like `demo:calc/ops@0.1.0#add`.
     pub export: String,
+    /// Why the compiled codec does not serve it; none if it does.
+    #[serde(default = "before_the_codec")]
+    pub dynamic: Option<String>,
+}
+
+fn before_the_codec() -> Option<String> {
+    Some("it was published before there was a compiled codec: push it as a new version".to_owned())
 }
 
 /// An export that cannot be called, and why.

@@ -58,6 +58,14 @@ pub enum Fault {
     NoSuchService(String),
     #[error("`{service}` has no method `{method}`")]
     NoSuchMethod { service: String, method: String },
+    /// Of no live resource of the type asked for that is the caller's.
+    #[error("no such handle: it expired, was dropped or given away, or is another's")]
+    NoSuchHandle,
+    /// The handle was good; what it named ended before its time.
+    #[error("the handle's session is lost: {0}")]
+    SessionLost(&'static str),
+    #[error("the handles in one call must be of one session")]
+    MixedSessions,
     #[error(
         "several modules serve `{service}` ({}): name one with the metadata `roadstead-module`",
         names(candidates)
@@ -72,6 +80,9 @@ pub enum Fault {
     NotOffered(String),
     #[error("the deadline of {} ms passed", .0.as_millis())]
     Deadline(Duration),
+    /// No message of a stream went either way for so long.
+    #[error("no message of the stream came or went for {} ms", .0.as_millis())]
+    Idle(Duration),
     #[error("the caller cancelled")]
     Cancelled,
     #[error("the module trapped: {message}")]
@@ -194,11 +205,15 @@ impl Fault {
             Self::NoSuchVersion(_) => "NO_SUCH_VERSION",
             Self::NoSuchService(_) => "NO_SUCH_SERVICE",
             Self::NoSuchMethod { .. } => "NO_SUCH_METHOD",
+            Self::NoSuchHandle => "NO_SUCH_HANDLE",
+            Self::SessionLost(_) => "SESSION_LOST",
+            Self::MixedSessions => "MIXED_SESSIONS",
             Self::Ambiguous { .. } => "AMBIGUOUS_MODULE",
             Self::Overloaded { .. } => "OVERLOADED",
             Self::NeverFits(_) => "NEVER_FITS",
             Self::NotOffered(_) => "NOT_OFFERED",
             Self::Deadline(_) => "DEADLINE",
+            Self::Idle(_) => "STREAM_IDLE",
             Self::Cancelled => return None,
             Self::GuestTrap { .. } => "GUEST_TRAP",
             Self::BreakerOpen { .. } => "BREAKER_OPEN",

@@ -24,5 +24,5 @@ pub use spec::{
     Capabilities, Clocks, DirectoryGrant, DirectoryMode, HostPort, HttpTarget, InstancePolicy,
     Instances, Limits, ModuleSpec, Network, Quota, Random, Share, SpecError, SpecFormat,
 };
-pub use units::{ByteRate, ByteSize, Millicores, Span, UnitError};
+pub use units::{ByteRate, ByteSize, MessageSize, Millicores, Span, UnitError};
 pub use version::{Track, Version, VersionError};

@@ -139,6 +139,7 @@ clocks = "real"
             ("limits: {fuel_per_call: 0}", "limits.fuel_per_call"),
             ("quota: {concurrency: 0}", "quota.concurrency"),
             ("instances: {max_uses: 0}", "instances.max_uses"),
+            ("instances: {sessions: 0}", "instances.sessions"),
             ("capabilities: {env: {'A=B': x}}", "capabilities.env"),
             ("capabilities: {network: {tcp: [example.com]}}", "example.com"),
             ("capabilities: {files: [{host: a, guest: data, mode: ro}]}", "capabilities.files"),

@@ -68,6 +68,19 @@ fn unscaled(value: u64, units: &[(&str, u64)]) -> String {
         .map_or_else(|| value.to_string(), |(unit, factor)| format!("{}{unit}", value / factor))
 }
 
+/// The most that one message may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MessageSize {
+    /// 32 MiB where the compiled codec serves the method, 2 MiB where the host turns messages into
+    /// values.
+    #[default]
+    Auto,
+    /// The same for all methods.
+    Explicit(ByteSize),
+}
+
+const AUTO: &str = "auto";
+
 impl ByteSize {
     pub const fn kib(n: u64) -> Self {
         Self(n << 10)
@@ -98,6 +111,34 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         scaled(text, &SIZES, Some(1)).map(Self).ok_or_else(|| UnitError::Size(text.to_owned()))
+    }
+}
+
+impl MessageSize {
+    /// Messages that the host turns into values take up to 64 times their size there.
+    const DYNAMIC: ByteSize = ByteSize::mib(2);
+    const COMPILED: ByteSize = ByteSize::mib(32);
+
+    /// The bound for a method that the compiled codec serves, or does not.
+    pub fn of(self, compiled: bool) -> ByteSize {
+        match self {
+            Self::Explicit(size) => size,
+            Self::Auto if compiled => Self::COMPILED,
+            Self::Auto => Self::DYNAMIC,
+        }
+    }
+
+    /// The bound that no message of any method is over.
+    pub fn most(self) -> ByteSize {
+        self.of(true)
+    }
+}
+
+impl FromStr for MessageSize {
+    type Err = UnitError;
+
+    fn from_str(text: &str) -> Result<Self, UnitError> {
+        if text == AUTO { Ok(Self::Auto) } else { text.parse().map(Self::Explicit) }
     }
 }
 
@@ -152,6 +193,15 @@ fn millicores(text: &str) -> Option<u64> {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&unscaled(self.0, &SIZES[..4]))
+    }
+}
+
+impl fmt::Display for MessageSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str(AUTO),
+            Self::Explicit(size) => size.fmt(f),
+        }
     }
 }
 
@@ -237,7 +287,7 @@ macro_rules! written_as_text {
     )*};
 }
 
-written_as_text!(ByteSize, ByteRate, Span, Millicores);
+written_as_text!(ByteSize, ByteRate, Span, Millicores, MessageSize);
 
 #[cfg(test)]
 mod tests {
@@ -251,6 +301,11 @@ mod tests {
             assert_eq!(text.parse::<ByteSize>().unwrap().0, bytes, "{text}");
         }
         assert_eq!(ByteSize::mib(256).to_string(), "256Mi");
+        for (text, dynamic, compiled) in [("auto", 2 << 20, 32 << 20), ("5Mi", 5 << 20, 5 << 20)] {
+            let size: MessageSize = text.parse().unwrap();
+            assert_eq!(size.to_string(), text);
+            assert_eq!((size.of(false).0, size.of(true).0), (dynamic, compiled));
+        }
         assert_eq!(ByteSize(1500).to_string(), "1500");
         for bad in ["", "-1", "1.5Gi", "Mi", "1 Mi", "99999999999Ti", "NaN", "1MB"] {
             assert!(bad.parse::<ByteSize>().is_err(), "{bad}");

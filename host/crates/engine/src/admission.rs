@@ -30,8 +30,16 @@ pub(crate) struct Admission {
 /// A call that may run. Held until nothing of it is left.
 pub(crate) struct Admitted {
     admission: Arc<Admission>,
-    since: Instant,
+    /// None for those whose time says nothing about the pace of calls.
+    since: Option<Instant>,
     _place: Taken,
+}
+
+impl Admitted {
+    /// Keeps the time that a stream is open out of what others must expect to wait.
+    pub(crate) fn for_a_stream(&mut self) {
+        self.since = None;
+    }
 }
 
 impl Admission {
@@ -52,16 +60,19 @@ impl Admission {
         let ask = self.ask(quota);
         let place = match self.lane.try_take(ask) {
             Ok(place) => place,
-            Err(_) => {
-                if let Some(fault) = self.refusal(quota, deadline) {
-                    return Err(fault);
-                }
-                let joined = self.lane.join(ask, quota.queue);
-                let waiting = joined.ok_or_else(|| overload::queue(self.patience(quota)))?;
-                waiting.granted().await.ok_or(Fault::Draining)?
-            }
+            // Rare, and a future that every call carries should be small.
+            Err(_) => Box::pin(self.queue(ask, quota, deadline)).await?,
         };
-        Ok(Admitted { admission: Arc::clone(self), since: Instant::now(), _place: place })
+        Ok(Admitted { admission: Arc::clone(self), since: Some(Instant::now()), _place: place })
+    }
+
+    async fn queue(&self, ask: Ask, quota: &Quota, deadline: Instant) -> Result<Taken, Fault> {
+        if let Some(fault) = self.refusal(quota, deadline) {
+            return Err(fault);
+        }
+        let joined = self.lane.join(ask, quota.queue);
+        let waiting = joined.ok_or_else(|| overload::queue(self.patience(quota)))?;
+        waiting.granted().await.ok_or(Fault::Draining)
     }
 
     /// Why a call would be refused if it came now.
@@ -101,7 +112,8 @@ impl Admission {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let Some(since) = self.since else { return };
+        let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let held = self.admission.held.load(Ordering::Relaxed);
         let newer = if held == 0 { nanos } else { held / 8 * 7 + nanos / 8 };
         self.admission.held.store(newer, Ordering::Relaxed);

@@ -4,6 +4,8 @@
 //! answer, which is given up at the deadline whatever the guest does. On a guest thread: decode,
 //! instantiate, call, encode.
 
+mod streaming;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -18,14 +20,18 @@ use wasmtime::component::Val;
 use crate::{
     admission::Admitted,
     breaker::{Pass, Verdict},
+    capability::CallContext,
     code::{Export, Loaded},
-    instance::{Guest, Site},
+    instance::{Guest, Request, Site, is_reusable},
     instances::{Owner, owner_of},
     module::Inner,
     room::Room,
-    scheduler::{Ended, TaskHandle},
+    scheduler::{Claim, Ended, Stopwatch, TaskHandle},
+    session,
     store::Meter,
 };
+
+pub(crate) use streaming::open;
 
 /// A call of one method. The request is the protobuf message.
 #[derive(Debug, Clone)]
@@ -68,6 +74,8 @@ struct Job {
     meter: Arc<Meter>,
     reply: oneshot::Sender<Result<Bytes, Fault>>,
     pass: Pass,
+    /// On whose part its first slice runs on the caller's thread, if it does.
+    here: Option<Claim>,
     _running: Running,
     _admitted: Admitted,
 }
@@ -76,11 +84,12 @@ struct Job {
 enum Place {
     /// In an instance to be made there.
     Fresh(Arc<Loaded>, Site),
-    Warm(Box<Guest>),
+    /// In an idle or a spare one.
+    Made(Box<Guest>),
 }
 
 /// Counts a call as running for as long as it lives.
-struct Running(Arc<Inner>);
+pub(crate) struct Running(Arc<Inner>);
 
 /// Counts a call as cancelled unless it was answered.
 struct Unanswered<'a> {
@@ -114,7 +123,13 @@ pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
     let (id, method) = (call.id, Arc::clone(&call.method));
     let meter = Arc::new(Meter::default());
     let mut unanswered = Unanswered { module, meter: &meter, answered: false };
-    let answer = answer(module, call, deadline, allowed, &meter);
+    let handles = method.takes_handles() || method.gives_handles();
+    let answer = async {
+        if handles {
+            return session::answer(module, call, deadline, allowed, &meter).await;
+        }
+        answer(module, call, deadline, allowed, &meter).await
+    };
     let result = tokio::time::timeout_at(deadline.into(), answer)
         .await
         .unwrap_or(Err(Fault::Deadline(allowed)));
@@ -133,12 +148,29 @@ fn tell(module: &Inner, call: CallId, method: &MethodPlan, fault: &Fault) {
     let reason = fault.reason().unwrap_or("CANCELLED");
     tracing::debug!(module = %module.id, %service, %method, %call, reason, "a call failed");
     let guests = match fault {
-        Fault::GuestTrap { .. } | Fault::Deadline(_) => true,
+        Fault::GuestTrap { .. } | Fault::Deadline(_) | Fault::Idle(_) => true,
         Fault::Limit(reached) => reached.limit != LimitKind::Input,
         _ => false,
     };
     if guests {
         module.granted.log().host(call, &format!("{service}/{method}: {fault}"));
+    }
+}
+
+/// Refuses what needs no place to be refused.
+pub(crate) fn admissible(module: &Inner, call: &Call) -> Result<(), Fault> {
+    if module.engine.scheduler.closing() {
+        return Err(Fault::Draining);
+    }
+    let input = u64::try_from(call.request.len()).unwrap_or(u64::MAX);
+    // What the method may have is known once its code is there.
+    let most = module.spec.limits.input.most().0;
+    if most < input {
+        return Err(Fault::limit(LimitKind::Input, most, Some(input)));
+    }
+    match module.breaker.refuses() {
+        Some(retry_after) => Err(Fault::BreakerOpen { retry_after }),
+        None => Ok(()),
     }
 }
 
@@ -149,29 +181,23 @@ async fn answer(
     allowed: Duration,
     meter: &Arc<Meter>,
 ) -> Result<Bytes, Fault> {
-    if module.engine.scheduler.closing() {
-        return Err(Fault::Draining);
-    }
+    admissible(module, &call)?;
     let id = call.id;
     let input = u64::try_from(call.request.len()).unwrap_or(u64::MAX);
-    if module.spec.limits.input.0 < input {
-        return Err(Fault::limit(LimitKind::Input, module.spec.limits.input.0, Some(input)));
-    }
-    if let Some(retry_after) = module.breaker.refuses() {
-        return Err(Fault::BreakerOpen { retry_after });
-    }
+    let allowed_input = module.spec.limits.input;
     let admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
     // Whoever waited may have waited for one that is broken by now.
-    let pass = module.breaker.enter().map_err(|retry_after| Fault::BreakerOpen { retry_after })?;
+    let pass = pass(module)?;
     let loaded = module.loaded(id).await?;
-    let export = loaded.export(&call.method).ok_or_else(|| Fault::NoSuchMethod {
-        service: call.method.service.clone(),
-        method: call.method.method.clone(),
-    })?;
+    let export = export(&loaded, &call)?;
+    let allowed_input = allowed_input.of(export.codec.is_some());
+    if allowed_input.0 < input {
+        return Err(Fault::limit(LimitKind::Input, allowed_input.0, Some(input)));
+    }
     let owner = owner_of(&module.spec, call.owner.as_ref());
-    let warm = owner.as_ref().and_then(|owner| module.take_idle(owner));
-    let place = match warm {
-        Some(guest) => Place::Warm(Box::new(guest)),
+    let made = owner.as_ref().and_then(|owner| module.take_idle(owner));
+    let place = match made.or_else(|| module.take_spare()) {
+        Some(guest) => Place::Made(guest),
         None => {
             let site = Site::take(module, &loaded).await?;
             Place::Fresh(loaded, site)
@@ -179,6 +205,10 @@ async fn answer(
     };
     let (reply, answered) = oneshot::channel();
     let running = Running::new(module);
+    let here = (module.engine.config.start_at_caller
+        && module.standing.may_start_here(call.request.len(), export.codec.is_some()))
+    .then(|| module.engine.scheduler.claim_here(&module.parts.account))
+    .flatten();
     let job = Job {
         module: Arc::clone(module),
         call,
@@ -189,18 +219,43 @@ async fn answer(
         meter: Arc::clone(meter),
         reply,
         pass,
+        here,
         _running: running,
         _admitted: admitted,
     };
     let task = start(module, deadline, job);
+    awaited(answered, &task, module, id, allowed).await
+}
+
+/// Lets the call past the breaker.
+pub(crate) fn pass(module: &Inner) -> Result<Pass, Fault> {
+    module.breaker.enter().map_err(|retry_after| Fault::BreakerOpen { retry_after })
+}
+
+/// The exported function that the call is for.
+pub(crate) fn export(loaded: &Loaded, call: &Call) -> Result<Export, Fault> {
+    loaded.export(&call.method).ok_or_else(|| Fault::NoSuchMethod {
+        service: call.method.service.clone(),
+        method: call.method.method.clone(),
+    })
+}
+
+/// The answer of a task, or why there is none.
+pub(crate) async fn awaited<T>(
+    answered: oneshot::Receiver<Result<T, Fault>>,
+    task: &TaskHandle,
+    module: &Inner,
+    call: CallId,
+    allowed: Duration,
+) -> Result<T, Fault> {
     match answered.await {
         Ok(result) => result,
         Err(_) => Err(match task.ended() {
             Ended::Expired => Fault::Deadline(allowed),
             Ended::Closed => Fault::Draining,
             Ended::Panicked => {
-                tracing::error!(module = %module.id, call = %id, "a call panicked in the host");
-                Fault::Host { log_id: id.to_string() }
+                tracing::error!(module = %module.id, %call, "a call panicked in the host");
+                Fault::Host { log_id: call.to_string() }
             }
         }),
     }
@@ -209,16 +264,13 @@ async fn answer(
 /// Gives the job to the guest threads, or starts it here where the module has earned that.
 fn start(module: &Inner, deadline: Instant, job: Job) -> TaskHandle {
     let scheduler = &module.engine.scheduler;
-    let here = module.engine.config.start_at_caller
-        && module.standing.may_start_here(job.call.request.len());
+    let here = job.here;
     let work = Box::pin(serve(job));
-    if !here {
+    let Some(claim) = here else {
         return scheduler.spawn(&module.parts.account, deadline, work);
-    }
-    let (task, took) = scheduler.start_here(&module.parts.account, deadline, work);
-    if let Some(took) = took {
-        module.standing.took_here(took);
-    }
+    };
+    let (task, took) = scheduler.start_here(&module.parts.account, claim, deadline, work);
+    module.standing.took_here(took, task.done());
     task
 }
 
@@ -226,23 +278,26 @@ fn start(module: &Inner, deadline: Instant, job: Job) -> TaskHandle {
 async fn serve(job: Job) {
     let Job { module, call, deadline, export, place, owner, meter, reply, .. } = job;
     let (pass, _running, _admitted) = (job.pass, job._running, job._admitted);
-    let started = Instant::now();
+    let watch = job.here.is_none().then(Stopwatch::start);
     let mut room = Room::new(&module.parts.values, &module.spec.limits);
-    let (params, used) = match decode(&call, &mut room).await {
-        Ok(decoded) => decoded,
+    let request = match Request::read(&call, &export, &mut room).await {
+        Ok(request) => request,
         Err(fault) => {
             // The instance has seen nothing of this call.
-            if let (Place::Warm(guest), Some(owner)) = (place, owner) {
-                module.keep_idle(*guest, owner);
+            match (place, owner) {
+                (Place::Made(guest), _) if guest.uses() == 0 => module.keep_spare(guest),
+                (Place::Made(guest), Some(owner)) => module.keep_idle(guest, owner),
+                _ => {}
             }
             return send(reply, Err(fault));
         }
     };
+    let context = CallContext { id: call.id, deadline: Some(deadline) };
     let ready = match place {
         Place::Fresh(loaded, site) => {
-            Guest::make(&module, &call, deadline, loaded, meter, site).await
+            Guest::make(&module, &context, loaded, meter, site).await.map(Box::new)
         }
-        Place::Warm(mut guest) => guest.begin(&module, &call, deadline, meter).map(|()| *guest),
+        Place::Made(mut guest) => guest.begin(&module, &context, meter).map(|()| guest),
     };
     let mut guest = match ready {
         Ok(guest) => guest,
@@ -251,32 +306,45 @@ async fn serve(job: Job) {
             return send(reply, Err(fault));
         }
     };
-    let result = guest.answer(&module, &call, &export, params, used, &room).await;
+    let result = guest.respond((&module, &call, &export), request, &mut room).await;
     judge(&module, call.id, pass, result.as_ref().err());
     // Whoever calls again at once finds the room.
     drop(room);
-    let took = started.elapsed();
-    module.standing.ended(took);
+    if let Some(watch) = &watch {
+        module.standing.ended(watch.elapsed());
+    }
     // Whoever calls again at once finds the instance; nobody waits for one to be torn down.
     match owner {
-        Some(owner) if result.is_ok() => {
+        Some(owner) if is_reusable(&result) => {
             module.keep_idle(guest, owner);
             send(reply, result);
         }
         _ => {
             send(reply, result);
-            drop(guest);
+            if watch.is_none() {
+                module.retire(*guest);
+            }
         }
     }
 }
 
 /// The request's values and the room that they take, with room for the answer reserved.
-async fn decode(call: &Call, room: &mut Room) -> Result<(Vec<Val>, u64), Fault> {
-    room.begin(call.request.len()).await?;
-    let mut first = values(call, room);
+pub(crate) async fn decode(call: &Call, room: &mut Room) -> Result<(Vec<Val>, u64), Fault> {
+    decode_in(call.request.len(), room, |room| values(call, room)).await
+}
+
+/// What `values` makes of a request of so many bytes and the room that it takes, with room for the
+/// answer reserved. It may be made more than once.
+pub(crate) async fn decode_in<T>(
+    request: usize,
+    room: &mut Room,
+    values: impl Fn(&Room) -> Result<(T, u64), Fault>,
+) -> Result<(T, u64), Fault> {
+    room.begin(request).await?;
+    let mut first = values(room);
     if first.as_ref().is_err_and(|fault| room.may_widen(fault)) {
         room.widen().await?;
-        first = values(call, room);
+        first = values(room);
     }
     let (decoded, used) = first.map_err(|fault| explained(room, fault))?;
     if room.try_reserve(used) {
@@ -284,8 +352,8 @@ async fn decode(call: &Call, room: &mut Room) -> Result<(Vec<Val>, u64), Fault> 
     }
     // Nothing is held while there is no room for it.
     drop(decoded);
-    room.reserve(used).await?;
-    values(call, room).map_err(|fault| explained(room, fault))
+    Box::pin(room.reserve(used)).await?;
+    values(room).map_err(|fault| explained(room, fault))
 }
 
 /// The request's values, and what they take of the room.
@@ -304,7 +372,7 @@ fn explained(room: &Room, fault: Fault) -> Fault {
 }
 
 /// Tells the breaker how the guest's part ended.
-fn judge(module: &Inner, call: CallId, pass: Pass, fault: Option<&Fault>) {
+pub(crate) fn judge(module: &Inner, call: CallId, pass: Pass, fault: Option<&Fault>) {
     let change = pass.ended(match fault {
         None => Verdict::Answered,
         Some(Fault::GuestTrap { .. }) => Verdict::Trapped,
@@ -317,12 +385,12 @@ fn judge(module: &Inner, call: CallId, pass: Pass, fault: Option<&Fault>) {
 }
 
 /// Answers, if somebody still listens.
-fn send(reply: oneshot::Sender<Result<Bytes, Fault>>, result: Result<Bytes, Fault>) {
+pub(crate) fn send<T>(reply: oneshot::Sender<Result<T, Fault>>, result: Result<T, Fault>) {
     drop(reply.send(result));
 }
 
 impl Running {
-    fn new(module: &Arc<Inner>) -> Self {
+    pub(crate) fn new(module: &Arc<Inner>) -> Self {
         module.counters.started();
         Self(Arc::clone(module))
     }

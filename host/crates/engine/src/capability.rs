@@ -103,6 +103,13 @@ pub(crate) struct GuestCapabilities {
 }
 
 impl GuestCapabilities {
+    /// An instance that was made ahead gets the call that it is for.
+    pub(crate) fn begin_first_call(&mut self, call: &CallContext) {
+        self.network.begin_call(call.deadline);
+        self.log.begin_call(call.id);
+        self.config = self.secrets.variables();
+    }
+
     /// A pooled instance begins another call: counters, seeded random bytes and a fixed clock start
     /// anew, so that no answer depends on earlier callers, and logs get the call's id.
     pub(crate) fn begin_call(&mut self, call: &CallContext) {

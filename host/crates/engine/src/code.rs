@@ -41,6 +41,11 @@ pub trait CodeSource: Send + Sync {
     fn component_instances(&self) -> u64 {
         1
     }
+
+    /// Whether the code may hold the compiled codec of the module's methods.
+    fn has_codec(&self) -> bool {
+        false
+    }
 }
 
 /// A module's code, mapped and linked, ready to be instantiated.
@@ -53,6 +58,8 @@ pub(crate) struct Loaded {
     /// Stacks that an instance may take: one runs, the others are suspended.
     pub(crate) stacks: u64,
     pub(crate) tables: u32,
+    /// The instance with the compiled codec's functions.
+    codec: Option<ComponentExportIndex>,
     methods: RwLock<Vec<(Arc<MethodPlan>, Export)>>,
 }
 
@@ -64,6 +71,8 @@ pub(crate) struct Export {
     pub(crate) results: usize,
     /// How many times wasmtime's count they can take on the host.
     pub(crate) weight: usize,
+    /// The compiled codec's function for it.
+    pub(crate) codec: Option<ComponentExportIndex>,
 }
 
 impl Loaded {
@@ -94,8 +103,14 @@ impl Loaded {
                 limits.tables
             )));
         }
+        let codec = || {
+            let mut names = roadstead_codec::export_names().rev();
+            names.find_map(|name| component.get_export_index(None, &name))
+        };
+        let codec = source.has_codec().then(codec).flatten();
+        let most = limits.instances.saturating_add(u64::from(codec.is_some()));
         for (what, count) in [("memories", needs.num_memories), ("tables", needs.num_tables)] {
-            if limits.instances < u64::from(count) {
+            if most < u64::from(count) {
                 return Err(LoadError::NeverFits(format!(
                     "it has {count} {what}, and limits.instances is {}",
                     limits.instances
@@ -111,8 +126,15 @@ impl Loaded {
             memories: needs.num_memories,
             stacks: source.component_instances().saturating_add(1),
             tables: needs.num_tables,
+            codec,
             methods: RwLock::default(),
         })
+    }
+
+    /// Core instances, and memories, that the compiled codec adds to the component's own: the spec
+    /// counts those alone.
+    pub(crate) fn codec_parts(&self) -> usize {
+        usize::from(self.codec.is_some())
     }
 
     /// The function behind a method, found by name once and remembered.
@@ -143,7 +165,11 @@ impl Loaded {
         match item {
             ComponentItem::ComponentFunc(function) => {
                 let weight = weight::of_response(&method.response);
-                Some(Export { index, results: function.results().len(), weight })
+                let codec = self.codec.as_ref().and_then(|codec| {
+                    let name = roadstead_codec::function_name(path);
+                    component.get_export_index(Some(codec), &name)
+                });
+                Some(Export { index, results: function.results().len(), weight, codec })
             }
             _ => None,
         }

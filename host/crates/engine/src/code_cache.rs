@@ -83,6 +83,13 @@ impl CodeCache {
         Arc::new(Self { budget, runtime, clock: AtomicU64::new(0), holders: Mutex::default() })
     }
 
+    /// The code of `holder`, if it is loaded.
+    pub(crate) fn ready(&self, holder: &impl HoldsCode) -> Option<Arc<Loaded>> {
+        let slot = holder.slot();
+        slot.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        slot.ready()
+    }
+
     /// The code of `holder`, loaded by `load` if need be, by one caller for all that wait.
     pub(crate) async fn get<H: HoldsCode + 'static>(
         self: &Arc<Self>,
@@ -90,10 +97,6 @@ impl CodeCache {
         load: impl FnOnce() -> BoxFuture<'static, Result<Loaded, LoadError>>,
     ) -> Result<Arc<Loaded>, Arc<LoadError>> {
         let slot = holder.slot();
-        slot.used.store(self.clock.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
-        if let Some(loaded) = slot.ready() {
-            return Ok(loaded);
-        }
         let loading = {
             let mut state = slot.state.lock();
             match &*state {

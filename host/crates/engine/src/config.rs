@@ -7,7 +7,8 @@ mod wasm;
 use roadstead_domain::{ByteSize, Millicores, ModuleSpec, Span};
 
 use crate::{
-    BreakerConfig, EngineError, NamespaceShare, Offers, instance::besides, parts::part_of,
+    BreakerConfig, EngineError, NamespaceShare, Offers, SessionKey, instance::besides,
+    parts::part_of,
 };
 
 pub use machine::memory as machine_memory;
@@ -25,6 +26,8 @@ pub struct EngineConfig {
     /// the hand-over. A module that abuses it takes a few milliseconds of that thread (at worst one
     /// bulk instruction or one conversion of values), once.
     pub start_at_caller: bool,
+    /// Instances that may be made ahead of the calls of a module, at most.
+    pub spares: usize,
     /// How much guests' threads step back for the others (0 to 19): the gateway's threads must get
     /// a core at once, however many guests spin.
     pub nice: i32,
@@ -46,6 +49,8 @@ pub struct EngineConfig {
     pub value_budget: ByteSize,
     /// The longest deadline that a spec may ask for.
     pub max_deadline: Span,
+    /// The longest `stream_deadline` that a spec may ask for.
+    pub max_stream_deadline: Span,
     /// The most fuel that a spec may ask for.
     pub max_fuel: u64,
     /// Compiled code that stays mapped. What is beyond is dropped by least use and mapped again in
@@ -59,6 +64,9 @@ pub struct EngineConfig {
     pub namespace: NamespaceShare,
     /// When a version that traps again and again is cut off for a while; none: never.
     pub breaker: Option<BreakerConfig>,
+    /// What the ids of handles are sealed with. One that outlives the process makes a handle of a
+    /// former life known as lost; with another it is a stranger's.
+    pub session_key: SessionKey,
 }
 
 impl EngineConfig {
@@ -68,6 +76,7 @@ impl EngineConfig {
         Self {
             guest_threads: std::thread::available_parallelism().map_or(1, usize::from),
             start_at_caller: true,
+            spares: 16,
             nice: 5,
             slots: machine::slots(memory),
             slot_memory: ByteSize(4 << 30),
@@ -75,12 +84,14 @@ impl EngineConfig {
             memory_budget: ByteSize(memory.0 / 10 * 6),
             value_budget: ByteSize(memory.0 / 5),
             max_deadline: Span::secs(3600),
+            max_stream_deadline: Span::secs(24 * 3600),
             max_fuel: 1_000_000_000_000_000,
             code_budget: ByteSize((memory.0 / 8).min(1 << 30)),
             log_budget: ByteSize((memory.0 / 64).min(64 << 20)),
             offers: Offers::default(),
             namespace: NamespaceShare::default(),
             breaker: Some(BreakerConfig::default()),
+            session_key: SessionKey::random(),
         }
     }
 
@@ -155,6 +166,12 @@ impl EngineConfig {
             return Some(format!(
                 "limits.deadline is {}, and no call here can last longer than {}",
                 limits.deadline, self.max_deadline
+            ));
+        }
+        if self.max_stream_deadline.duration() < limits.stream_deadline.duration() {
+            return Some(format!(
+                "limits.stream_deadline is {}, and no stream here can last longer than {}",
+                limits.stream_deadline, self.max_stream_deadline
             ));
         }
         if self.max_fuel < limits.fuel_per_call {

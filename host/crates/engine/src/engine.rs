@@ -1,6 +1,6 @@
 //! The engine: one per host.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use roadstead_domain::{ByteSize, Digest, Millicores, ModuleId, ModuleSpec};
 use wasmtime::component::Linker;
@@ -15,6 +15,7 @@ use crate::{
     inspect,
     parts::Budgets,
     scheduler::Scheduler,
+    session::{self, Sessions},
     store::GuestState,
 };
 
@@ -35,7 +36,16 @@ pub(crate) struct Core {
     pub(crate) budgets: Budgets,
     pub(crate) codes: Arc<CodeCache>,
     pub(crate) idle: Arc<IdleModules>,
+    pub(crate) began: Instant,
+    pub(crate) sessions: Arc<Sessions>,
     shares: Shares,
+}
+
+impl Core {
+    /// Whether somebody waits for what instances hold: what lies idle must go.
+    pub(crate) fn contended(&self) -> bool {
+        self.budgets.slots.contended() || self.budgets.memory.contended()
+    }
 }
 
 impl Engine {
@@ -52,6 +62,8 @@ impl Engine {
         let codes = CodeCache::new(config.code_budget.0, scheduler.handle().clone());
         let idle = Arc::new(IdleModules::default());
         drop(scheduler.handle().spawn(crate::idle::sweep(Arc::downgrade(&idle))));
+        let sessions = Sessions::new(&config.session_key);
+        drop(scheduler.handle().spawn(session::sweep(Arc::downgrade(&sessions))));
         let logs = Arc::new(LogStore::new(config.log_budget));
         let core = Arc::new(Core {
             linker,
@@ -64,6 +76,8 @@ impl Engine {
             ),
             codes,
             idle,
+            began: Instant::now(),
+            sessions,
             shares: Shares::default(),
             wasm: wasm.engine,
             config,
@@ -152,12 +166,15 @@ impl Engine {
 
     /// Ends every call and the guests' threads. Calls after it are answered with DRAINING.
     pub async fn shutdown(&self) {
+        const WHY: &str = "the host stopped";
         self.core.idle.clear();
+        self.core.sessions.clear(WHY);
         let core = Arc::clone(&self.core);
         let joining = tokio::task::spawn_blocking(move || core.scheduler.join());
         if let Err(error) = joining.await {
             tracing::error!(%error, "end the guest threads");
         }
         self.core.idle.clear();
+        self.core.sessions.clear(WHY);
     }
 }

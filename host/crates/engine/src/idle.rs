@@ -6,7 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_domain::{InstancePolicy, ModuleId};
+use roadstead_domain::ModuleId;
 use tokio::sync::Notify;
 
 use crate::module::Inner;
@@ -14,7 +14,7 @@ use crate::module::Inner;
 /// How late an idle instance may be dropped.
 const LATENESS: Duration = Duration::from_millis(500);
 
-/// Every pooled module of the engine.
+/// Every module of the engine.
 #[derive(Default)]
 pub(crate) struct IdleModules {
     modules: Mutex<Vec<Weak<Inner>>>,
@@ -23,11 +23,9 @@ pub(crate) struct IdleModules {
 
 impl IdleModules {
     pub(crate) fn add(&self, module: &Arc<Inner>) {
-        if module.spec.instances.policy == InstancePolicy::Pooled {
-            let mut modules = self.modules.lock();
-            modules.retain(|module| 0 < module.strong_count());
-            modules.push(Arc::downgrade(module));
-        }
+        let mut modules = self.modules.lock();
+        modules.retain(|module| 0 < module.strong_count());
+        modules.push(Arc::downgrade(module));
     }
 
     /// An instance lies idle from now on.

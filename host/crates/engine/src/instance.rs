@@ -1,19 +1,20 @@
 //! One live instance: made, called, fuelled again, and dropped with all it had.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod codec;
+mod streaming;
+
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use roadstead_domain::{ByteSize, Fault, InstanceOrigin, Limits};
-use roadstead_transcode::{CopyBudget, EncodeError, encode_response};
+use roadstead_domain::{ByteSize, Fault, InstanceOrigin};
+use roadstead_transcode::{CopyBudget, EncodeError, Handles, encode_response_with};
 use tokio::time::timeout;
 use wasmtime::{
     Store,
     component::{Instance, Val},
 };
 
+pub(crate) use self::codec::{Request, is_reusable};
 use crate::{
     Call,
     capability::CallContext,
@@ -68,25 +69,51 @@ impl Site {
     /// [`Fault::NeverFits`], or [`Fault::Overloaded`] if there was no memory for long.
     pub(crate) async fn take(module: &Inner, loaded: &Loaded) -> Result<Self, Fault> {
         let parts = &module.parts;
-        let needed = loaded.memories.max(loaded.tables.div_ceil(TABLES_PER_SLOT)).max(1);
-        let stacks = loaded.stacks.div_ceil(u64::from(STACKS_PER_SLOT));
-        let needed = u64::from(needed).max(stacks);
+        let needed = slots_of(loaded);
         let largest = parts.slots.largest();
         if largest < needed {
             let why = format!("an instance takes {needed} slots, and it can have {largest} here");
             return Err(Fault::NeverFits(why));
         }
-        // No module can take all of the host's slots, but any can have one instance.
-        let most = part_of(module.engine.budgets.slots.most()).max(needed);
-        let slots = module.take(&parts.slots, Ask { count: needed, most }).await;
+        let (ask_slots, besides, ask_memory) = Self::asks(module, loaded, needed);
+        let slots = module.take(&parts.slots, ask_slots).await;
         let slots = slots.ok_or(Fault::Draining)?;
+        let memory = match parts.memory.try_take(ask_memory) {
+            Ok(memory) => memory,
+            Err(_) => Box::pin(memory_in_time(module, ask_memory)).await?,
+        };
+        Ok(Self { slots, memory, besides })
+    }
+
+    /// Takes what an instance needs if nobody has to give anything up for it.
+    pub(crate) fn at_hand(module: &Inner, loaded: &Loaded) -> Option<Self> {
+        let (slots, besides, memory) = Self::asks(module, loaded, slots_of(loaded));
+        let slots = module.parts.slots.try_take(slots).ok()?;
+        let memory = module.parts.memory.try_take(memory).ok()?;
+        Some(Self { slots, memory, besides })
+    }
+
+    fn asks(module: &Inner, loaded: &Loaded, slots: u64) -> (Ask, u64, Ask) {
+        // No module can take all of the host's slots, but any can have one instance.
+        let most = part_of(module.engine.budgets.slots.most()).max(slots);
         let usual = module.usual_memory().min(module.spec.limits.memory.0);
         let besides = module.besides(loaded.stacks);
-        let ask = Ask { count: besides.saturating_add(usual), most: module.memory() };
-        match timeout(PATIENCE, module.take(&parts.memory, ask)).await {
-            Ok(memory) => Ok(Self { slots, memory: memory.ok_or(Fault::Draining)?, besides }),
-            Err(_) => Err(overload::memory(parts.memory.lacks(ask).unwrap_or(Level::Whole))),
-        }
+        let memory = Ask { count: besides.saturating_add(usual), most: module.memory() };
+        (Ask { count: slots, most }, besides, memory)
+    }
+}
+
+/// Slots that an instance takes.
+pub(crate) fn slots_of(loaded: &Loaded) -> u64 {
+    let memories = loaded.memories.max(loaded.tables.div_ceil(TABLES_PER_SLOT)).max(1);
+    u64::from(memories).max(loaded.stacks.div_ceil(u64::from(STACKS_PER_SLOT)))
+}
+
+async fn memory_in_time(module: &Inner, ask: Ask) -> Result<Taken, Fault> {
+    let lane = &module.parts.memory;
+    match timeout(PATIENCE, module.take(lane, ask)).await {
+        Ok(memory) => memory.ok_or(Fault::Draining),
+        Err(_) => Err(overload::memory(lane.lacks(ask).unwrap_or(Level::Whole))),
     }
 }
 
@@ -94,21 +121,19 @@ impl Guest {
     /// Makes an instance for its first call, on that call's fuel.
     pub(crate) async fn make(
         module: &Arc<Inner>,
-        call: &Call,
-        deadline: Instant,
+        call: &CallContext,
         loaded: Arc<Loaded>,
         meter: Arc<Meter>,
         site: Site,
     ) -> Result<Self, Fault> {
         meter.begin(InstanceOrigin::Fresh);
         let limits = &module.spec.limits;
-        let context = CallContext { id: call.id, deadline: Some(deadline) };
         let capabilities =
-            module.granted.guest(&context).map_err(|error| trap::host(&error, call.id))?;
+            module.granted.guest(call).map_err(|error| trap::host(&error, call.id))?;
         let Site { slots, memory, besides } = site;
-        let share =
-            Share { taken: memory, besides, most: module.memory(), module: Arc::downgrade(module) };
-        let limiter = Limiter::new(limits, share);
+        let idle = Arc::downgrade(module);
+        let share = Share { taken: memory, besides, most: module.memory(), module: idle };
+        let limiter = Limiter::new(limits, loaded.codec_parts(), share);
         let engine = loaded.pre.engine();
         let mut store = store::new(engine, limits, capabilities, limiter, meter)
             .map_err(|error| trap::host(&error, call.id))?;
@@ -121,36 +146,43 @@ impl Guest {
         }
     }
 
-    /// Gets a reused instance ready for another call.
+    /// Gets an instance ready for its next call, or for the first one if it was made ahead.
     pub(crate) fn begin(
         &mut self,
         module: &Inner,
-        call: &Call,
-        deadline: Instant,
+        call: &CallContext,
         meter: Arc<Meter>,
     ) -> Result<(), Fault> {
-        meter.begin(InstanceOrigin::Warm);
-        let context = CallContext { id: call.id, deadline: Some(deadline) };
-        self.store.data_mut().capabilities.begin_call(&context);
-        store::begin_call(&mut self.store, &module.spec.limits, meter)
-            .map_err(|error| trap::host(&error, call.id))
+        let capabilities = &mut self.store.data_mut().capabilities;
+        let begun = if self.uses == 0 {
+            meter.begin(InstanceOrigin::Fresh);
+            capabilities.begin_first_call(call);
+            store::begin_first_call(&mut self.store, meter)
+        } else {
+            meter.begin(InstanceOrigin::Warm);
+            capabilities.begin_call(call);
+            store::begin_call(&mut self.store, &module.spec.limits, meter)
+        };
+        begun.map_err(|error| trap::host(&error, call.id))
     }
 
-    /// Runs one call to its answer. An instance that did not answer must not be used again.
+    /// Calls with values. An instance that did not answer must not be used again.
     pub(crate) async fn answer(
         &mut self,
-        module: &Inner,
-        call: &Call,
-        export: &Export,
-        params: Vec<Val>,
-        used: u64,
+        (module, call, export): (&Inner, &Call, &Export),
+        (params, used): (Vec<Val>, u64),
         room: &Room,
+        handles: &mut dyn Handles,
     ) -> Result<Bytes, Fault> {
         self.uses += 1;
         let limits = &module.spec.limits;
         let mut budget = room.answering(used);
-        self.store.set_hostcall_fuel(lifting_allowance(limits, &budget) / export.weight);
-        let called = self.invoke(export, params).await;
+        let output = limits.output.of(export.codec.is_some()).0;
+        self.store.set_hostcall_fuel(lifting_allowance(output, &budget) / export.weight);
+        let called = match self.invoke(export, params).await {
+            Ok(results) => Box::pin(self.settled(results, &call.method.response)).await,
+            failed => failed,
+        };
         store::observe(&self.store);
         module.used_memory(self.store.data().limiter.bytes());
         let state = self.store.data_mut();
@@ -164,13 +196,38 @@ impl Guest {
         if let Some(reached) = self.store.data().capabilities.limit_exceeded() {
             return Err(Fault::Limit(reached));
         }
-        let answer = encode_response(&call.method, &results, limits.output.0, &mut budget)
+        let answer = encode_response_with(&call.method, &results, output, &mut budget, handles)
             .map_err(|error| match error {
                 EncodeError::Limit(reached) => room.exceeded(reached),
                 EncodeError::Mismatch(_) => trap::host(&wasmtime::Error::new(error), call.id),
             })?;
         room.answered(answer.len());
         Ok(answer)
+    }
+
+    /// Drops the resources behind handles, whose destructors run as a call of their own. An
+    /// instance in which one did not come to its end must not be used again.
+    pub(crate) async fn drop_resources(
+        &mut self,
+        module: &Inner,
+        call: &Call,
+        resources: Vec<Val>,
+    ) -> Result<(), Fault> {
+        self.uses += 1;
+        let limits = &module.spec.limits;
+        let mut dropped = Ok(());
+        for value in resources {
+            if let (Val::Resource(resource), Ok(())) = (value, &dropped) {
+                dropped = resource.resource_drop_async(&mut self.store).await;
+            }
+        }
+        store::observe(&self.store);
+        module.used_memory(self.store.data().limiter.bytes());
+        self.store.data_mut().capabilities.end_call();
+        let fault = |error| trap::fault_of(&error, self.store.data(), limits, call.id);
+        dropped.map_err(fault)?;
+        let exceeded = self.store.data().capabilities.limit_exceeded();
+        exceeded.map_or(Ok(()), |reached| Err(Fault::Limit(reached)))
     }
 
     async fn invoke(&mut self, export: &Export, params: Vec<Val>) -> wasmtime::Result<Vec<Val>> {
@@ -195,8 +252,8 @@ impl Guest {
 
 /// What wasmtime may copy out of the guest for this call's results (and for each of its host
 /// calls): what is left of the call's room, less what the response message may need.
-fn lifting_allowance(limits: &Limits, budget: &CopyBudget) -> usize {
+fn lifting_allowance(output: u64, budget: &CopyBudget) -> usize {
     let left = budget.remaining();
-    let response = limits.output.0.min(left / 2);
+    let response = output.min(left / 2);
     usize::try_from(left - response).unwrap_or(usize::MAX)
 }

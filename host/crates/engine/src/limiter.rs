@@ -8,10 +8,7 @@ use std::sync::Weak;
 use roadstead_domain::{LimitKind, LimitReached, Limits};
 use wasmtime::ResourceLimiter;
 
-use crate::{
-    gate::{Level, Taken},
-    module::Inner,
-};
+use crate::gate::{Level, Taken};
 
 /// What a table's element takes on the host: a pointer.
 const ELEMENT: u64 = 8;
@@ -43,7 +40,16 @@ pub(crate) struct Share {
     /// What the module may have.
     pub(crate) most: u64,
     /// Whose idle instances may go for a growth. It keeps none of them alive.
-    pub(crate) module: Weak<Inner>,
+    pub(crate) module: Weak<dyn MakesRoom>,
+}
+
+/// Has idle instances that may go.
+///
+/// A trait, so that the type of an instance does not lead back to itself: what asks whether it may
+/// cross threads would follow every way around.
+pub(crate) trait MakesRoom: Send + Sync {
+    /// Drops an idle instance for what is used up; says if there was one.
+    fn make_room(&self, level: Level) -> bool;
 }
 
 struct Growth {
@@ -52,11 +58,12 @@ struct Growth {
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: &Limits, share: Share) -> Self {
+    /// `beside` is how many core instances, and memories, the host adds to the component's own.
+    pub(crate) fn new(limits: &Limits, beside: usize, share: Share) -> Self {
         Self {
             memory: limits.memory.0,
             tables: limits.tables,
-            parts: usize::try_from(limits.instances).unwrap_or(usize::MAX),
+            parts: usize::try_from(limits.instances).unwrap_or(usize::MAX).saturating_add(beside),
             bytes: 0,
             elements: 0,
             share,

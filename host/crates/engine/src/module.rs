@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 
 use crate::{
-    Call, CodeError, CodeSource, LoadError, Outcome, Stats,
+    Call, CodeError, CodeSource, LoadError, Outcome, Requests, Responses, Stats,
     breaker::Breaker,
     call,
     capability::Granted,
@@ -22,8 +22,10 @@ use crate::{
     gate::{Ask, Lane, Level, Taken},
     instance::{Guest, besides},
     instances::{IdleInstances, Owner},
+    limiter::MakesRoom,
     parts::Parts,
     scheduler::{CpuUsage, Share},
+    spares::Spares,
     standing::Standing,
     stats::Counters,
 };
@@ -53,6 +55,11 @@ pub(crate) struct Inner {
     pub(crate) breaker: Arc<Breaker>,
     pub(crate) counters: Counters,
     pub(crate) standing: Standing,
+    pub(crate) spares: Spares,
+    /// Sessions of this version.
+    pub(crate) sessions: Arc<AtomicU64>,
+    /// Whether it opens no more sessions. Changed by [`crate::session::Sessions`] alone.
+    pub(crate) retired: AtomicBool,
     code: CodeSlot,
     idle: IdleInstances,
     /// Memory that instances had lately.
@@ -81,6 +88,9 @@ impl Module {
             breaker,
             counters: Counters::default(),
             standing: Standing::default(),
+            spares: Spares::default(),
+            sessions: Arc::default(),
+            retired: AtomicBool::new(false),
             code: CodeSlot::default(),
             idle: IdleInstances::default(),
             usual_memory: AtomicU64::new(0),
@@ -118,6 +128,16 @@ impl Module {
         call::run(&self.inner, call).await
     }
 
+    /// Begins a call of a streaming method. Where callers stream requests, `call.request` is empty:
+    /// all messages go through the [`Requests`].
+    ///
+    /// The call lasts until the stream of responses ends: for `limits.stream_deadline` or the
+    /// caller's time at the most, and no longer than `limits.stream_idle` after its last message.
+    /// Must run inside a tokio runtime with timers.
+    pub fn open(&self, call: Call) -> (Requests, Responses) {
+        call::open(&self.inner, call)
+    }
+
     /// Why a call with this deadline would be refused if it came now, counted as a call that was:
     /// to be asked before anything is spent on it, its message among that.
     pub fn shed(&self, timeout: Option<Duration>) -> Option<Fault> {
@@ -130,6 +150,21 @@ impl Module {
     /// called all the same.
     pub fn drop_idle(&self) {
         self.inner.idle.clear();
+    }
+
+    /// The version that a call must be made of, because the session of its handle runs there; none
+    /// where it has no handle. It may be of any module on this host.
+    ///
+    /// # Errors
+    /// [`Fault::NoSuchHandle`] or [`Fault::SessionLost`]; the call would end in the same.
+    pub fn session_of(&self, call: &Call) -> Result<Option<ModuleId>, Fault> {
+        let session = self.inner.engine.sessions.of(call)?;
+        Ok(session.map(|session| session.module().clone()))
+    }
+
+    /// Ends all sessions of a version that is deleted. It opens no more; calls that run finish.
+    pub fn retire(&self) {
+        self.inner.engine.sessions.retire(&self.inner, "its version was deleted");
     }
 
     /// Puts this version's weight and quota of processor time in force for the module, all its versions
@@ -152,6 +187,8 @@ impl Module {
             memory: self.inner.parts.memory.taken(),
             memory_limit: self.inner.parts.memory.largest().min(self.inner.memory()),
             idle_instances: u64::try_from(self.inner.idle.len()).unwrap_or(u64::MAX),
+            spare_instances: u64::try_from(self.inner.idle.spares()).unwrap_or(u64::MAX),
+            sessions: self.inner.sessions.load(Ordering::Relaxed),
             loaded: self.inner.code.is_loaded(),
             breaker: self.inner.breaker.state(),
             ..self.inner.counters.read()
@@ -178,6 +215,9 @@ impl Inner {
     }
 
     async fn code(self: &Arc<Self>) -> Result<Arc<Loaded>, Arc<LoadError>> {
+        if let Some(loaded) = self.engine.codes.ready(&**self) {
+            return Ok(loaded);
+        }
         let load = || {
             let module = Arc::clone(self);
             let handle = self.engine.scheduler.handle().clone();
@@ -190,28 +230,44 @@ impl Inner {
             }
             .boxed()
         };
-        self.engine.codes.get(self, load).await
+        Box::pin(self.engine.codes.get(self, load)).await
     }
 
     /// An idle instance of `owner`, unless its code is gone or it was idle for too long.
-    pub(crate) fn take_idle(&self, owner: &Owner) -> Option<Guest> {
+    pub(crate) fn take_idle(&self, owner: &Owner) -> Option<Box<Guest>> {
         self.drop_expired(Instant::now());
-        self.idle.take(owner).filter(|guest| self.code.holds(&guest.loaded))
+        self.idle.take(owner).filter(|guest| self.holds(&guest.loaded))
+    }
+
+    /// Whether code is that which the next call would get.
+    pub(crate) fn holds(&self, loaded: &Arc<Loaded>) -> bool {
+        self.code.holds(loaded)
+    }
+
+    /// Keeps an instance that no call has used.
+    pub(crate) fn keep_spare(&self, mut guest: Box<Guest>) {
+        if !self.holds(&guest.loaded) || self.engine.scheduler.closing() {
+            return;
+        }
+        guest.settle();
+        self.idle.put_spare(guest);
+        if self.engine.contended() {
+            self.idle.drop_oldest();
+        }
+        self.engine.idle.kept();
     }
 
     /// Keeps an instance for the owner's next call if it may serve one.
-    pub(crate) fn keep_idle(&self, guest: Guest, owner: Owner) {
+    pub(crate) fn keep_idle(&self, mut guest: Box<Guest>, owner: Owner) {
         let instances = &self.spec.instances;
         let worn = instances.max_uses <= guest.uses();
         if worn || !self.code.holds(&guest.loaded) || self.engine.scheduler.closing() {
             return;
         }
-        let mut guest = guest;
         guest.settle();
         self.idle.put(guest, owner, usize::try_from(instances.warm).unwrap_or(usize::MAX));
         // Whoever waits since before the instance lay there did not find it.
-        let budgets = &self.engine.budgets;
-        if budgets.slots.contended() || budgets.memory.contended() {
+        if self.engine.contended() {
             self.idle.drop_oldest();
         }
         self.engine.idle.kept();
@@ -223,25 +279,18 @@ impl Inner {
 
     pub(crate) fn drop_expired(&self, now: Instant) {
         let idle = self.spec.limits.session_idle.duration();
-        if let Some(limit) = now.checked_sub(idle) {
-            self.idle.drop_before(limit);
-        }
-    }
-
-    /// Drops an idle instance for what is used up; says if there was one.
-    pub(crate) fn make_room(&self, level: Level) -> bool {
-        self.engine.idle.drop_oldest(|id| match level {
-            Level::Module => id.namespace == self.id.namespace && id.name == self.id.name,
-            Level::Namespace => id.namespace == self.id.namespace,
-            Level::Whole => true,
-        })
+        self.idle.drop_expired(now, now.checked_sub(idle));
     }
 
     /// Takes of a resource that instances hold. Idle ones go for it before anyone waits.
     pub(crate) async fn take(&self, lane: &Lane, ask: Ask) -> Option<Taken> {
-        if let Ok(taken) = lane.try_take(ask) {
-            return Some(taken);
+        match lane.try_take(ask) {
+            Ok(taken) => Some(taken),
+            Err(_) => Box::pin(self.wait(lane, ask)).await,
         }
+    }
+
+    async fn wait(&self, lane: &Lane, ask: Ask) -> Option<Taken> {
         // Whoever keeps an instance from now on sees that somebody waits.
         let waiting = lane.join(ask, u64::MAX)?;
         while waiting.pending() {
@@ -271,6 +320,16 @@ impl Inner {
         let mark = self.usual_memory.load(Ordering::Relaxed);
         let lowered = mark - mark / 16;
         self.usual_memory.store(lowered.max(bytes), Ordering::Relaxed);
+    }
+}
+
+impl MakesRoom for Inner {
+    fn make_room(&self, level: Level) -> bool {
+        self.engine.idle.drop_oldest(|id| match level {
+            Level::Module => id.namespace == self.id.namespace && id.name == self.id.name,
+            Level::Namespace => id.namespace == self.id.namespace,
+            Level::Whole => true,
+        })
     }
 }
 

@@ -26,6 +26,23 @@ pub(crate) fn values() -> Fault {
     Fault::Overloaded { what: "host's room for values", retry_after: Duration::from_millis(100) }
 }
 
+/// No more sessions: others must end first.
+pub(crate) fn sessions(level: Level) -> Fault {
+    let what = match level {
+        Level::Module => {
+            "module's number of sessions (`instances.sessions`, or its part of the host)"
+        }
+        Level::Namespace => "namespace's part of the room for sessions",
+        Level::Whole => "host's room for sessions",
+    };
+    Fault::Overloaded { what, retry_after: Duration::from_secs(1) }
+}
+
+/// As many calls wait for a session as may.
+pub(crate) fn session() -> Fault {
+    Fault::Overloaded { what: "session's queue", retry_after: Duration::from_millis(100) }
+}
+
 /// The module's own queue is full.
 pub(crate) fn queue(retry_after: Duration) -> Fault {
     let retry_after = retry_after.clamp(Duration::from_millis(5), Duration::from_secs(5));

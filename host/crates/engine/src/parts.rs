@@ -37,6 +37,8 @@ pub(crate) struct Parts {
     pub(crate) slots: Lane,
     pub(crate) memory: Lane,
     pub(crate) values: Arc<Values>,
+    /// Slots of instances that are sessions.
+    pub(crate) sessions: Lane,
     /// Its processor time.
     pub(crate) account: Arc<Account>,
     _owner: Arc<Owner>,
@@ -48,6 +50,7 @@ struct Owner {
     slots: Arc<Part>,
     memory: Arc<Part>,
     values: Arc<Part>,
+    sessions: Arc<Part>,
 }
 
 /// The host's resources, and the parts of all modules that live.
@@ -56,6 +59,7 @@ pub(crate) struct Budgets {
     pub(crate) slots: Arc<Gate>,
     pub(crate) memory: Arc<Gate>,
     pub(crate) values: Arc<Gate>,
+    sessions: Arc<Gate>,
     share: NamespaceShare,
     lives: Mutex<Lives>,
 }
@@ -78,6 +82,8 @@ impl Budgets {
             slots: Gate::new(u64::from(slots)),
             memory: Gate::new(memory),
             values: Gate::new(values),
+            // Calls that need an instance for themselves always find slots.
+            sessions: Gate::new(part_of(u64::from(slots))),
             share,
             lives: Mutex::default(),
         }
@@ -108,6 +114,10 @@ impl Budgets {
             slots: self.slots.part(self.share.slots.map_or(u64::MAX, u64::from)),
             memory: self.memory.part(bytes(self.share.memory)),
             values: self.values.part(bytes(self.share.values)),
+            sessions: {
+                let slots = self.share.slots.map_or(u64::MAX, |slots| part_of(slots.into()));
+                self.sessions.part(slots)
+            },
         })
     }
 
@@ -119,6 +129,10 @@ impl Budgets {
             slots: self.slots.lane(&owner.slots, slots),
             memory: self.memory.lane(&owner.memory, part_of(self.memory.most())),
             values: Values::new(values),
+            sessions: {
+                let most = part_of(self.sessions.most()).max(1);
+                self.sessions.lane(&owner.sessions, most)
+            },
             account: Arc::new(Account::new(Share::from(quota))),
             _owner: owner,
         };

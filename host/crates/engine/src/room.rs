@@ -77,8 +77,7 @@ impl Values {
     }
 
     /// Raises what is usual at once and lowers it slowly.
-    fn answered(&self, bytes: u64) {
-        let taken = bytes.saturating_mul(VALUE_OF_BYTE);
+    fn answered(&self, taken: u64) {
         let usual = self.usual().map_or(0, |mark| mark - mark / 16);
         self.usual.store(usual.max(taken), Ordering::Relaxed);
     }
@@ -88,7 +87,7 @@ impl Room {
     pub(crate) fn new(values: &Arc<Values>, limits: &Limits) -> Self {
         let host_copy = limits.host_copy.0;
         let most = host_copy.min((values.lane.largest() / 2).max(LITTLE));
-        let (values, output) = (Arc::clone(values), limits.output.0);
+        let (values, output) = (Arc::clone(values), limits.output.most().0);
         Self { values, reserved: None, most, host_copy, output, granted: most }
     }
 
@@ -103,7 +102,7 @@ impl Room {
             self.granted = self.most.min(LITTLE);
             return Ok(());
         }
-        self.set_aside(values).await
+        Box::pin(self.set_aside(values)).await
     }
 
     /// Whether a request that failed like this may fit into all that the spec allows.
@@ -118,7 +117,7 @@ impl Room {
     /// # Errors
     /// [`Fault::Overloaded`] if there was no room for long.
     pub(crate) async fn widen(&mut self) -> Result<(), Fault> {
-        self.set_aside(self.most).await
+        Box::pin(self.set_aside(self.most)).await
     }
 
     /// Waits for so much, holding nothing meanwhile.
@@ -127,6 +126,16 @@ impl Room {
         let ask = Ask { count, most: u64::MAX };
         let granted = self.take(ask) || self.wait(ask, PATIENCE).await;
         if granted { Ok(()) } else { Err(overload::values()) }
+    }
+
+    /// What the call may have now.
+    pub(crate) fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// Takes all that the spec allows, if it is more than the call has and free.
+    pub(crate) fn try_widen(&mut self) -> bool {
+        self.granted < self.most && self.take(Ask { count: self.most, most: u64::MAX })
     }
 
     /// For the request.
@@ -225,6 +234,12 @@ impl Room {
 
     /// The guest answered with a message of so many bytes.
     pub(crate) fn answered(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.values.answered(bytes.saturating_mul(VALUE_OF_BYTE));
+    }
+
+    /// The guest answered with a message of so many bytes, which never were values.
+    pub(crate) fn answered_in_bytes(&self, bytes: usize) {
         self.values.answered(u64::try_from(bytes).unwrap_or(u64::MAX));
     }
 
@@ -287,7 +302,7 @@ mod tests {
     fn idle_calls_leave_half_to_those_that_need_it() {
         let whole = Gate::new(1 << 30);
         let (idle, busy) = (values(&whole), values(&whole));
-        busy.answered(1 << 10);
+        busy.answered(VALUE_OF_BYTE << 10);
         let holding: Vec<Room> = (0..100)
             .map(|_| Room::new(&idle, &limits()))
             .filter_map(|mut room| room.try_reserve(0).then_some(room))
@@ -307,7 +322,7 @@ mod tests {
     fn an_answer_beyond_what_was_likely_makes_the_next_call_wait_for_more() {
         let whole = Gate::new(1 << 30);
         let values = values(&whole);
-        values.answered(1);
+        values.answered(VALUE_OF_BYTE);
         let mut rooms: Vec<Room> = (0..3).map(|_| Room::new(&values, &limits())).collect();
         assert!(rooms.iter_mut().all(|room| room.try_reserve(0)));
         let last = rooms.pop().unwrap();
@@ -353,7 +368,7 @@ mod tests {
     async fn what_was_set_aside_for_decoding_becomes_what_the_call_needs() {
         let whole = Gate::new(400 << 20);
         let values = values(&whole);
-        values.answered(1);
+        values.answered(VALUE_OF_BYTE);
         let (mut first, mut second) =
             (Room::new(&values, &limits()), Room::new(&values, &limits()));
         first.begin(2 << 20).await.unwrap();
@@ -384,7 +399,7 @@ mod tests {
     async fn who_finds_no_room_waits_for_it_and_not_for_ever() {
         let whole = Gate::new(400 << 20);
         let values = values(&whole);
-        values.answered(1);
+        values.answered(VALUE_OF_BYTE);
         let mut first = Room::new(&values, &limits());
         let mut second = Room::new(&values, &limits());
         assert!(first.try_reserve(90 << 20) && second.try_reserve(90 << 20));

@@ -43,13 +43,14 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{EngineConfig, EngineError};
-use account::Claim;
 use queue::RunQueue;
 use seat::Seats;
 use task::Task;
 use ticker::Ticker;
 
+pub(crate) use account::Claim;
 pub use account::CpuUsage;
+pub(crate) use clock::Stopwatch;
 pub(crate) use share::Share;
 pub(crate) use task::{Ended, TaskHandle, Work};
 
@@ -149,36 +150,50 @@ impl Scheduler {
         work: Work,
     ) -> TaskHandle {
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
-        self.shared.push(Arc::clone(&task));
-        if self.shared.closing() {
-            self.shared.drain();
-        }
+        self.queue(Arc::clone(&task));
         TaskHandle::new(task)
     }
 
+    /// Queues a task that nobody waits for; it is dropped like any other.
+    pub(crate) fn spawn_detached(&self, account: &Arc<Account>, deadline: Instant, work: Work) {
+        let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
+        self.queue(task);
+    }
+
+    fn queue(&self, task: Arc<Task>) {
+        self.shared.push(task);
+        if self.shared.closing() {
+            self.shared.drain();
+        }
+    }
+
+    /// On whose part a task may start on its caller's thread: not where it would go before others
+    /// whose turn comes first, nor where its module has used up its ceiling.
+    pub(crate) fn claim_here(&self, account: &Arc<Account>) -> Option<Claim> {
+        let (waiting, now) = (self.shared.backlog(), self.shared.now());
+        self.shared.queue.lock().claim_now(account, waiting, now)
+    }
+
     /// Runs the first slice of a task here and now, and queues what is left of it. With it comes
-    /// the thread time that took; none where guest threads have a backlog or the module has used up
-    /// its ceiling: then the task waits for its turn like the others.
+    /// the thread time that took.
     pub(crate) fn start_here(
         &self,
         account: &Arc<Account>,
+        claim: Claim,
         deadline: Instant,
         work: Work,
-    ) -> (TaskHandle, Option<Duration>) {
-        if self.shared.backlog() || !self.shared.may_run(account) {
-            return (self.spawn(account, deadline, work), None);
-        }
+    ) -> (TaskHandle, Duration) {
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
-        let before = clock::thread_time();
+        let glance = clock::Glance::begin();
         {
             let _entered = self.shared.handle.enter();
             self.shared.ticker.begin_slice();
             Arc::clone(&task).run();
             self.shared.ticker.end_slice();
         }
-        let took = clock::thread_time().saturating_sub(before);
-        self.shared.charge(account, Claim::Spare, took);
-        (TaskHandle::new(task), Some(took))
+        let took = glance.took();
+        self.shared.charge(account, claim, took);
+        (TaskHandle::new(task), took)
     }
 
     /// Changes what a module may have, from now on.
@@ -262,11 +277,6 @@ impl Shared {
 
     fn closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
-    }
-
-    fn may_run(&self, account: &Account) -> bool {
-        let now = self.now();
-        self.queue.lock().may_run(account, now)
     }
 
     fn charge(&self, account: &Account, claim: Claim, took: Duration) {

@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use parking_lot::Mutex;
 use roadstead_domain::Fault;
 
-use crate::{BreakerState, Outcome};
+use crate::{BreakerState, Outcome, module::Inner};
 
 /// What a module has done and does, at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +34,16 @@ pub struct Stats {
     pub memory_limit: u64,
     /// Pooled instances that wait for a call.
     pub idle_instances: u64,
+    /// Instances made ahead of the calls that will use them.
+    pub spare_instances: u64,
+    /// Instances that live on because callers hold handles of their resources.
+    pub sessions: u64,
+    /// Streaming calls that are open.
+    pub streams: u64,
+    /// Items and chunks that guests took from callers' streams.
+    pub messages_in: u64,
+    /// Those that guests gave to callers.
+    pub messages_out: u64,
     /// Whether the compiled code is mapped now.
     pub loaded: bool,
     /// Whether the version is cut off for its traps.
@@ -44,6 +57,32 @@ pub(crate) struct Counters {
     fuel: AtomicU64,
     peak_memory: AtomicU64,
     faults: Mutex<BTreeMap<&'static str, u64>>,
+    streams: AtomicU64,
+    messages: [AtomicU64; 2],
+}
+
+/// Which way a message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the caller to the guest.
+    In,
+    Out,
+}
+
+/// Counts a streaming call as open for as long as it lives.
+pub(crate) struct OpenStream(Arc<Inner>);
+
+impl OpenStream {
+    pub(crate) fn new(module: &Arc<Inner>) -> Self {
+        module.counters.streams.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(module))
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.counters.streams.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Counters {
@@ -65,6 +104,14 @@ impl Counters {
         }
     }
 
+    /// Messages of a streaming call went by.
+    pub(crate) fn streamed(&self, way: Way, messages: usize) {
+        let messages = u64::try_from(messages).unwrap_or(u64::MAX);
+        let [taken, given] = &self.messages;
+        let counter = if way == Way::In { taken } else { given };
+        counter.fetch_add(messages, Ordering::Relaxed);
+    }
+
     /// A call that was answered before it began.
     pub(crate) fn refused(&self, fault: &Fault) {
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -76,12 +123,17 @@ impl Counters {
     }
 
     pub(crate) fn read(&self) -> Stats {
+        let [messages_in, messages_out] =
+            self.messages.each_ref().map(|counter| counter.load(Ordering::Relaxed));
         Stats {
             calls: self.calls.load(Ordering::Relaxed),
             running: self.running.load(Ordering::Relaxed),
             faults: self.faults.lock().clone(),
             fuel: self.fuel.load(Ordering::Relaxed),
             peak_memory: self.peak_memory.load(Ordering::Relaxed),
+            streams: self.streams.load(Ordering::Relaxed),
+            messages_in,
+            messages_out,
             ..Stats::default()
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use roadstead_domain::{InstanceOrigin, Limits};
-use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use crate::{
     Usage,
@@ -39,13 +39,18 @@ pub(crate) struct GuestState {
 pub(crate) struct Meter {
     fuel: AtomicU64,
     memory: AtomicU64,
-    /// 0: none yet; 1: fresh; 2: warm.
+    /// 0: none yet; 1: fresh; 2: warm; 3: of a session.
     origin: AtomicU8,
 }
 
 impl Meter {
     pub(crate) fn begin(&self, origin: InstanceOrigin) {
-        self.origin.store(if origin == InstanceOrigin::Fresh { 1 } else { 2 }, Ordering::Relaxed);
+        let origin = match origin {
+            InstanceOrigin::Fresh => 1,
+            InstanceOrigin::Warm => 2,
+            InstanceOrigin::Session => 3,
+        };
+        self.origin.store(origin, Ordering::Relaxed);
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -55,7 +60,8 @@ impl Meter {
             instance: match self.origin.load(Ordering::Relaxed) {
                 0 => None,
                 1 => Some(InstanceOrigin::Fresh),
-                _ => Some(InstanceOrigin::Warm),
+                2 => Some(InstanceOrigin::Warm),
+                _ => Some(InstanceOrigin::Session),
             },
         }
     }
@@ -86,6 +92,17 @@ pub(crate) fn new(
     Ok(store)
 }
 
+/// Gives a store that was made ahead to its first call, on what its start has left.
+pub(crate) fn begin_first_call(
+    store: &mut Store<GuestState>,
+    meter: Arc<Meter>,
+) -> wasmtime::Result<()> {
+    store.data_mut().meter = meter;
+    store.set_epoch_deadline(FIRST_SLICE);
+    observe(store);
+    Ok(())
+}
+
 /// Fuels a reused store for its next call.
 pub(crate) fn begin_call(
     store: &mut Store<GuestState>,
@@ -99,6 +116,18 @@ pub(crate) fn begin_call(
     store.set_fuel(limits.fuel_per_call)?;
     store.set_epoch_deadline(FIRST_SLICE);
     Ok(())
+}
+
+/// Gives a call this much fuel from now on, beside what it has used so far.
+pub(crate) fn refuel(
+    store: &mut StoreContextMut<'_, GuestState>,
+    fuel: u64,
+) -> wasmtime::Result<()> {
+    let left = store.get_fuel()?;
+    let state = store.data_mut();
+    state.observe(left);
+    state.fuel = state.fuel.saturating_sub(left).saturating_add(fuel);
+    store.set_fuel(fuel)
 }
 
 /// Writes the figures of a call down as they are now.

@@ -6,7 +6,9 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use roadstead_transcode::{Body, FieldKind, FieldPlan, MessagePlan, ResponsePlan, Shape};
+use roadstead_transcode::{
+    Body, FieldKind, FieldPlan, MessagePlan, OutputPlan, ResponsePlan, Shape,
+};
 use wasmtime::component::Val;
 
 /// The least that the letters of a name take on the heap.
@@ -27,6 +29,10 @@ pub(crate) fn of_response(response: &ResponsePlan) -> usize {
         ResponsePlan::Empty => {}
         ResponsePlan::Value(field) => walk.field(field),
         ResponsePlan::Result(message) => walk.message(message),
+        ResponsePlan::Stream(OutputPlan::Items(field)) => walk.field(field),
+        ResponsePlan::Stream(
+            OutputPlan::OrError { item, error } | OutputPlan::ThenError { item, error },
+        ) => [item, error].iter().filter_map(|c| c.payload.as_ref()).for_each(|s| walk.shape(s)),
     }
     walk.heaviest
 }
@@ -68,6 +74,7 @@ impl Walk {
                 [ok, error].iter().filter_map(|c| c.payload.as_ref()).for_each(|s| self.shape(s));
             }
             Body::Wrapper(field) => self.field(field),
+            Body::Handle(_) => {}
         }
     }
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AllowedHosts, AllowedOrigins, Counters, GatewayConfig,
     builtin::Builtin,
+    connection::Ends,
     peers::Peers,
     trace::{Named, TraceId},
 };
@@ -36,6 +37,8 @@ pub(crate) struct App {
     pub uploads: Arc<Semaphore>,
     pub uploads_share: usize,
     pub counters: Arc<Counters>,
+    /// Cancelled when streams must end.
+    pub streams: CancellationToken,
     next_call: AtomicU64,
     /// Tells the traces of this host from those of others.
     trace: u64,
@@ -46,11 +49,11 @@ impl App {
         registry: Arc<Registry>,
         config: &GatewayConfig,
         address: SocketAddr,
-        drain: CancellationToken,
+        ends: &Ends,
         (counters, peers): (Arc<Counters>, Arc<Peers>),
     ) -> Arc<Self> {
         Arc::new(Self {
-            builtin: Builtin::new(&registry, drain, config),
+            builtin: Builtin::new(&registry, ends.drain.clone(), config),
             registry,
             cors: config.cors.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
@@ -60,6 +63,7 @@ impl App {
             uploads: Arc::new(Semaphore::new(config.uploads)),
             uploads_share: config.uploads.div_ceil(4),
             counters,
+            streams: ends.streams.clone(),
             next_call: AtomicU64::new(random()),
             trace: random(),
         })

@@ -90,6 +90,11 @@ impl ResponseBody {
         Self { _place: Some(place), ..Self::new(Bytes::new(), Then::Tonic(body)) }
     }
 
+    /// Messages of a module's stream.
+    pub(crate) fn stream(body: tonic::body::Body) -> Self {
+        Self::new(Bytes::new(), Then::Tonic(body))
+    }
+
     /// What the body is counted as until it is sent or given up.
     pub(crate) fn charged(mut self, charge: Option<Charge>) -> Self {
         self.charge = charge;
@@ -117,7 +122,7 @@ impl ResponseBody {
     fn count(&mut self) -> Result<(), Status> {
         self.charge = None;
         let Some(open) = &self.open else { return Ok(()) };
-        let held = open.session.budget.hold(self.ready.len());
+        let held = open.asked.session.budget.hold(self.ready.len());
         self.charge = held.map_err(|fault| from_fault(&fault, true))?;
         Ok(())
     }
@@ -127,7 +132,7 @@ impl ResponseBody {
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
         let Ok(polled) = polled else {
             if let Some(open) = &self.open {
-                open.session.app.counters.panic();
+                open.asked.session.app.counters.panic();
             }
             self.then = Then::End;
             let fault = host_fault("stream a response", &"it panicked");

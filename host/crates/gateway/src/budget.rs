@@ -134,6 +134,11 @@ impl Charge {
         self.budget.fits(self.bytes.saturating_add(bytes))
     }
 
+    /// Whether nothing is taken.
+    pub(crate) fn is_free(&self) -> bool {
+        counted(self.bytes) == 0
+    }
+
     /// Takes `bytes` more.
     ///
     /// # Errors

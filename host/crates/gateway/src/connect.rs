@@ -11,6 +11,7 @@ use http::{
 };
 use prost_reflect::{DescriptorPool, MethodDescriptor};
 use roadstead_domain::Fault;
+use tonic::{Code, Status};
 
 use crate::{
     body::{RequestBody, ResponseBody},
@@ -18,7 +19,7 @@ use crate::{
     offload::convert,
     receive::{Message, Packing, accepts_gzip, in_time, whole_body},
     session::Session,
-    status::{host_fault, traced},
+    status::{host_fault, refusal, traced},
     steps::{Answer, Caller, Path, Permit, Receipt},
     timeout::Patience,
 };
@@ -58,6 +59,9 @@ pub(crate) async fn module<B: RequestBody>(
         Err(fault) => return failure(&traced(&fault, true, named.trace), HeaderMap::new()),
     };
     session.app.counters.call();
+    if permit.plan().is_streaming() {
+        return failure(&streaming_method(), HeaderMap::new());
+    }
     let output_limit = permit.output_limit();
     let types = match codec {
         Codec::Proto => Ok(None),
@@ -78,6 +82,12 @@ pub(crate) async fn module<B: RequestBody>(
         Ok(message) => success(codec, message, headers, trailers).await,
         Err(fault) => failure(&traced(&fault, may_debug, named.trace), trailers),
     }
+}
+
+/// Streams have no place in the unary form of the protocol.
+fn streaming_method() -> Status {
+    let text = "this method streams: call it over gRPC";
+    refusal(Code::Unimplemented, "STREAMING_METHOD", text)
 }
 
 async fn call<B: RequestBody>(

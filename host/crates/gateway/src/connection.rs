@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Counters, GatewayConfig,
     app::App,
+    batched::Batched,
     counters::Ended,
     hurry::{Hurried, Taken},
     peers::Place,
@@ -47,10 +48,11 @@ const HEADER_LINES: usize = 100;
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The two ends of service: no new calls, and no calls at all.
+/// The ends of service: no new calls, no streams, and no calls at all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ends {
     pub drain: CancellationToken,
+    pub streams: CancellationToken,
     pub abort: CancellationToken,
 }
 
@@ -167,13 +169,16 @@ impl Connections {
     {
         let session = Session::new(Arc::clone(&self.app), place);
         let of_requests = Arc::clone(&session);
+        // Boxed: what hyper and tokio make of it is moved about several times for each request.
         let service = service_fn(move |request| {
-            route::answer(Arc::clone(&of_requests), request).map(Ok::<_, Infallible>)
+            Box::pin(route::answer(of_requests.asked(), request).map(Ok::<_, Infallible>))
         });
         let taken = Taken::default();
         let http = self.http(taken.clone());
         let patience = (self.patience, self.write_timeout);
-        let io = TokioIo::new(Hurried::new(stream, taken.clone(), patience, self.streams));
+        let stream = Hurried::new(stream, taken.clone(), patience, self.streams);
+        let of_connection = Arc::clone(&session);
+        let io = TokioIo::new(Batched::new(stream, move || 1 < of_connection.open_requests()));
         let connection = http.serve_connection(io, service);
         tokio::pin!(connection);
         let mut idle = false;
@@ -207,13 +212,11 @@ impl Connections {
     }
 
     /// Until nothing was asked, and nothing was open, for the idle timeout.
-    async fn idle(&self, session: &Arc<Session>) {
-        /// Here, and in the connection's service.
-        const AT_REST: usize = 2;
+    async fn idle(&self, session: &Session) {
         loop {
             let before = session.requests();
             tokio::time::sleep(self.idle_timeout).await;
-            if session.requests() == before && Arc::strong_count(session) == AT_REST {
+            if session.requests() == before && session.open_requests() == 0 {
                 return;
             }
         }

@@ -12,6 +12,9 @@ use crate::budget::Charge;
 /// Length of the header: a flag and a length.
 const HEADER: usize = 5;
 
+/// A message below this is copied out of the buffer that it came in.
+const SMALL: usize = 4 << 10;
+
 /// Slack for packed messages: gzip of noise is a little longer than the noise.
 const PACKED_SLACK: u64 = 1 << 10;
 
@@ -55,6 +58,15 @@ impl UnaryFrame {
     /// # Errors
     /// The fault of the request; nothing more may be pushed then.
     pub(crate) fn push(&mut self, mut chunk: Bytes) -> Result<(), Fault> {
+        self.take(&mut chunk)?;
+        if chunk.is_empty() { Ok(()) } else { Err(wrong_count("more than one")) }
+    }
+
+    /// Takes as much of a chunk as the message needs, and says whether the message is whole.
+    ///
+    /// # Errors
+    /// The fault of the request; nothing more may be taken then.
+    pub(crate) fn take(&mut self, chunk: &mut Bytes) -> Result<bool, Fault> {
         if let State::Header { seen, len } = &mut self.state {
             let take = chunk.len().min(HEADER - *len);
             for (place, byte) in seen.iter_mut().skip(*len).zip(chunk.split_to(take)) {
@@ -62,19 +74,22 @@ impl UnaryFrame {
             }
             *len += take;
             if *len < HEADER {
-                return Ok(());
+                return Ok(false);
             }
             let [flag, length @ ..] = *seen;
             self.begin(flag, u32::from_be_bytes(length))?;
         }
-        let State::Message { length, parts, .. } = &mut self.state else { return Ok(()) };
+        let State::Message { length, parts, .. } = &mut self.state else { return Ok(false) };
         let missing = length.saturating_sub(parts.len());
-        if chunk.len() > missing {
-            return Err(wrong_count("more than one"));
-        }
-        self.charge.grow(chunk.len() as u64)?;
-        parts.push(chunk, missing);
-        Ok(())
+        let part = chunk.split_to(missing.min(chunk.len()));
+        self.charge.grow(part.len() as u64)?;
+        parts.push(part, missing);
+        Ok(parts.len() == *length)
+    }
+
+    /// Whether nothing of a message was taken yet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        matches!(self.state, State::Header { len: 0, .. })
     }
 
     /// The body ended.
@@ -118,13 +133,15 @@ impl Parts {
         }
     }
 
-    /// Takes a chunk where `missing` bytes are. One that is not the whole message is copied: it may
-    /// be a few bytes of a large buffer, which would be kept for as long as the rest takes.
+    /// Takes a chunk where `missing` bytes are. One that is not the whole message, or is small, is
+    /// copied: it may be a few bytes of a large buffer, which would be kept for as long as the rest
+    /// takes, or for as long as the message waits.
     fn push(&mut self, chunk: Bytes, missing: usize) {
         match self {
             Self::Joined(joined) => joined.put(chunk),
             _ if chunk.is_empty() => {}
-            _ if chunk.len() == missing => *self = Self::One(chunk),
+            _ if chunk.len() == missing && SMALL <= chunk.len() => *self = Self::One(chunk),
+            _ if chunk.len() == missing => *self = Self::One(Bytes::copy_from_slice(&chunk)),
             _ => *self = Self::Joined(BytesMut::from(&*chunk)),
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! No generated code and no codec: the message travels as the bytes that came.
 
+mod stream;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
@@ -18,7 +20,7 @@ use crate::{
     receive::{Packing, UnknownPacking, grpc_message, in_time},
     session::Session,
     status::{from_fault, host_fault, refusal, traced},
-    steps::{Answer, Caller, Path, Receipt},
+    steps::{Answer, Caller, Path, Permit, Receipt},
     timeout::Patience,
     trace::Named,
 };
@@ -40,8 +42,8 @@ pub(crate) const RECEIPT: [HeaderName; 5] = [
     HeaderName::from_static("roadstead-instance"),
 ];
 
-/// Answers one unary call.
-pub(crate) async fn unary<B: RequestBody>(
+/// Answers one call, whether it streams or not.
+pub(crate) async fn answer<B: RequestBody>(
     session: &Session,
     caller: Caller,
     path: Path<'_>,
@@ -52,7 +54,13 @@ pub(crate) async fn unary<B: RequestBody>(
         return unknown_packing(UnknownPacking);
     };
     let named = session.name(headers);
-    let answer = call(session, named, caller, path, headers, body, packing).await;
+    let answer = match prepare(session, named, caller, path, headers) {
+        Ok((patience, permit)) if permit.plan().is_streaming() => {
+            return Box::pin(stream::answer(session, patience, permit, packing, body)).await;
+        }
+        Ok((patience, permit)) => call(session, patience, permit, body, packing).await,
+        Err(fault) => fault.into(),
+    };
     let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
     let may_debug = answer.may_debug();
     let refused = |fault: &Fault| traced(fault, may_debug, named.trace);
@@ -66,24 +74,27 @@ pub(crate) async fn unary<B: RequestBody>(
     }
 }
 
-async fn call<B: RequestBody>(
+/// What the headers say of the call, and leave to make it.
+fn prepare(
     session: &Session,
     named: Named,
     caller: Caller,
     path: Path<'_>,
     headers: &HeaderMap,
+) -> Result<(Patience, Permit), Fault> {
+    let patience = Patience::of_grpc(headers)?;
+    let target = caller.resolve(&session.app.registry, path, headers)?;
+    Ok((patience, target.authorize(named)?))
+}
+
+async fn call<B: RequestBody>(
+    session: &Session,
+    patience: Patience,
+    permit: Permit,
     body: B,
     packing: Packing,
 ) -> Answer {
     let app = &session.app;
-    let prepared = Patience::of_grpc(headers).and_then(|patience| {
-        let target = caller.resolve(&app.registry, path, headers)?;
-        Ok((patience, target.authorize(named)?))
-    });
-    let (patience, permit) = match prepared {
-        Ok(prepared) => prepared,
-        Err(fault) => return fault.into(),
-    };
     app.counters.call();
     if let Some(fault) = patience.left().map_or_else(Some, |left| permit.shed(left)) {
         return permit.refuse(fault);
@@ -117,7 +128,7 @@ async fn success(
         if message.len() >= gzip::WORTH_COMPRESSING {
             let plain = message.clone();
             let work = move || Ok(gzip::pack(&plain));
-            if let Ok(Some(smaller)) = convert(message.len(), work).await {
+            if let Ok(Some(smaller)) = Box::pin(convert(message.len(), work)).await {
                 message = smaller;
                 packed = true;
             }
@@ -169,7 +180,9 @@ impl Receipt {
         if let Ok(label) = HeaderValue::from_str(&self.module) {
             headers.insert(module, label);
         }
-        if let Ok(id) = HeaderValue::from_str(&self.call.to_string()) {
+        if let Ok(mut id) = HeaderValue::from_str(&self.call.to_string()) {
+            // Of no use to the connection's table of headers, which it would fill.
+            id.set_sensitive(true);
             headers.insert(call, id);
         }
         headers.insert(fuel, self.usage.fuel.into());

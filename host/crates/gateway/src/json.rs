@@ -61,8 +61,12 @@ pub(crate) fn print(
 ) -> Result<Message, Fault> {
     let _alone = room(weight::of_message(descriptor, &message, TREE))?;
     let broken = |error: &dyn std::fmt::Display| host_fault("print a message", error);
+    // A guest can write into the response that the compiled codec made within it.
     let message = DynamicMessage::decode(descriptor.clone(), message);
-    let message = message.map_err(|error| broken(&error))?;
+    let message = message.map_err(|_| Fault::GuestTrap {
+        message: "its response is not a message of the method's type".to_owned(),
+        backtrace: Vec::new(),
+    })?;
     let options = SerializeOptions::new().skip_default_fields(false);
     let mut text = Text { bytes: Vec::new(), limit, charge, counted: 0, fault: None };
     let printed =

@@ -14,6 +14,7 @@
 //! write timeouts.
 
 mod app;
+mod batched;
 mod body;
 mod budget;
 mod builtin;

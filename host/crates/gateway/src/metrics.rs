@@ -176,6 +176,29 @@ impl Monitor {
             "module_idle_instances",
             "Pooled instances that wait for a call.",
             each(|stats| stats.idle_instances),
+        )?;
+        to.gauges(
+            "module_spare_instances",
+            "Fresh instances made ahead of the calls that will use them.",
+            each(|stats| stats.spare_instances),
+        )?;
+        to.gauges(
+            "module_sessions",
+            "Instances that live on because callers hold handles of their resources.",
+            each(|stats| stats.sessions),
+        )?;
+        to.gauges("module_streams", "Streaming calls that are open.", each(|stats| stats.streams))?;
+        let passed = versions.iter().flat_map(|(labels, stats)| {
+            let [namespace, module, version] = labels;
+            [("in", stats.messages_in), ("out", stats.messages_out)].map(|(way, count)| {
+                let way = ("direction", way.to_owned());
+                ([namespace.clone(), module.clone(), version.clone(), way], count)
+            })
+        });
+        to.counters(
+            "module_stream_messages",
+            "Items and chunks of streams that guests took from callers (in) and gave them (out).",
+            passed,
         )
     }
 

@@ -73,10 +73,22 @@ where
 {
     let mut frame = UnaryFrame::new(limit, budget.charge());
     each_chunk(body, |chunk| frame.push(chunk)).await?;
+    plain(frame, packing, limit).await
+}
+
+/// The message of a frame that is whole.
+///
+/// # Errors
+/// The fault of the request.
+pub(crate) async fn plain(
+    frame: UnaryFrame,
+    packing: Packing,
+    limit: u64,
+) -> Result<Message, Fault> {
     let (payload, charge) = frame.finish()?;
     match (payload.packed, packing) {
         (false, _) => Ok(Message { bytes: payload.bytes, charge }),
-        (true, Packing::Gzip) => unpacked(payload.bytes, limit, charge).await,
+        (true, Packing::Gzip) => Box::pin(unpacked(payload.bytes, limit, charge)).await,
         (true, Packing::Plain) => {
             Err(Fault::bad_input("", "the message is packed, but `grpc-encoding` does not say how"))
         }
@@ -125,7 +137,7 @@ where
     let bytes = if whole.is_empty() { only } else { whole.freeze() };
     match packing {
         Packing::Plain => Ok(Message { bytes, charge }),
-        Packing::Gzip => unpacked(bytes, limit, charge).await,
+        Packing::Gzip => Box::pin(unpacked(bytes, limit, charge)).await,
     }
 }
 
@@ -144,7 +156,7 @@ pub(crate) async fn in_time<T>(
         return received;
     }
     let wait = patience.left()?.map_or(most, |left| left.min(most));
-    match tokio::time::timeout(wait, receiving).await {
+    match Box::pin(tokio::time::timeout(wait, receiving)).await {
         Ok(received) => received,
         Err(_) => Err(patience.passed(most)),
     }

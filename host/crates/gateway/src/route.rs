@@ -19,7 +19,7 @@ use crate::{
     counters::Refused,
     grpc,
     origin::{self, Foreign},
-    session::Session,
+    session::{Asked, Session},
     status::{from_fault, host_fault, refusal},
     steps::{Caller, Path, authenticate},
 };
@@ -39,13 +39,13 @@ enum Dialect {
 
 /// Answers any request. Never fails and never panics: what goes wrong becomes a response.
 pub(crate) async fn answer<B: RequestBody>(
-    session: Arc<Session>,
+    asked: Asked,
     request: Request<B>,
 ) -> Response<ResponseBody> {
-    session.request();
+    let session = Arc::clone(&asked.session);
     let app = &session.app;
     let dialect = Dialect::of(&request);
-    let open = match session.open() {
+    let open = match asked.open() {
         Ok(open) => open,
         Err(fault) => {
             app.counters.refuse(Refused::Overloaded);
@@ -116,7 +116,7 @@ async fn route<B: RequestBody>(
             Box::pin(connect::host(session, service, codec, path, caller, parts, body)).await
         }
         // Everything else is a module's.
-        (None, Dialect::Grpc) => grpc::unary(session, caller, path, &parts.headers, body).await,
+        (None, Dialect::Grpc) => grpc::answer(session, caller, path, &parts.headers, body).await,
         (None, Dialect::Connect(codec)) => {
             Box::pin(connect::module(session, codec, path, caller, &parts.headers, body)).await
         }

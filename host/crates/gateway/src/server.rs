@@ -23,6 +23,9 @@ use crate::{
     tls::{TlsError, acceptor},
 };
 
+/// How long callers of streams have to hear that the drain timeout has passed.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// A wait after the kernel refused to accept, which it does while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -85,7 +88,7 @@ impl Gateway {
         let drain = ends.drain.clone();
         let peers = Peers::new(&config, connections(&config));
         let of_app = (Arc::clone(&counters), Arc::clone(&peers));
-        let app = App::new(Arc::clone(&registry), &config, address, drain.clone(), of_app);
+        let app = App::new(Arc::clone(&registry), &config, address, &ends, of_app);
         let monitor = Monitor {
             registry,
             counters: Arc::clone(&counters),
@@ -122,7 +125,8 @@ impl Gateway {
     }
 
     /// Serves until `shutdown` is ready, then drains: accepts no more, tells clients to go
-    /// elsewhere (GOAWAY), and gives running calls the drain timeout to finish.
+    /// elsewhere (GOAWAY), and gives running calls the drain timeout to finish. Streams that go on
+    /// by then are ended with their reason.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
         tokio::pin!(shutdown);
         loop {
@@ -145,8 +149,11 @@ impl Gateway {
         if timeout(self.drain_timeout, self.tasks.wait()).await.is_ok() {
             return Drained::Clean;
         }
-        self.ends.abort.cancel();
-        self.tasks.wait().await;
+        self.ends.streams.cancel();
+        if timeout(LAST_WORDS, self.tasks.wait()).await.is_err() {
+            self.ends.abort.cancel();
+            self.tasks.wait().await;
+        }
         Drained::TimedOut
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use http::HeaderMap;
@@ -27,14 +27,20 @@ pub(crate) struct Session {
     /// The connection's share.
     pub budget: Budget,
     requests: AtomicU64,
+    open_requests: AtomicUsize,
     own_requests: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
     place: Place,
 }
 
-/// A request that is open, until the last byte of its response.
-pub(crate) struct Open {
+/// A request that came, until the last byte of its response.
+pub(crate) struct Asked {
     pub session: Arc<Session>,
+}
+
+/// A request with a place.
+pub(crate) struct Open {
+    pub asked: Asked,
     _place: OpenRequest,
 }
 
@@ -43,23 +49,23 @@ impl Session {
         let budget = place.peer.budget.share();
         let own_requests = Arc::new(Semaphore::new(OWN_REQUESTS));
         let uploads = Arc::new(Semaphore::new(app.uploads_share));
-        Arc::new(Self { app, budget, requests: AtomicU64::new(0), own_requests, uploads, place })
+        Arc::new(Self {
+            app,
+            budget,
+            requests: AtomicU64::new(0),
+            open_requests: AtomicUsize::new(0),
+            own_requests,
+            uploads,
+            place,
+        })
     }
 
-    /// A place for a request.
-    ///
-    /// # Errors
-    /// [`Fault::Overloaded`] if too many are open.
-    pub(crate) fn open(self: &Arc<Self>) -> Result<Open, Fault> {
-        let place = self.app.peers.request(&self.place.peer)?;
-        self.app.counters.begin();
-        Ok(Open { session: Arc::clone(self), _place: place })
-    }
-
-    /// Counts a request.
-    pub(crate) fn request(&self) {
+    /// Counts a request that came.
+    pub(crate) fn asked(self: &Arc<Self>) -> Asked {
         self.requests.fetch_add(1, Ordering::Relaxed);
+        self.open_requests.fetch_add(1, Ordering::Relaxed);
         self.app.counters.request();
+        Asked { session: Arc::clone(self) }
     }
 
     /// Names a call that came on this connection.
@@ -70,6 +76,11 @@ impl Session {
     /// Requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests that came and whose answers are not whole yet.
+    pub(crate) fn open_requests(&self) -> usize {
+        self.open_requests.load(Ordering::Relaxed)
     }
 
     /// A place for a request to one of the host's own services.
@@ -87,9 +98,27 @@ impl Session {
     }
 }
 
+impl Asked {
+    /// Gives the request its place.
+    ///
+    /// # Errors
+    /// [`Fault::Overloaded`] if too many are open.
+    pub(crate) fn open(self) -> Result<Open, Fault> {
+        let place = self.session.app.peers.request(&self.session.place.peer)?;
+        self.session.app.counters.begin();
+        Ok(Open { asked: self, _place: place })
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.session.open_requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
-        self.session.app.counters.finish();
+        self.asked.session.app.counters.finish();
     }
 }
 

@@ -196,12 +196,16 @@ fn code(fault: &Fault) -> Code {
     match fault {
         Fault::BadInput(_) => Code::InvalidArgument,
         Fault::Limit(_) | Fault::Overloaded { .. } => Code::ResourceExhausted,
-        Fault::NoSuchModule(_) | Fault::NoSuchVersion(_) => Code::NotFound,
+        Fault::NoSuchModule(_)
+        | Fault::NoSuchVersion(_)
+        | Fault::NoSuchHandle
+        | Fault::SessionLost(_) => Code::NotFound,
         Fault::NoSuchService(_) | Fault::NoSuchMethod { .. } => Code::Unimplemented,
-        Fault::Ambiguous { .. } | Fault::NeverFits(_) | Fault::NotOffered(_) => {
-            Code::FailedPrecondition
-        }
-        Fault::Deadline(_) => Code::DeadlineExceeded,
+        Fault::Ambiguous { .. }
+        | Fault::NeverFits(_)
+        | Fault::NotOffered(_)
+        | Fault::MixedSessions => Code::FailedPrecondition,
+        Fault::Deadline(_) | Fault::Idle(_) => Code::DeadlineExceeded,
         Fault::Cancelled => Code::Cancelled,
         Fault::GuestTrap { .. } => Code::Aborted,
         Fault::BreakerOpen { .. } | Fault::Draining | Fault::NotReady(_) => Code::Unavailable,
@@ -234,8 +238,10 @@ fn metadata(fault: &Fault) -> HashMap<String, String> {
             put("service", service.clone());
             put("candidates", names.join(","));
         }
+        Fault::SessionLost(why) => put("why", (*why).to_owned()),
         Fault::Overloaded { what, .. } => put("what", (*what).to_owned()),
         Fault::Deadline(limit) => put("deadline_ms", limit.as_millis().to_string()),
+        Fault::Idle(limit) => put("stream_idle_ms", limit.as_millis().to_string()),
         Fault::Host { log_id } => put("log_id", log_id.clone()),
         _ => {}
     }

@@ -7,13 +7,17 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::HeaderMap;
 use roadstead_domain::{CallId, Fault, LimitKind, ModuleRef, Namespace};
-use roadstead_engine::{Call, Module, Usage};
-use roadstead_registry::{LiveVersion, Registry};
+use roadstead_engine::{Call, Module, Requests, Responses, Usage};
+use roadstead_registry::{LiveMethod, LiveVersion, Registry, RouteTable};
 use roadstead_transcode::MethodPlan;
 use tokio::time::Instant;
+use tonic::Status;
 use tracing::Instrument as _;
 
-use crate::trace::Named;
+use crate::{
+    status::traced,
+    trace::{Named, TraceId},
+};
 
 /// Request metadata that selects a namespace and a module.
 pub(crate) const NAMESPACE: &str = "roadstead-namespace";
@@ -45,7 +49,17 @@ pub(crate) struct Target {
     caller: Caller,
     live: Arc<LiveVersion>,
     plan: Arc<MethodPlan>,
+    compiled: bool,
     module: Arc<Module>,
+    /// Where the method takes handles, which may lead to another version.
+    leads: Option<Leads>,
+}
+
+/// What a handle is followed by.
+struct Leads {
+    routes: Arc<RouteTable>,
+    /// The fault of a call without a handle, where nothing but a handle says who answers.
+    otherwise: Option<Fault>,
 }
 
 /// A call that may be made, with its identity.
@@ -83,6 +97,13 @@ impl Identity {
         }
     }
 
+    /// Whose instances and sessions its calls may use; none where nobody can be told from others.
+    fn owner(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Anonymous => None,
+        }
+    }
+
     /// Enters the namespace that the metadata names, else `default`.
     ///
     /// # Errors
@@ -114,10 +135,22 @@ impl Caller {
     ) -> Result<Target, Fault> {
         let wanted: Option<ModuleRef> = parsed(headers, MODULE)?;
         let routes = registry.routes();
-        let live = routes.resolve(&self.namespace, path.service, wanted.as_ref())?;
-        let plan = Arc::clone(live.method(path.service, path.method)?);
-        let module = Arc::clone(live.module()?);
-        Ok(Target { caller: self, live: Arc::clone(live), plan, module })
+        let parts = |live: &Arc<LiveVersion>| {
+            let method = live.method(path.service, path.method)?.clone();
+            Ok((Arc::clone(live), method, Arc::clone(live.module()?)))
+        };
+        let found = routes.resolve(&self.namespace, path.service, wanted.as_ref()).and_then(parts);
+        let ((live, LiveMethod { plan, compiled }, module), otherwise) = match found {
+            Ok(found) => (found, None),
+            Err(fault) => {
+                let known = routes.by_handle(&self.namespace, path.service);
+                let known = known.and_then(|live| parts(live).ok());
+                let known = known.filter(|(_, method, _)| method.plan.takes_handles());
+                (known.ok_or_else(|| fault.clone())?, Some(fault))
+            }
+        };
+        let leads = plan.takes_handles().then_some(Leads { routes, otherwise });
+        Ok(Target { caller: self, live, plan, compiled, module, leads })
     }
 }
 
@@ -132,19 +165,50 @@ impl Target {
     }
 }
 
+impl Target {
+    /// Goes where the call's handle leads: to the version that its session runs on, whatever
+    /// answers by now.
+    fn follow(&mut self, call: &mut Call) -> Result<(), Fault> {
+        let Some(Leads { routes, otherwise }) = self.leads.take() else { return Ok(()) };
+        let Some(id) = self.module.session_of(call)? else {
+            return otherwise.map_or(Ok(()), Err);
+        };
+        if id.namespace != self.caller.namespace {
+            return Err(Fault::NoSuchHandle);
+        }
+        if id == *self.live.id() {
+            return Ok(());
+        }
+        let module = routes.module(&id.namespace, &id.name);
+        let live = module.and_then(|module| module.versions.get(&id.version));
+        let live = live.ok_or(Fault::SessionLost("its version was deleted"))?;
+        let LiveMethod { plan, compiled } =
+            live.method(&self.plan.service, &self.plan.method)?.clone();
+        (self.plan, self.compiled) = (plan, compiled);
+        self.module = Arc::clone(live.module()?);
+        self.live = Arc::clone(live);
+        call.method = Arc::clone(&self.plan);
+        Ok(())
+    }
+}
+
 impl Permit {
     /// Bytes that the request message may have.
     pub(crate) fn input_limit(&self) -> u64 {
-        self.target.live.record().spec.limits.input.0
+        self.target.live.record().spec.limits.input.of(self.target.compiled).0
     }
 
     /// Bytes that the response message may have.
     pub(crate) fn output_limit(&self) -> u64 {
-        self.target.live.record().spec.limits.output.0
+        self.target.live.record().spec.limits.output.of(self.target.compiled).0
     }
 
     pub(crate) fn live(&self) -> &LiveVersion {
         &self.target.live
+    }
+
+    pub(crate) fn trace(&self) -> TraceId {
+        self.named.trace
     }
 
     pub(crate) fn plan(&self) -> &MethodPlan {
@@ -153,30 +217,56 @@ impl Permit {
 
     /// Why the call would be refused if it ran now: to be asked before its message is read.
     pub(crate) fn shed(&self, timeout: Option<Duration>) -> Option<Fault> {
+        // Where a handle leads is known once it is read.
+        if self.target.leads.is_some() {
+            return None;
+        }
         self.target.module.shed(timeout)
     }
 
     /// Admits and runs the call. Dropping the future cancels it.
-    pub(crate) async fn call(self, request: Bytes, timeout: Option<Duration>) -> Answer {
+    pub(crate) async fn call(mut self, request: Bytes, timeout: Option<Duration>) -> Answer {
         let length = request.len() as u64;
         if length > self.input_limit() {
             let limit = self.input_limit();
             return self.refuse(Fault::limit(LimitKind::Input, limit, Some(length)));
         }
-        let Self { target: Target { caller, live, plan, module }, named, began } = self;
-        let id = named.id;
+        let owner = self.target.caller.identity.owner();
+        let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
+        let mut call = Call { id, method, request, timeout, owner };
+        if let Err(fault) = self.target.follow(&mut call) {
+            return self.refuse(fault);
+        }
+        let Self { target: Target { caller, live, plan, module, .. }, named, began } = self;
         let may_debug = caller.identity.may_debug();
-        let owner = match caller.identity {
-            Identity::Anonymous => None,
-        };
         let span = named.span(&live, &plan.method);
-        let call = Call { id, method: Arc::clone(&plan), request, timeout, owner };
         let outcome = module.call(call).instrument(span).await;
         let ended = (outcome.result.as_ref().err(), &outcome.usage);
         named.ended(&live, &plan.method, began, ended);
         let module = Arc::clone(live.label());
         let receipt = Receipt { module, call: id, usage: outcome.usage, may_debug };
         Answer { result: outcome.result, receipt: Some(receipt) }
+    }
+
+    /// Begins a call that streams. `request` is empty where the caller streams, too.
+    ///
+    /// # Errors
+    /// The answer, where the call's handle leads nowhere.
+    pub(crate) fn open(
+        mut self,
+        request: Bytes,
+        timeout: Option<Duration>,
+    ) -> Result<(Requests, Responses, Opened), Answer> {
+        let owner = self.target.caller.identity.owner();
+        let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
+        let mut call = Call { id, method, request, timeout, owner };
+        if let Err(fault) = self.target.follow(&mut call) {
+            return Err(self.refuse(fault));
+        }
+        let Self { target: Target { caller, live, plan, module, .. }, named, began } = self;
+        let may_debug = caller.identity.may_debug();
+        let (requests, responses) = named.span(&live, &plan.method).in_scope(|| module.open(call));
+        Ok((requests, responses, Opened { live, plan, named, began, may_debug }))
     }
 
     /// Ends the call before it ran.
@@ -188,6 +278,27 @@ impl Permit {
         self.named.ended(live, &plan.method, self.began, (Some(&fault), &usage));
         let receipt = Receipt { module, call: self.named.id, usage, may_debug };
         Answer { result: Err(fault), receipt: Some(receipt) }
+    }
+}
+
+/// A streaming call under way: what will be said of it in the end.
+pub(crate) struct Opened {
+    live: Arc<LiveVersion>,
+    plan: Arc<MethodPlan>,
+    named: Named,
+    began: Instant,
+    may_debug: bool,
+}
+
+impl Opened {
+    /// Tells how the call ended: as a status where it failed, and the trailers.
+    pub(crate) fn end(&self, end: &Result<(), Fault>, usage: Usage) -> (Option<Status>, Receipt) {
+        let Self { live, plan, named, began, may_debug } = self;
+        let fault = end.as_ref().err();
+        named.ended(live, &plan.method, *began, (fault, &usage));
+        let module = Arc::clone(live.label());
+        let receipt = Receipt { module, call: named.id, usage, may_debug: *may_debug };
+        (fault.map(|fault| traced(fault, *may_debug, named.trace)), receipt)
     }
 }
 

@@ -5,19 +5,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use parking_lot::Mutex;
-
 use roadstead_blobs::{BlobError, BlobStore, Hold, Kind};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
+use roadstead_transcode::Locks;
 use roadstead_worker::{WorkerError, Workers};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::turns::{Turn, Turns};
+use crate::{
+    derive,
+    recipe::{Codec, Recipe},
+    turns::{Turn, Turns},
+};
 
 /// The compiled code of one component. While it lives, neither the component nor the code is swept.
 pub(crate) struct StoredCode {
-    pub(crate) component: Digest,
+    pub(crate) recipe: Recipe,
     /// As in [`roadstead_catalog::VersionRecord`].
     pub(crate) component_instances: u64,
     pub(crate) blobs: Arc<BlobStore>,
@@ -29,7 +34,7 @@ pub(crate) struct StoredCode {
     pub(crate) workers: Arc<Workers>,
     /// Told when the component may have become garbage.
     pub(crate) collect: Arc<Notify>,
-    pub(crate) hold: Option<Hold>,
+    pub(crate) holds: Vec<Hold>,
     pub(crate) failed: Mutex<Option<Failed>>,
 }
 
@@ -57,23 +62,23 @@ impl CodeSource for StoredCode {
         if let Some(file) = self.stored() {
             return Ok(VerifiedCode::File(file));
         }
-        tracing::warn!(component = %self.component, "no trusted compiled code: compiling again");
-        let component = self.blobs.read_blocking(Kind::Component, self.component).map_err(
-            |error| match error {
-                BlobError::Missing(_) | BlobError::Damaged(_) => CodeError::Lost(Box::new(error)),
-                error => other(error),
-            },
-        )?;
+        let Recipe { component: digest, codec } = &self.recipe;
+        tracing::warn!(component = %digest, "no trusted compiled code: compiling again");
+        let component = self.read(Kind::Component, *digest)?;
+        let upload = match codec {
+            Some(codec) => Some(codec.upload(self.locks(codec)?)),
+            None => None,
+        };
         let code = self.blobs.code().stage().map_err(other)?;
         let file = code.file().try_clone()?;
         let (_leash, tether) = roadstead_worker::leash();
         self.workers
-            .compile(&component, &file, tether)
+            .compile(&component, upload.as_ref(), &file, tether)
             .map_err(|error| self.not_compiled(error))?;
         drop(turn);
         let fingerprint = self.engine.fingerprint();
-        if let Err(error) = self.blobs.code().put(fingerprint, self.component, code) {
-            tracing::warn!(component = %self.component, error = &error as &dyn std::error::Error,
+        if let Err(error) = self.blobs.code().put(fingerprint, self.recipe.key(), code) {
+            tracing::warn!(component = %digest, error = &error as &dyn std::error::Error,
                 "compiled code is not stored: serving it without a name");
         }
         Ok(VerifiedCode::File(file))
@@ -81,6 +86,10 @@ impl CodeSource for StoredCode {
 
     fn component_instances(&self) -> u64 {
         self.component_instances
+    }
+
+    fn has_codec(&self) -> bool {
+        self.recipe.codec.is_some()
     }
 }
 
@@ -104,14 +113,31 @@ impl StoredCode {
 
     /// None where it must be compiled (again).
     fn stored(&self) -> Option<std::fs::File> {
-        self.blobs.code().open(self.engine.fingerprint(), self.component).ok()
+        self.blobs.code().open(self.engine.fingerprint(), self.recipe.key()).ok()
+    }
+
+    fn read(&self, kind: Kind, digest: Digest) -> Result<Bytes, CodeError> {
+        self.blobs.read_blocking(kind, digest).map_err(|error| match error {
+            BlobError::Missing(_) | BlobError::Damaged(_) => CodeError::Lost(Box::new(error)),
+            error => other(error),
+        })
+    }
+
+    /// The text of a version's locks.
+    fn locks(&self, codec: &Codec) -> Result<String, CodeError> {
+        let mut locks = Locks::default();
+        for digest in codec.locks.values() {
+            let text = self.read(Kind::Lock, *digest)?;
+            locks.extend(derive::lock_from(&text).map_err(other)?);
+        }
+        Ok(locks.to_string())
     }
 }
 
 impl Drop for StoredCode {
     fn drop(&mut self) {
-        // The hold first: who is told must find it gone.
-        self.hold = None;
+        // The holds first: who is told must find them gone.
+        self.holds.clear();
         self.collect.notify_one();
     }
 }
@@ -146,7 +172,7 @@ mod tests {
         let engine = Engine::new(config).unwrap();
         let workers = Workers::new(CompileConfig::for_machine(), engine.stack());
         let code = StoredCode {
-            component: Digest::of(b"lost code"),
+            recipe: Recipe { component: Digest::of(b"lost code"), codec: None },
             component_instances: 1,
             blobs: Arc::new(BlobStore::open(data.path()).unwrap()),
             engine,
@@ -154,7 +180,7 @@ mod tests {
             waiting_loads: Arc::new(Semaphore::new(0)),
             workers: Arc::new(workers),
             collect: Arc::default(),
-            hold: None,
+            holds: Vec::new(),
             failed: Mutex::default(),
         };
         let error = code.open().unwrap_err();

@@ -1,12 +1,15 @@
 //! The typed side of a component: read from an upload, kept without the code, and read again.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use roadstead_blobs::{BlobError, BlobStore, Kind};
 use roadstead_catalog::{MethodRecord, ServiceRecord, UnmappedRecord, VersionRecord};
 use roadstead_domain::{Digest, ModuleName, Version};
-use roadstead_transcode::{DeriveError, Derived, ExportPath, Locks, World, WorldError};
+use roadstead_transcode::{DeriveError, Derived, Locks, World, WorldError};
+use roadstead_worker::Unserved;
 
-use crate::Schema;
+use crate::{LiveMethod, Schema};
 
 /// The world's name in a stored interface.
 const WORLD: &str = "root";
@@ -55,11 +58,7 @@ pub(crate) async fn revive(
     name: &ModuleName,
     record: &VersionRecord,
 ) -> Result<Derived, ReviveError> {
-    let mut locks = Locks::default();
-    for digest in record.locks.values() {
-        let text = blobs.get(Kind::Lock, *digest).await?;
-        locks.extend(lock_from(&text)?);
-    }
+    let locks = locks(blobs, record).await?;
     let source = source(blobs, record).await?;
     let (name, version) = (name.clone(), record.version.clone());
     let derive = move || -> Result<Derived, ReviveError> {
@@ -67,6 +66,16 @@ pub(crate) async fn revive(
     };
     let derived = tokio::task::spawn_blocking(derive).await;
     derived.unwrap_or_else(|error| Err(ReviveError::Text(error.to_string())))
+}
+
+/// The locks that a version was published with.
+pub(crate) async fn locks(blobs: &BlobStore, record: &VersionRecord) -> Result<Locks, ReviveError> {
+    let mut locks = Locks::default();
+    for digest in record.locks.values() {
+        let text = blobs.get(Kind::Lock, *digest).await?;
+        locks.extend(lock_from(&text)?);
+    }
+    Ok(locks)
 }
 
 pub(crate) fn lock_from(text: &[u8]) -> Result<Locks, ReviveError> {
@@ -137,28 +146,36 @@ pub(crate) fn lock_blobs(derived: &Derived) -> Vec<(String, Digest, Bytes)> {
         .collect()
 }
 
-pub(crate) fn schema(derived: &Derived) -> Schema {
+pub(crate) fn schema(derived: &Derived, record: &VersionRecord) -> Schema {
+    let compiled: HashSet<&str> = record
+        .services
+        .iter()
+        .flat_map(|service| &service.methods)
+        .filter(|method| method.is_compiled())
+        .map(|method| &*method.export)
+        .collect();
     let methods = derived.services.iter().flat_map(|service| service.methods.iter().cloned());
+    let methods = methods.map(|plan| {
+        let compiled = compiled.contains(&*plan.export.to_string());
+        LiveMethod { plan, compiled }
+    });
     Schema::new(derived.files.clone(), methods, derived.surface.clone())
 }
 
-pub(crate) fn services(derived: &Derived) -> Vec<ServiceRecord> {
-    let method = |plan: &roadstead_transcode::MethodPlan| MethodRecord {
-        name: plan.method.clone(),
-        export: export_text(&plan.export),
+pub(crate) fn services(derived: &Derived, unserved: &Unserved) -> Vec<ServiceRecord> {
+    let method = |plan: &roadstead_transcode::MethodPlan| {
+        let export = plan.export.to_string();
+        let dynamic = match unserved.get(&export) {
+            Some(reason) => reason.clone(),
+            None => Some("the check of the upload did not come to it".to_owned()),
+        };
+        MethodRecord { name: plan.method.clone(), export, dynamic }
     };
     let services = derived.services.iter().map(|service| ServiceRecord {
         name: service.name.clone(),
         methods: service.methods.iter().map(|plan| method(plan)).collect(),
     });
     services.collect()
-}
-
-fn export_text(path: &ExportPath) -> String {
-    match &path.interface {
-        Some(interface) => format!("{interface}#{}", path.function),
-        None => path.function.clone(),
-    }
 }
 
 pub(crate) fn unmapped(derived: &Derived) -> Vec<UnmappedRecord> {

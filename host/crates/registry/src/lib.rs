@@ -13,13 +13,14 @@ mod error;
 mod live;
 mod merge;
 mod push;
+mod recipe;
 mod registry;
 mod request;
 mod routes;
 mod turns;
 
 pub use error::{ChangeError, DamagedLock, OpenError, PushError};
-pub use live::{LiveModule, LiveVersion, Schema};
+pub use live::{LiveMethod, LiveModule, LiveVersion, Schema};
 pub use registry::{HeldOffer, Holder, NamespaceQuota, Registry, RegistryConfig};
 pub use request::{Checked, Phase, Progress, Protos, PushRequest, Pushed};
 pub use roadstead_blobs::{Staged, Upload};

@@ -20,6 +20,8 @@ pub struct LiveVersion {
     record: Arc<VersionRecord>,
     /// Full names of what it exports.
     services: HashSet<String>,
+    /// Those of them with methods that take handles.
+    sessions: Vec<String>,
     /// A version that this host cannot run stays published: it says why when it is called.
     parts: Result<Parts, Fault>,
 }
@@ -34,10 +36,18 @@ struct Parts {
 pub struct Schema {
     files: Vec<FileDescriptorProto>,
     /// By service, then by method.
-    methods: HashMap<String, HashMap<String, Arc<MethodPlan>>>,
+    methods: HashMap<String, HashMap<String, LiveMethod>>,
     /// What the version offers alone: what a later one is compared with.
     surface: Locks,
     pool: OnceLock<Option<DescriptorPool>>,
+}
+
+/// A method that can be called.
+#[derive(Debug, Clone)]
+pub struct LiveMethod {
+    pub plan: Arc<MethodPlan>,
+    /// Whether the compiled codec serves it, on which the bounds of its messages depend.
+    pub compiled: bool,
 }
 
 impl LiveVersion {
@@ -48,8 +58,9 @@ impl LiveVersion {
     ) -> Self {
         let label = id.to_string().into();
         let services = record.services.iter().map(|service| service.name.clone()).collect();
+        let sessions = parts.as_ref().map_or_else(|_| Vec::new(), |(_, schema)| schema.sessions());
         let parts = parts.map(|(module, schema)| Parts { module, schema });
-        Self { id, label, record, services, parts }
+        Self { id, label, record, services, sessions, parts }
     }
 
     pub fn id(&self) -> &ModuleId {
@@ -88,7 +99,7 @@ impl LiveVersion {
     ///
     /// # Errors
     /// [`Fault::NoSuchService`], [`Fault::NoSuchMethod`], or what is wrong with the version.
-    pub fn method(&self, service: &str, method: &str) -> Result<&Arc<MethodPlan>, Fault> {
+    pub fn method(&self, service: &str, method: &str) -> Result<&LiveMethod, Fault> {
         let methods = self
             .schema()?
             .methods
@@ -100,6 +111,11 @@ impl LiveVersion {
         })
     }
 
+    /// The services with methods that take handles.
+    pub(crate) fn sessions(&self) -> &[String] {
+        &self.sessions
+    }
+
     /// Whether it exports the service of this full name.
     pub fn exports(&self, service: &str) -> bool {
         self.services.contains(service)
@@ -109,13 +125,13 @@ impl LiveVersion {
 impl Schema {
     pub(crate) fn new(
         files: Vec<FileDescriptorProto>,
-        methods: impl IntoIterator<Item = Arc<MethodPlan>>,
+        methods: impl IntoIterator<Item = LiveMethod>,
         surface: Locks,
     ) -> Self {
-        let mut by_service: HashMap<String, HashMap<String, Arc<MethodPlan>>> = HashMap::new();
-        for plan in methods {
-            let service = by_service.entry(plan.service.clone()).or_default();
-            service.insert(plan.method.clone(), plan);
+        let mut by_service: HashMap<String, HashMap<String, LiveMethod>> = HashMap::new();
+        for method in methods {
+            let service = by_service.entry(method.plan.service.clone()).or_default();
+            service.insert(method.plan.method.clone(), method);
         }
         Self { files, methods: by_service, surface, pool: OnceLock::new() }
     }
@@ -124,6 +140,14 @@ impl Schema {
     /// not among them.
     pub fn files(&self) -> &[FileDescriptorProto] {
         &self.files
+    }
+
+    fn sessions(&self) -> Vec<String> {
+        let takes = |methods: &HashMap<String, LiveMethod>| {
+            methods.values().any(|method| method.plan.takes_handles())
+        };
+        let services = self.methods.iter().filter(|(_, methods)| takes(methods));
+        services.map(|(service, _)| service.clone()).collect()
     }
 
     pub(crate) fn surface(&self) -> &Locks {

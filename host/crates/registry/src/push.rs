@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use roadstead_blobs::{Hold, Kind, Staged, StagedCode};
-use roadstead_domain::Namespace;
+use roadstead_domain::{Digest, Namespace};
 use roadstead_engine::{InspectError, LoadError, Module};
 use roadstead_worker::leash;
 use tokio::{sync::Notify, task::JoinHandle};
@@ -24,6 +24,7 @@ pub(crate) use self::plan::{Plan, Planned};
 pub(crate) use self::validate::Validated;
 use crate::{
     Checked, Phase, Progress, PushError, PushRequest, Pushed, Registry,
+    recipe::Recipe,
     registry::{RETRY_AFTER, blocking},
     turns::Turn,
 };
@@ -64,16 +65,18 @@ impl Registry {
         };
         let module = self.prepare(&validated.id(&planned), &planned.record).await?;
         at(Phase::Compiling);
-        let code = self.compile(&turn, &validated).await?;
+        let recipe = Recipe::of(&validated.name, &planned.record);
+        let locks = planned.derived.locks.to_string();
+        let code = self.compile(&turn, &validated, &recipe, locks).await?;
         at(Phase::Storing);
         // What is being written is written to its end, so that it is known what to sweep.
-        let storing = Arc::clone(self).store(turn, Arc::clone(&validated), code);
+        let storing = Arc::clone(self).store(turn, Arc::clone(&validated), recipe.key(), code);
         let stored = joined(tokio::spawn(storing)).await?;
         try_to_load(&module).await?;
         at(Phase::Publishing);
         // The catalog's transaction cannot be taken back, so what follows it must happen too, even
         // if whoever pushed is gone.
-        let publishing = Arc::clone(self).publish(validated, planned, module, stored);
+        let publishing = Arc::clone(self).publish(validated, planned, (module, recipe), stored);
         joined(tokio::spawn(publishing)).await
     }
 
@@ -113,16 +116,19 @@ impl Registry {
         &self,
         turn: &Turn,
         validated: &Arc<Validated>,
+        recipe: &Recipe,
+        locks: String,
     ) -> Result<Option<StagedCode>, PushError> {
         let (engine, code) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
         let (validated, workers) = (Arc::clone(validated), Arc::clone(&self.workers));
         let (_leash, tether) = leash();
+        let (key, upload) = (recipe.key(), recipe.codec.as_ref().map(|codec| codec.upload(locks)));
         let compiled = turn.run(move || {
-            if code.open(engine.fingerprint(), validated.record.component).is_ok() {
+            if code.open(engine.fingerprint(), key).is_ok() {
                 return Ok(None);
             }
             let staged = code.stage()?;
-            workers.compile(&validated.component, staged.file(), tether)?;
+            workers.compile(&validated.component, upload.as_ref(), staged.file(), tether)?;
             Ok(Some(staged))
         });
         compiled.await?
@@ -132,9 +138,11 @@ impl Registry {
         self: Arc<Self>,
         turn: Turn,
         validated: Arc<Validated>,
+        key: Digest,
         code: Option<StagedCode>,
     ) -> Result<Stored, PushError> {
         let mut stored = Stored { holds: Vec::new(), collect: Some(Arc::clone(&self.collect)) };
+        stored.holds.push(self.blobs.hold(key).await);
         let component = self.blobs.put(Kind::Component, validated.component.clone());
         let wit = async {
             match &validated.wit {
@@ -145,8 +153,7 @@ impl Registry {
         let code = async {
             let Some(code) = code else { return Ok(()) };
             let (engine, store) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
-            let component = validated.record.component;
-            let put = move || store.put(engine.fingerprint(), component, code);
+            let put = move || store.put(engine.fingerprint(), key, code);
             Ok(turn.run(put).await??)
         };
         // All are waited for, so that nothing is still being written when one has failed.

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 pub use self::offers::{HeldOffer, Holder};
-use crate::{OpenError, PushError, RouteTable, code::StoredCode, turns::Turns};
+use crate::{OpenError, PushError, RouteTable, code::StoredCode, recipe::Recipe, turns::Turns};
 
 /// When a refused push may be tried again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -200,8 +200,11 @@ impl Registry {
         id: &ModuleId,
         record: &VersionRecord,
     ) -> Result<Arc<Module>, LoadError> {
+        let recipe = Recipe::of(&id.name, record);
+        let holds =
+            vec![self.blobs.hold(record.component).await, self.blobs.hold(recipe.key()).await];
         let code = StoredCode {
-            component: record.component,
+            recipe,
             component_instances: record.component_instances,
             blobs: Arc::clone(&self.blobs),
             engine: Arc::clone(&self.engine),
@@ -209,7 +212,7 @@ impl Registry {
             waiting_loads: Arc::clone(&self.waiting_loads),
             workers: Arc::clone(&self.workers),
             collect: Arc::clone(&self.collect),
-            hold: Some(self.blobs.hold(record.component).await),
+            holds,
             failed: Mutex::default(),
         };
         let spec = Arc::new(record.spec.clone());
@@ -223,10 +226,13 @@ impl Registry {
             let sweep = self.blobs.begin_sweep().await?;
             let snapshot = self.catalog.snapshot().await?;
             let mut referenced: HashSet<_> = snapshot.locks.into_values().collect();
-            for record in snapshot.modules.values().flat_map(|module| module.versions.values()) {
-                referenced.extend([record.component, record.interface]);
-                referenced.extend(record.wit);
-                referenced.extend(record.locks.values());
+            for ((_, name), module) in &snapshot.modules {
+                for record in module.versions.values() {
+                    referenced.extend([record.component, record.interface]);
+                    referenced.insert(Recipe::of(name, record).key());
+                    referenced.extend(record.wit);
+                    referenced.extend(record.locks.values());
+                }
             }
             Ok::<_, OpenError>(sweep.finish(&referenced).await?)
         };

@@ -28,6 +28,9 @@ struct NamespaceRoutes {
     modules: BTreeMap<ModuleName, Arc<LiveModule>>,
     /// By service, the version of every module that answers for it.
     services: HashMap<String, BTreeMap<ModuleName, Arc<LiveVersion>>>,
+    /// By service with methods that take handles, the last version that has it, whether it answers
+    /// or not: sessions stay on the version that they began on.
+    sessions: HashMap<String, Arc<LiveVersion>>,
     locks: Arc<LockBook>,
     files: OnceLock<Arc<Vec<FileDescriptorProto>>>,
 }
@@ -79,6 +82,12 @@ impl RouteTable {
         let live =
             module.versions.get(version).ok_or_else(|| Fault::NoSuchVersion(wanted.clone()))?;
         if live.exports(service) { Ok(live) } else { Err(no_service()) }
+    }
+
+    /// A version that knows the messages of a service whose methods take handles, also where none
+    /// or more than one answers for it: which one is called is for the handle to say.
+    pub fn by_handle(&self, namespace: &Namespace, service: &str) -> Option<&Arc<LiveVersion>> {
+        self.namespaces.get(namespace)?.sessions.get(service)
     }
 
     /// Whether any module of the namespace answers for the service.
@@ -215,7 +224,12 @@ impl NamespaceRoutes {
                 modules.insert(name.clone(), Arc::clone(live));
             }
         }
-        Self { revision, modules, services, locks, files: OnceLock::new() }
+        let mut sessions = HashMap::new();
+        for live in modules.values().flat_map(|module| module.versions.values()) {
+            let services = live.sessions().iter();
+            sessions.extend(services.map(|service| (service.clone(), Arc::clone(live))));
+        }
+        Self { revision, modules, services, sessions, locks, files: OnceLock::new() }
     }
 
     /// Each version's files are merged once, however many services it answers for.

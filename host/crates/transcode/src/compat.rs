@@ -75,6 +75,7 @@ fn overlaid(locks: &Locks, previous: &Locks) -> Locks {
     for (package, own) in &previous.0 {
         let lock = baseline.0.entry(package.clone()).or_default();
         lock.service = own.service.clone().or(lock.service.take());
+        lock.resources.extend(own.resources.clone());
         lock.methods.extend(own.methods.clone());
         lock.types.extend(own.types.clone());
     }
@@ -90,8 +91,10 @@ fn flags(locks: &Locks) -> HashSet<String> {
 }
 
 fn removed_methods(package: &str, before: &Lock, now: &Lock, found: &mut Vec<Break>) {
-    let (Some(service), Some(_)) = (&before.service, &now.service) else { return };
-    for (_, rpc) in before.methods.iter().filter(|(name, _)| !now.methods.contains_key(*name)) {
+    let gone = before.methods.iter().filter(|(name, _)| !now.methods.contains_key(*name));
+    for (function, rpc) in gone {
+        let services = (before.service_of(function), now.service_of(function));
+        let (Some(service), Some(_)) = services else { continue };
         found.push(Break {
             subject: format!("{package}.{service}/{rpc}"),
             description: "the function is gone".to_owned(),
@@ -140,7 +143,9 @@ impl Check<'_> {
     fn added(&self, kind: TypeKind, wit_name: &str, member: &Member) -> Option<String> {
         let what = noun(kind);
         match kind {
-            TypeKind::Variant | TypeKind::Enum if wit_name != UNSPECIFIED => {
+            TypeKind::Variant | TypeKind::Enum | TypeKind::ResponseStream
+                if wit_name != UNSPECIFIED =>
+            {
                 self.directions.received.then(|| {
                     format!("the {what} is new, and callers who do not know it could receive it")
                 })
@@ -157,6 +162,7 @@ impl Check<'_> {
     fn is_required(&self, slot: &Slot) -> bool {
         match slot {
             Slot::One(Item::Type(name)) => !self.flags.contains(name),
+            Slot::One(Item::Own(_)) => true,
             Slot::One(Item::Scalar(Scalar::Char)) => true,
             _ => false,
         }
@@ -212,14 +218,18 @@ fn name_of(package: &str, locks: &Locks, key: &str) -> String {
 
 fn noun(kind: TypeKind) -> &'static str {
     match kind {
-        TypeKind::Variant | TypeKind::Result => "case",
+        TypeKind::Variant
+        | TypeKind::Result
+        | TypeKind::RequestStream
+        | TypeKind::ResponseStream => "case",
         TypeKind::Enum => "value",
         TypeKind::Request => "parameter",
         TypeKind::Response
         | TypeKind::Record
         | TypeKind::Tuple
         | TypeKind::Flags
-        | TypeKind::Wrapper => "field",
+        | TypeKind::Wrapper
+        | TypeKind::Handle => "field",
     }
 }
 
@@ -227,6 +237,8 @@ fn words(kind: TypeKind) -> &'static str {
     match kind {
         TypeKind::Request => "a request",
         TypeKind::Response => "a response",
+        TypeKind::RequestStream => "a stream of requests",
+        TypeKind::ResponseStream => "a stream of responses",
         TypeKind::Record => "a record",
         TypeKind::Tuple => "a tuple",
         TypeKind::Flags => "flags",
@@ -234,5 +246,6 @@ fn words(kind: TypeKind) -> &'static str {
         TypeKind::Enum => "an enum",
         TypeKind::Result => "a result",
         TypeKind::Wrapper => "a list, option or map",
+        TypeKind::Handle => "a handle",
     }
 }

@@ -11,12 +11,16 @@ mod print;
 mod schema;
 mod world;
 
-pub use codec::{CopyBudget, EncodeError, decode_request, encode_response};
+pub use codec::{
+    CopyBudget, EncodeError, Handles, NoHandles, StreamRequest, StreamResponse, check_request,
+    decode_request, decode_request_with, decode_stream_request, encode_chunk_header,
+    encode_response, encode_response_with, encode_stream_response, first_handle,
+};
 pub use compat::{Break, compare};
 pub use lock::{Lock, LockError, Locks};
 pub use plan::{
-    Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, MessagePlan, MethodPlan,
-    ResponsePlan, Scalar, Shape,
+    Action, Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, HandlePlan, InputPlan,
+    MessagePlan, MethodPlan, OutputPlan, ResponsePlan, Scalar, Shape,
 };
 pub use print::print_proto;
 pub use schema::{DeriveError, Derived, ServicePlan, Unmapped, derive};

@@ -27,10 +27,14 @@ pub struct Locks(pub(crate) BTreeMap<String, Lock>);
 pub struct Lock {
     /// The service's name; none while only types of the package are used.
     pub(crate) service: Option<String>,
-    /// Names of rpcs, by WIT function.
+    /// Names of the services of resources, by WIT resource.
+    pub(crate) resources: BTreeMap<String, String>,
+    /// Names of rpcs by function: `find`, `[constructor]crane`, `[method]crane/lift`, and
+    /// `[drop]crane` for what is no function.
     pub(crate) methods: BTreeMap<String, String>,
-    /// Messages and enums by key: `item` for a named type, `find/request` and `find/response` for
-    /// a method's messages, and a parent's key, a dot and a field for what is nested.
+    /// Messages and enums by key: `item` for a named type or resource, `find/request` and
+    /// `find/response` for a method's messages, and a parent's key, a dot and a field for what is
+    /// nested.
     pub(crate) types: BTreeMap<String, TypeLock>,
 }
 
@@ -60,6 +64,10 @@ pub(crate) struct Member {
 pub(crate) enum TypeKind {
     Request,
     Response,
+    /// The messages that callers stream.
+    RequestStream,
+    /// The messages that callers are streamed.
+    ResponseStream,
     Record,
     Tuple,
     Flags,
@@ -67,6 +75,7 @@ pub(crate) enum TypeKind {
     Enum,
     Result,
     Wrapper,
+    Handle,
 }
 
 impl Locks {
@@ -128,7 +137,21 @@ impl FromIterator<(String, Lock)> for Locks {
     }
 }
 
+/// The resource whose function it is, by the lock's name for the function.
+pub(crate) fn resource_of(function: &str) -> Option<&str> {
+    let (_, name) = function.strip_prefix('[')?.split_once(']')?;
+    Some(name.split_once('/').map_or(name, |(resource, _)| resource))
+}
+
 impl Lock {
+    /// The name of the service that a function is a method of.
+    pub(crate) fn service_of(&self, function: &str) -> Option<&str> {
+        match resource_of(function) {
+            Some(resource) => self.resources.get(resource).map(String::as_str),
+            None => self.service.as_deref(),
+        }
+    }
+
     /// The full protobuf name, after the package, of the type under a key; none if a part of the
     /// key is unknown.
     pub(crate) fn path_of(&self, key: &str) -> Option<String> {

@@ -17,6 +17,17 @@ pub(crate) fn upper(kebab: &str) -> String {
     kebab.replace('-', "_").to_ascii_uppercase()
 }
 
+/// The rpc of a function by its name in the lock: `[constructor]crane` → `Create`,
+/// `[method]crane/lift-up` → `LiftUp`.
+pub(crate) fn rpc(function: &str) -> String {
+    match function.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some(("constructor", _)) => "Create".to_owned(),
+        Some(("drop", _)) => "Drop".to_owned(),
+        Some((_, name)) => camel(name.split_once('/').map_or(name, |(_, name)| name)),
+        None => camel(function),
+    }
+}
+
 /// A module's name as a segment of a package. Module names may start with a digit.
 pub(crate) fn module_segment(name: &str) -> String {
     let segment = snake(name);
@@ -107,6 +118,9 @@ mod tests {
         assert_eq!(snake("HTTP-code"), "http_code");
         assert_eq!(upper("HTTP-code"), "HTTP_CODE");
         assert_eq!(camel("a-1b"), "A1b");
+        assert_eq!(rpc("lift-up"), "LiftUp");
+        assert_eq!(rpc("[method]big-crane/lift-up"), "LiftUp");
+        assert_eq!(rpc("[constructor]big-crane"), "Create");
         assert_eq!(module_segment("9-lives"), "_9_lives");
     }
 

@@ -31,9 +31,104 @@ pub struct MethodPlan {
     pub service: String,
     pub method: String,
     pub export: ExportPath,
-    /// [`Body::Fields`], in the order of the parameters.
+    pub action: Action,
+    /// [`Body::Fields`], in the order of the parameters; without the one that `input` is.
     pub request: Arc<MessagePlan>,
+    /// The stream that callers send, where the function takes one.
+    pub input: Option<InputPlan>,
     pub response: ResponsePlan,
+}
+
+/// What a call of a method does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Action {
+    /// Calls the exported function.
+    #[default]
+    Call,
+    /// Drops the resource behind the only handle of the request.
+    Drop,
+}
+
+impl MethodPlan {
+    /// Whether requests may hold handles, which decide where the method is called.
+    pub fn takes_handles(&self) -> bool {
+        self.request.handles
+    }
+
+    /// Whether responses may hold handles, behind which something must live on.
+    pub fn gives_handles(&self) -> bool {
+        match &self.response {
+            ResponsePlan::Empty => false,
+            ResponsePlan::Value(field) => field.kind.holds_handles(),
+            ResponsePlan::Result(message) => message.handles,
+            ResponsePlan::Stream(output) => output.holds_handles(),
+        }
+    }
+
+    /// The stream that callers receive, where the function returns one.
+    pub fn output(&self) -> Option<&OutputPlan> {
+        match &self.response {
+            ResponsePlan::Stream(output) => Some(output),
+            ResponsePlan::Empty | ResponsePlan::Value(_) | ResponsePlan::Result(_) => None,
+        }
+    }
+
+    /// Whether more than one message may go one way or the other.
+    pub fn is_streaming(&self) -> bool {
+        self.input.is_some() || self.output().is_some()
+    }
+}
+
+/// A parameter that callers send message by message: each holds the other parameters (`start`) or
+/// one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputPlan {
+    /// Its place among the function's parameters.
+    pub position: usize,
+    /// The parameter is a `tuple<stream<T>, future<result<_, E>>>`, not the stream alone.
+    pub settles: bool,
+    /// [`Body::Variant`] of [`START`] and [`ITEM`].
+    pub(crate) message: Arc<MessagePlan>,
+    pub item: Shape,
+}
+
+/// The WIT names under which plans and locks know the messages of a stream: none that WIT gives
+/// clashes with them, as the parameters stand one level below.
+pub(crate) const START: &str = "start";
+pub(crate) const ITEM: &str = "item";
+pub(crate) const ERROR: &str = "error";
+
+/// What the messages of a stream of responses hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OutputPlan {
+    /// `stream<T>`: an item each.
+    Items(FieldPlan),
+    /// `result<stream<T>, E>`: an item each, or one error in place of all items.
+    OrError { item: CasePlan, error: CasePlan },
+    /// `tuple<stream<T>, future<result<_, E>>>`: an item each, and in the end perhaps an error.
+    ThenError { item: CasePlan, error: CasePlan },
+}
+
+impl OutputPlan {
+    fn holds_handles(&self) -> bool {
+        let payload = |case: &CasePlan| case.payload.as_ref().is_some_and(Shape::holds_handles);
+        match self {
+            Self::Items(item) => item.kind.holds_handles(),
+            Self::OrError { item, error } | Self::ThenError { item, error } => {
+                payload(item) || payload(error)
+            }
+        }
+    }
+
+    /// Whether items are bytes, which are sent as chunks of any length (`stream<u8>`).
+    pub fn is_bytes(&self) -> bool {
+        match self {
+            Self::Items(item) => item.kind == FieldKind::Singular(Shape::Bytes),
+            Self::OrError { item, .. } | Self::ThenError { item, .. } => {
+                item.payload == Some(Shape::Bytes)
+            }
+        }
+    }
 }
 
 /// What the response message holds.
@@ -45,6 +140,8 @@ pub enum ResponsePlan {
     Value(FieldPlan),
     /// The function returns a `result`: [`Body::Result`] is the response itself.
     Result(Arc<MessagePlan>),
+    /// The function returns a stream: there are any number of responses.
+    Stream(OutputPlan),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +150,7 @@ pub struct MessagePlan {
     pub name: String,
     pub body: Body,
     index: Index,
+    handles: bool,
 }
 
 impl MessagePlan {
@@ -65,8 +163,15 @@ impl MessagePlan {
             Body::Variant(cases) => Index::new(cases.iter().map(CasePlan::key)),
             Body::Result { ok, error } => Index::new([ok.key(), error.key()].into_iter()),
             Body::Wrapper(field) => Index::new([field.key()].into_iter()),
+            Body::Handle(handle) => Index::new([(i64::from(handle.number), "id")].into_iter()),
         };
-        Self { name: name.into(), body, index }
+        let handles = body.holds_handles();
+        Self { name: name.into(), body, index, handles }
+    }
+
+    /// Whether a handle may stand in it.
+    pub fn holds_handles(&self) -> bool {
+        self.handles
     }
 
     /// Where the field or case with a number stands in its body.
@@ -101,6 +206,35 @@ pub enum Body {
     },
     /// A list, option or map where protobuf cannot hold the field as it is.
     Wrapper(FieldPlan),
+    /// `own<R>` or `borrow<R>` of an exported resource.
+    Handle(HandlePlan),
+}
+
+/// A handle of an exported resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlePlan {
+    /// Of the field that holds the id.
+    pub number: u32,
+    /// Full name of the resource's service.
+    pub resource: String,
+    /// Whether the resource goes with the handle.
+    pub owned: bool,
+}
+
+impl Body {
+    fn holds_handles(&self) -> bool {
+        let payload = |case: &CasePlan| case.payload.as_ref().is_some_and(Shape::holds_handles);
+        match self {
+            Self::Fields(fields) | Self::Record(fields) | Self::Tuple(fields) => {
+                fields.iter().any(|field| field.kind.holds_handles())
+            }
+            Self::Flags(_) => false,
+            Self::Variant(cases) => cases.iter().any(payload),
+            Self::Result { ok, error } => payload(ok) || payload(error),
+            Self::Wrapper(field) => field.kind.holds_handles(),
+            Self::Handle(_) => true,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +277,25 @@ pub enum FieldKind {
         key: Scalar,
         value: Shape,
     },
+}
+
+impl FieldKind {
+    pub(crate) fn shape(&self) -> &Shape {
+        match self {
+            Self::Singular(shape) | Self::Optional(shape) | Self::Repeated(shape) => shape,
+            Self::Map { value, .. } => value,
+        }
+    }
+
+    fn holds_handles(&self) -> bool {
+        self.shape().holds_handles()
+    }
+}
+
+impl Shape {
+    pub(crate) fn holds_handles(&self) -> bool {
+        matches!(self, Self::Message(plan) if plan.handles)
+    }
 }
 
 /// One value, without regard to how often it may stand.

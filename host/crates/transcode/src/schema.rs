@@ -11,6 +11,9 @@ mod exports;
 mod file;
 mod ledger;
 mod message;
+mod method;
+mod resource;
+mod streams;
 mod types;
 
 use std::sync::Arc;
@@ -79,7 +82,8 @@ pub fn derive(
 ) -> Result<Derived, DeriveError> {
     let exports::Exports { services, homes, mut unmapped } =
         exports::collect(world, module, version);
-    let types = types::Types::new(&world.resolve, &homes);
+    let resources = services.iter().filter_map(|one| Some(one.resource?.id)).collect();
+    let types = types::Types::new(&world.resolve, &homes, resources);
     let services = exports::mappable(services, &types, &mut unmapped);
     let live = types.live(&services);
     build::Builder::new(&types, live, locks).build(&services, unmapped)

@@ -82,8 +82,9 @@ fn work(order: &Order) -> Result<(), Stop> {
     let seccomp = filter::install();
     let Tools { compiler, config, mut output, pool } = tools;
     pool.install(|| match order.task {
-        Task::Check => check(&read(order)?, &config),
+        Task::Check => check(&read(order)?, &config, &mut output),
         Task::Compile => compile(&compiler, &read(order)?, &mut output),
+        Task::CompileWithCodec => compile_with_codec(&compiler, &read(order)?, &mut output),
         Task::Probe => {
             let fingerprint = compiler.fingerprint().to_owned();
             let denied = denied(order.host, open_under_landlock);
@@ -99,10 +100,40 @@ fn read(order: &Order) -> io::Result<Vec<u8>> {
     Ok(input)
 }
 
-fn check(mut input: &[u8], config: &EngineConfig) -> Result<(), Stop> {
+fn check(mut input: &[u8], config: &EngineConfig, output: &mut File) -> Result<(), Stop> {
     let upload = Upload::read(&mut input)?;
-    task::check(&upload, input, config);
-    Ok(())
+    let found = task::check(&upload, input, config).unwrap_or_default();
+    Ok(serde_json::to_writer(output, &found)?)
+}
+
+fn compile_with_codec(
+    compiler: &Compiler,
+    mut input: &[u8],
+    output: &mut File,
+) -> Result<(), Stop> {
+    let upload = Upload::read(&mut input)?;
+    match task::with_codec(&upload, input) {
+        Ok(component) => compile(compiler, &component, output),
+        Err(error) => {
+            complain(Chain(&error));
+            compile(compiler, input, output)
+        }
+    }
+}
+
+/// An error with its causes.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 fn compile(compiler: &Compiler, component: &[u8], output: &mut File) -> Result<(), Stop> {

@@ -22,7 +22,7 @@ pub use config::CompileConfig;
 pub use error::{CompileLimit, WorkerError};
 pub use order::{Denied, Layer, Probed};
 pub use supervise::{Leash, Tether, leash};
-pub use task::Upload;
+pub use task::{Unserved, Upload};
 pub use workers::{WorkerCounts, Workers};
 
 /// Makes a test's executable its own worker, as the host's is: the line runs before its `main`.

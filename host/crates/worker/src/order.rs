@@ -41,10 +41,13 @@ pub(crate) struct Order {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Task {
-    /// Do what the host will do with an upload, and say nothing.
+    /// Do what the host will do with an upload, and say on standard output which of its methods
+    /// the compiled codec does not serve.
     Check,
     /// Standard input is a component, standard output its code.
     Compile,
+    /// The same, with the codec of its methods. Standard error says why it goes without.
+    CompileWithCodec,
     /// Say how confined a worker is here.
     Probe,
 }

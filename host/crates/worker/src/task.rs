@@ -1,10 +1,11 @@
 //! What is done with the bytes of an upload, within the limits of a worker.
 
-use std::io::Read;
+use std::{borrow::Cow, collections::BTreeMap, io::Read, sync::Arc};
 
+use roadstead_codec::{GraftError, graft, unserved};
 use roadstead_domain::{ModuleName, ModuleSpec, Version};
 use roadstead_engine::{EngineConfig, InspectError};
-use roadstead_transcode::{Locks, World, derive, to_component};
+use roadstead_transcode::{Locks, MethodPlan, World, derive, to_component};
 use serde::{Deserialize, Serialize};
 
 /// What a push brings besides its bytes, as far as it takes part in what they cost.
@@ -36,21 +37,46 @@ impl Upload {
     }
 }
 
+/// For each exported function that is a method: why the compiled codec does not serve it, if it does
+/// not.
+pub type Unserved = BTreeMap<String, Option<String>>;
+
 /// Does what the host will do, in the same order, and stops where the host will refuse: what
 /// comes to its end here, however it ends, is no danger to the host.
-pub(crate) fn check(upload: &Upload, bytes: &[u8], config: &EngineConfig) {
-    let Ok(component) = to_component(bytes) else { return };
-    let Ok(world) = World::decode(&component) else { return };
+pub(crate) fn check(upload: &Upload, bytes: &[u8], config: &EngineConfig) -> Option<Unserved> {
+    let component = to_component(bytes).ok()?;
+    let world = World::decode(&component).ok()?;
     // The host has the spec, and may refuse more.
     let inspected = roadstead_engine::inspect(config, &component, &ModuleSpec::default());
     if matches!(inspected, Err(InspectError::Invalid(_))) {
-        return;
+        return None;
     }
-    let Ok(world) = world.with_comments(&upload.wit) else { return };
-    let locks = match upload.lock.trim() {
-        "" => Ok(Locks::default()),
-        text => text.parse(),
-    };
-    let Ok(locks) = locks else { return };
-    drop(derive(&world, &upload.name, &upload.version, &locks));
+    let world = world.with_comments(&upload.wit).ok()?;
+    let plans = upload.plans(&world)?;
+    let exports = plans.iter().map(|plan| plan.export.to_string());
+    Some(exports.zip(unserved(&component, &plans)).collect())
+}
+
+/// The component with the codec of its methods, or as it is where none is served.
+///
+/// # Errors
+/// [`GraftError`] where it should be compiled as it is.
+pub(crate) fn with_codec<'a>(
+    upload: &Upload,
+    component: &'a [u8],
+) -> Result<Cow<'a, [u8]>, GraftError> {
+    let plans = World::decode(component).ok().and_then(|world| upload.plans(&world));
+    let grafted = graft(component, &plans.unwrap_or_default())?;
+    Ok(grafted.component.map_or(Cow::Borrowed(component), Cow::Owned))
+}
+
+impl Upload {
+    fn plans(&self, world: &World) -> Option<Vec<Arc<MethodPlan>>> {
+        let locks: Locks = match self.lock.trim() {
+            "" => Locks::default(),
+            text => text.parse().ok()?,
+        };
+        let derived = derive(world, &self.name, &self.version, &locks).ok()?;
+        Some(derived.services.into_iter().flat_map(|service| service.methods).collect())
+    }
 }

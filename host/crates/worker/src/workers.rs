@@ -9,17 +9,19 @@ use std::{
     time::Duration,
 };
 
-use roadstead_domain::{ByteSize, Span};
+use roadstead_domain::{ByteSize, Digest, Span};
 use rustix::fs::MemfdFlags;
 
 use crate::{
-    CompileConfig, CompileLimit, Probed, Upload, WorkerError,
+    CompileConfig, CompileLimit, Probed, Unserved, Upload, WorkerError,
     order::{Order, Task, status},
     supervise::{self, End, Tether, leash},
 };
 
 /// The most that is read of what a worker says.
 const SAID: u64 = 16 << 10;
+/// The most that is read of what a check found.
+const FOUND: u64 = 16 << 20;
 
 /// How much longer on the clock than on the processor a worker may take.
 const PATIENCE: u32 = 5;
@@ -86,40 +88,61 @@ impl Workers {
     }
 
     /// Does to an upload all that the host does before it compiles it, and stops where the host
-    /// would refuse it. What comes back well may be done again by the host.
+    /// would refuse it. What comes back well may be done again by the host. Says which methods the
+    /// compiled codec would not serve, and why.
     ///
     /// # Errors
     /// [`WorkerError`], but for `Refused`.
-    pub fn check(&self, upload: &Upload, bytes: &[u8], tether: Tether) -> Result<(), WorkerError> {
+    pub fn check(
+        &self,
+        upload: &Upload,
+        bytes: &[u8],
+        tether: Tether,
+    ) -> Result<Unserved, WorkerError> {
         let header = upload.header().map_err(|error| WorkerError::Host(error.into()))?;
-        self.run(Task::Check, &[&header, bytes], &memory_file()?, tether)
+        let output = memory_file()?;
+        self.run(Task::Check, &[&header, bytes], &output, tether)?;
+        let found = read_to(&output, FOUND).map_err(WorkerError::Host)?;
+        serde_json::from_slice(&found).map_err(|error| WorkerError::Host(error.into()))
     }
 
-    /// Writes a component's code to an empty file.
+    /// Writes a component's code to an empty file: with the compiled codec of its methods if it is
+    /// said which those are.
     ///
     /// # Errors
     /// [`WorkerError`]; what the file holds is of no use then.
     pub fn compile(
         &self,
         component: &[u8],
+        codec: Option<&Upload>,
         code: &File,
         tether: Tether,
     ) -> Result<(), WorkerError> {
-        self.run(Task::Compile, &[component], code, tether)
+        let Some(upload) = codec else {
+            return self.run(Task::Compile, &[component], code, tether).map(drop);
+        };
+        let header = upload.header().map_err(|error| WorkerError::Host(error.into()))?;
+        let remark = self.run(Task::CompileWithCodec, &[&header, component], code, tether)?;
+        if !remark.is_empty() {
+            tracing::error!(component = %Digest::of(component), remark,
+                "a component is compiled without its codec");
+        }
+        Ok(())
     }
 
+    /// Gives what the worker said beside its result.
     fn run(
         &self,
         task: Task,
         input: &[&[u8]],
         output: &File,
         tether: Tether,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<String, WorkerError> {
         self.counters.running.fetch_add(1, Ordering::Relaxed);
         let ended = self.run_one(task, input, output, tether);
         self.counters.running.fetch_sub(1, Ordering::Relaxed);
         let count = match &ended {
-            Ok(()) => &self.counters.done,
+            Ok(_) => &self.counters.done,
             Err(WorkerError::Refused(_)) => &self.counters.refused,
             Err(WorkerError::Limit(_)) => &self.counters.limits,
             Err(_) => &self.counters.failed,
@@ -134,7 +157,7 @@ impl Workers {
         input: &[&[u8]],
         output: &File,
         tether: Tether,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<String, WorkerError> {
         let bytes = input.iter().map(|part| part.len()).sum::<usize>();
         let order = self.order(task, ByteSize(u64::try_from(bytes).unwrap_or(u64::MAX)));
         let errors = memory_file()?;
@@ -153,7 +176,7 @@ impl Workers {
     fn order(&self, task: Task, input: ByteSize) -> Order {
         let (threads, thread_stack) = match task {
             Task::Check | Task::Probe => (1, CHECKING_STACK),
-            Task::Compile => (self.config.threads.max(1), COMPILING_STACK),
+            Task::Compile | Task::CompileWithCodec => (self.config.threads.max(1), COMPILING_STACK),
         };
         Order {
             task,
@@ -171,7 +194,7 @@ impl Workers {
     fn memory(&self, task: Task) -> ByteSize {
         let whole = self.config.memory;
         match task {
-            Task::Compile => whole,
+            Task::Compile | Task::CompileWithCodec => whole,
             Task::Check | Task::Probe => ByteSize(whole.0 / 4).max(whole.min(CHECKING_MEMORY)),
         }
     }
@@ -179,7 +202,7 @@ impl Workers {
     fn seconds(&self, task: Task) -> u64 {
         let whole = whole_seconds(self.config.time);
         match task {
-            Task::Compile => whole,
+            Task::Compile | Task::CompileWithCodec => whole,
             Task::Check | Task::Probe => whole.div_ceil(4),
         }
     }
@@ -190,11 +213,11 @@ impl Workers {
         status: ExitStatus,
         output: &File,
         errors: &File,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<String, WorkerError> {
         let code = status.code().map(u8::try_from);
         let complaint = || said(errors).unwrap_or_else(|error| error.to_string());
         match (code, status.signal()) {
-            (Some(Ok(0)), _) => Ok(()),
+            (Some(Ok(0)), _) => Ok(complaint()),
             (Some(Ok(status::REFUSED)), _) => {
                 Err(WorkerError::Refused(said(output).map_err(WorkerError::Host)?))
             }
@@ -226,7 +249,7 @@ impl Workers {
 fn doing(task: Task) -> &'static str {
     match task {
         Task::Check => "checking",
-        Task::Compile => "compiling",
+        Task::Compile | Task::CompileWithCodec => "compiling",
         Task::Probe => "starting",
     }
 }
@@ -243,11 +266,15 @@ fn memory_file() -> Result<File, WorkerError> {
 }
 
 /// What was written to a file, as text.
-fn said(mut file: &File) -> io::Result<String> {
+fn said(file: &File) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&read_to(file, SAID)?).into_owned())
+}
+
+fn read_to(mut file: &File, most: u64) -> io::Result<Vec<u8>> {
     file.rewind()?;
     let mut bytes = Vec::new();
-    file.take(SAID).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// What Rust says before it aborts for want of memory.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::SpecError;
-use crate::{ByteRate, ByteSize, Millicores, Span, units::Written};
+use crate::{ByteRate, ByteSize, MessageSize, Millicores, Span, units::Written};
 
 /// Bounds of one instance or one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,24 +18,34 @@ pub struct Limits {
     /// Core instances, and likewise memories and tables, that one component instance may have.
     #[serde(deserialize_with = "whole_number")]
     pub instances: u64,
-    /// Fuel of one call, instantiation and `start` included. Hosts set a ceiling (10^15).
+    /// Fuel of one call, instantiation and `start` included; of one that streams, from each message
+    /// to the next. Hosts set a ceiling (10^15).
     #[serde(deserialize_with = "whole_number")]
     pub fuel_per_call: u64,
     /// Wall time of one call; the caller's own deadline counts if it is shorter. Hosts set a ceiling
     /// (an hour).
     pub deadline: Span,
-    /// Bytes of one request message.
-    pub input: ByteSize,
-    /// Bytes of one response message.
-    pub output: ByteSize,
-    /// Bytes that one call may have moved between host and guest, its own values included: each
-    /// byte of a `list<u8>` counts about 40 on the way in and as much on the way out.
+    /// Wall time of one call that streams, in place of `deadline`. Hosts set a ceiling (a day).
+    pub stream_deadline: Span,
+    /// How long a stream may be open without a message either way.
+    pub stream_idle: Span,
+    /// Bytes of one request message. `auto`, the default, is 32Mi for methods that the compiled
+    /// codec serves and 2Mi for others; what is written counts for all.
+    pub input: MessageSize,
+    /// Bytes of one response message, likewise.
+    pub output: MessageSize,
+    /// Bytes that one call may have moved between host and guest, its own values included. On the
+    /// dynamic path each byte of a `list<u8>` counts about 40 on the way in and as much on the way
+    /// out; where the compiled codec serves, each byte of a message counts once.
     pub host_copy: ByteSize,
-    /// Live resource handles of an instance. What they hold on the host (headers, bodies that are
-    /// not sent yet) is 32 MiB at the most, shared out evenly, and 32 KiB for each.
+    /// Live resource handles of an instance; callers of a session may hold a little less than half
+    /// as many, so that a call can borrow them all. What they
+    /// hold on the host (headers, bodies that are not sent yet) is 32 MiB at the most, shared out
+    /// evenly, and 32 KiB for each.
     #[serde(deserialize_with = "whole_number")]
     pub handles: u64,
-    /// How long an instance that outlives its call may sit idle before it is dropped.
+    /// How long an instance that outlives its call, a session among them, may sit idle before it is
+    /// dropped.
     pub session_idle: Span,
     /// What a module may write to its log; the rest is dropped and counted.
     pub log_rate: ByteRate,
@@ -122,6 +132,10 @@ pub struct Instances {
     #[serde(deserialize_with = "whole_number")]
     pub warm: u64,
     pub share: Share,
+    /// Sessions that callers may have open at the same time, of all versions together; hosts give
+    /// less where a quarter of their instance slots is less.
+    #[serde(deserialize_with = "whole_number")]
+    pub sessions: u64,
 }
 
 impl Default for Limits {
@@ -132,8 +146,10 @@ impl Default for Limits {
             instances: 100,
             fuel_per_call: 2_000_000_000,
             deadline: Span::secs(10),
-            input: ByteSize::mib(2),
-            output: ByteSize::mib(2),
+            stream_deadline: Span::secs(3600),
+            stream_idle: Span::secs(60),
+            input: MessageSize::Auto,
+            output: MessageSize::Auto,
             host_copy: ByteSize::mib(192),
             handles: 1_000,
             session_idle: Span::secs(300),
@@ -165,7 +181,13 @@ impl Default for Quota {
 
 impl Default for Instances {
     fn default() -> Self {
-        Self { policy: InstancePolicy::PerCall, max_uses: 1000, warm: 4, share: Share::Namespace }
+        Self {
+            policy: InstancePolicy::PerCall,
+            max_uses: 1000,
+            warm: 4,
+            share: Share::Namespace,
+            sessions: 64,
+        }
     }
 }
 
@@ -175,7 +197,7 @@ impl Limits {
         positive("limits.instances", self.instances)?;
         positive("limits.fuel_per_call", self.fuel_per_call)?;
         positive("limits.host_copy", self.host_copy.0)?;
-        positive("limits.output", self.output.0)
+        positive("limits.output", self.output.most().0)
     }
 }
 
@@ -197,6 +219,7 @@ impl Quota {
 
 impl Instances {
     pub(super) fn validate(&self) -> Result<(), SpecError> {
+        positive("instances.sessions", self.sessions)?;
         positive("instances.max_uses", self.max_uses)
     }
 }

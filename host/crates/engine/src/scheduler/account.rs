@@ -15,8 +15,9 @@ use super::{share::Share, window::Window};
 /// A guarantee that is not used is kept for so long.
 pub(super) const BURST: u64 = 100_000_000;
 
-/// How far time that the shared tier did not hand out may put a module behind the others there.
-const LEAD: u64 = 10_000_000;
+/// How far time that the shared tier did not hand out may put a module behind the others there, and
+/// how far slices at its callers may lag behind its turns.
+pub(super) const LEAD: u64 = 10_000_000;
 
 /// On whose part a slice ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

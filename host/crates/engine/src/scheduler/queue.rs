@@ -21,7 +21,7 @@ use std::{
 };
 
 use super::{
-    account::{Account, BURST, Claim, State},
+    account::{Account, BURST, Claim, LEAD, State},
     share::Share,
 };
 
@@ -189,9 +189,52 @@ impl<T> RunQueue<T> {
         account.state().charge(claim, nanos, now, self.granted(now));
     }
 
-    /// Whether a module may run now though the queue did not pick it.
-    pub(super) fn may_run(&self, account: &Account<T>, now: u64) -> bool {
-        !account.state().over_ceiling(self.granted(now))
+    /// On whose part a module may run a slice now though nobody picked it: on nobody's where no
+    /// task is kept `waiting`, else on its own if it is the next that would be picked.
+    pub(super) fn claim_now(
+        &mut self,
+        account: &Arc<Account<T>>,
+        waiting: bool,
+        now: u64,
+    ) -> Option<Claim> {
+        let granted = self.granted(now);
+        let mut state = account.state();
+        if state.over_ceiling(granted) {
+            return None;
+        }
+        if !waiting {
+            return Some(Claim::Spare);
+        }
+        let promised = self.guaranteed.peek().is_some_and(|Reverse(first)| first.key <= granted);
+        if promised || state.share.capped() {
+            return None;
+        }
+        if state.tasks.is_empty() {
+            // Slices at the callers are short, and come between those of others that are long.
+            state.virtual_time = state.virtual_time.max(self.level.saturating_sub(LEAD));
+            state.level = self.level;
+            state.forget_unused(granted);
+        }
+        self.is_next(account, &mut state).then_some(Claim::Shared)
+    }
+
+    /// Whether no module stands before this one in the shared tier.
+    fn is_next(&mut self, account: &Arc<Account<T>>, state: &mut State<T>) -> bool {
+        while let Some(Reverse(first)) = self.shared.peek() {
+            if !Arc::ptr_eq(&first.account, account) {
+                return state.virtual_time <= first.key;
+            }
+            let current = state.shared_entry == Some(first.listing);
+            if current && state.virtual_time <= first.key {
+                return true;
+            }
+            self.shared.pop();
+            if current {
+                state.shared_entry = None;
+                self.list(account, state);
+            }
+        }
+        true
     }
 
     /// Changes what a module may have.

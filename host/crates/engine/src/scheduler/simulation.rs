@@ -6,7 +6,11 @@ use std::{collections::BinaryHeap, sync::Arc};
 use proptest::prelude::*;
 use roadstead_domain::Quota;
 
-use super::{account::Account, queue::RunQueue, share::Share};
+use super::{
+    account::{Account, Claim},
+    queue::RunQueue,
+    share::Share,
+};
 
 const MS: u64 = 1_000_000;
 const SECOND: u64 = 1000 * MS;
@@ -30,7 +34,7 @@ struct Simulation {
     supply: u64,
     /// Slices under way: by when they end, with what takes them.
     running: BinaryHeap<std::cmp::Reverse<(u64, u64, usize)>>,
-    claims: Vec<Option<super::account::Claim>>,
+    claims: Vec<Option<Claim>>,
     idle: u64,
 }
 
@@ -203,7 +207,7 @@ fn time_at_the_callers_costs_no_place_in_the_queue() {
     let mut simulation = Simulation::new(1, &[spinner(0, true, 100, 4)]);
     let quick = Arc::new(Account::<usize>::new(Share::default()));
     for _ in 0..1000 {
-        simulation.queue.charge(&quick, super::account::Claim::Spare, MS, simulation.now);
+        simulation.queue.charge(&quick, Claim::Spare, MS, simulation.now);
     }
     simulation.run(SECOND);
     simulation.queue.push(&quick, 99, simulation.now);
@@ -215,6 +219,51 @@ fn time_at_the_callers_costs_no_place_in_the_queue() {
         pick.task == 99
     });
     assert!(waited.is_some_and(|slices| slices <= 11), "{waited:?}");
+}
+
+#[test]
+fn who_is_next_in_turn_may_run_at_the_callers_and_pays_for_it() {
+    let mut simulation = Simulation::new(1, &[spinner(0, true, 100, 4)]);
+    let quick = Arc::new(Account::<usize>::new(Share::default()));
+    simulation.run(SECOND);
+    let mut had = 0;
+    for _ in 0..SECOND / MS {
+        while let Some(claim) = simulation.queue.claim_now(&quick, true, simulation.now) {
+            assert_eq!(claim, Claim::Shared);
+            simulation.queue.charge(&quick, claim, MS / 10, simulation.now);
+            had += MS / 10;
+        }
+        simulation.run(MS);
+    }
+    near(&millicores(&[had], SECOND), &[1000], 50);
+    // Where nobody waits, nobody is in its way.
+    assert_eq!(simulation.queue.claim_now(&quick, false, simulation.now), Some(Claim::Spare));
+}
+
+#[test]
+fn a_guarantee_that_is_due_goes_before_who_is_next_in_turn() {
+    let mut queue = RunQueue::default();
+    let promised = Arc::new(Account::new(spinner(500, true, 100, 1).share()));
+    let quick = Arc::new(Account::new(Share::default()));
+    queue.push(&promised, 1, SECOND);
+    assert_eq!(queue.claim_now(&quick, true, SECOND), None);
+    assert_eq!(queue.pop(SECOND).unwrap().task, 1);
+    assert_eq!(queue.claim_now(&quick, true, SECOND), Some(Claim::Shared));
+}
+
+#[test]
+fn a_modules_own_tasks_do_not_keep_it_from_its_turn() {
+    let mut queue = RunQueue::default();
+    let account = Arc::new(Account::new(Share::default()));
+    (0..3).for_each(|task| queue.push(&account, task, SECOND));
+    for _ in 0..3 {
+        let claim = queue.claim_now(&account, true, SECOND).unwrap();
+        queue.charge(&account, claim, MS, SECOND);
+    }
+    let other = Arc::new(Account::new(Share::default()));
+    queue.push(&other, 9, SECOND);
+    assert_eq!(queue.claim_now(&account, true, SECOND), None, "the other had less");
+    assert_eq!(queue.pop(SECOND).unwrap().task, 9);
 }
 
 #[test]
@@ -251,8 +300,10 @@ fn a_task_that_nobody_waits_for_goes_first_though_its_module_is_throttled() {
     let account = Arc::new(Account::new(spinner(1, false, 1, 0).share()));
     (0..3).for_each(|task| queue.push(&account, task, SECOND));
     assert_eq!(queue.pop(SECOND).unwrap().task, 0);
-    queue.charge(&account, super::account::Claim::Guaranteed, SECOND, SECOND);
-    assert!(queue.pop(2 * SECOND).is_none() && !queue.may_run(&account, 2 * SECOND));
+    queue.charge(&account, Claim::Guaranteed, SECOND, SECOND);
+    assert!(
+        queue.pop(2 * SECOND).is_none() && queue.claim_now(&account, false, 2 * SECOND).is_none()
+    );
     let due = queue.next_due().unwrap();
     assert!(900 * SECOND < due, "{due}");
     assert!(queue.withdraw(&account, 2 * SECOND, |task| *task == 2));
@@ -261,7 +312,7 @@ fn a_task_that_nobody_waits_for_goes_first_though_its_module_is_throttled() {
     assert_eq!(queue.pop(due).unwrap().task, 1);
     assert!(queue.pop(due).is_none() && queue.next_due().is_none());
     // A new share counts at once.
-    queue.charge(&account, super::account::Claim::Guaranteed, SECOND, due);
+    queue.charge(&account, Claim::Guaranteed, SECOND, due);
     queue.push(&account, 3, due);
     assert!(queue.pop(due).is_none());
     queue.set_share(&account, Share::default(), due);

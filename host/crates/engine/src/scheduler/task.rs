@@ -172,6 +172,11 @@ impl TaskHandle {
         Self(task)
     }
 
+    /// Whether nothing of the task is left.
+    pub(crate) fn done(&self) -> bool {
+        self.0.state.load(Ordering::Acquire) == DONE
+    }
+
     /// Why the task went away without its answer.
     pub(crate) fn ended(&self) -> Ended {
         if self.0.shared.closing() {

@@ -17,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use roadstead_codec::graft;
 use roadstead_domain::{
     ByteSize, CallId, Digest, Fault, LimitKind, ModuleId, ModuleSpec, SpecFormat,
 };
@@ -41,6 +42,7 @@ pub(crate) struct Guest {
 pub(crate) struct Code {
     bytes: Bytes,
     component_instances: u64,
+    has_codec: bool,
     pub(crate) opened: AtomicU64,
 }
 
@@ -53,6 +55,10 @@ impl CodeSource for Code {
     fn component_instances(&self) -> u64 {
         self.component_instances
     }
+
+    fn has_codec(&self) -> bool {
+        self.has_codec
+    }
 }
 
 pub(crate) fn settings() -> EngineConfig {
@@ -60,6 +66,7 @@ pub(crate) fn settings() -> EngineConfig {
         slots: 32,
         memory_budget: ByteSize::mib(1024),
         code_budget: ByteSize::mib(64),
+        spares: 0,
         ..EngineConfig::for_machine()
     }
 }
@@ -126,13 +133,44 @@ pub(crate) fn try_prepare(
     component: &[u8],
     yaml: &str,
 ) -> Result<(Guest, Arc<Code>), LoadError> {
+    prepare_code(engine, name, component, yaml, false)
+}
+
+/// As [`prepare`], with the compiled codec, which serves all methods.
+pub(crate) fn prepare_compiled(
+    engine: &Arc<Engine>,
+    name: &str,
+    component: &[u8],
+    yaml: &str,
+) -> Guest {
+    prepare_code(engine, name, component, yaml, true)
+        .map_err(|error| format!("{error:?}"))
+        .unwrap()
+        .0
+}
+
+fn prepare_code(
+    engine: &Arc<Engine>,
+    name: &str,
+    component: &[u8],
+    yaml: &str,
+    has_codec: bool,
+) -> Result<(Guest, Arc<Code>), LoadError> {
     let world = World::decode(component).unwrap();
-    let bytes = compiler().compile(component).unwrap().into();
     let component_instances = world.component_instances();
-    let code = Arc::new(Code { bytes, component_instances, opened: AtomicU64::new(0) });
     let id = id(name);
     let derived = derive(&world, &id.name, &id.version, &Locks::default()).unwrap();
-    let methods = derived.services.into_iter().flat_map(|service| service.methods).collect();
+    let methods: Vec<_> =
+        derived.services.into_iter().flat_map(|service| service.methods).collect();
+    let bytes = if has_codec {
+        let grafted = graft(component, &methods).unwrap();
+        assert!(grafted.methods.iter().all(Option::is_none), "{:?}", grafted.methods);
+        compiler().compile(&grafted.component.unwrap())
+    } else {
+        compiler().compile(component)
+    };
+    let bytes = bytes.unwrap().into();
+    let code = Arc::new(Code { bytes, component_instances, has_codec, opened: AtomicU64::new(0) });
     let digest = Digest::of(component);
     let module = engine.prepare(id, digest, Arc::new(spec(yaml)), Arc::clone(&code) as _)?;
     Ok((Guest { module, methods: Arc::new(methods) }, code))
@@ -189,7 +227,7 @@ pub(crate) fn blob(field: u32, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn varint(mut value: u64) -> Vec<u8> {
+pub(crate) fn varint(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = u8::try_from(value & 0x7f).unwrap();

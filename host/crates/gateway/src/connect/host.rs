@@ -16,7 +16,7 @@ use crate::{
     frame::{self, UnaryFrame},
     receive::Message,
     session::Session,
-    status::{from_fault, host_fault, refusal},
+    status::{from_fault, host_fault},
     steps::{Caller, Path},
 };
 
@@ -67,8 +67,7 @@ fn unary_method(pool: &DescriptorPool, path: Path<'_>) -> Result<MethodDescripto
         from_fault(&Fault::NoSuchMethod { service, method }, true)
     })?;
     if found.is_client_streaming() || found.is_server_streaming() {
-        let text = "this method streams: call it over gRPC";
-        return Err(refusal(Code::Unimplemented, "STREAMING_METHOD", text));
+        return Err(super::streaming_method());
     }
     Ok(found)
 }

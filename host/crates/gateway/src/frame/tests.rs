@@ -21,13 +21,16 @@ fn parse(limit: u64, chunks: &[&[u8]]) -> Result<Payload, Fault> {
 }
 
 #[test]
-fn one_chunk_is_not_copied() {
-    let body = Bytes::from(framed(false, b"message"));
-    let mut frame = UnaryFrame::new(100, Budget::new(ByteSize(100)).charge());
-    frame.push(body.clone()).unwrap();
-    let (payload, _) = frame.finish().unwrap();
-    assert_eq!(payload, Payload { packed: false, bytes: Bytes::from_static(b"message") });
-    assert_eq!(payload.bytes.as_ptr(), body[5..].as_ptr());
+fn one_chunk_is_not_copied_but_a_small_message_leaves_its_buffer() {
+    for (length, stays) in [(SMALL, true), (SMALL - 1, false)] {
+        let message = vec![7; length];
+        let body = Bytes::from(framed(false, &message));
+        let mut frame = UnaryFrame::new(1 << 20, Budget::new(ByteSize::mib(1)).charge());
+        frame.push(body.clone()).unwrap();
+        let (payload, _) = frame.finish().unwrap();
+        assert_eq!(payload, Payload { packed: false, bytes: message.into() });
+        assert_eq!(payload.bytes.as_ptr() == body[5..].as_ptr(), stays, "{length}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roadstead_domain::{ModuleName, Namespace};
+use roadstead_domain::{Limits, ModuleName, Namespace};
 use roadstead_proto::v1 as pb;
 use roadstead_registry::{
     BreakRecord, LiveModule, MethodRecord, Phase, Progress, ServiceRecord, VersionRecord,
@@ -43,7 +43,7 @@ pub(super) fn version(
         digest: record.digest.to_string(),
         size: record.size,
         published_unix_ms: record.published_unix_ms,
-        services: record.services.iter().map(service).collect(),
+        services: record.services.iter().map(|found| service(found, &record.spec.limits)).collect(),
         unmapped: record
             .unmapped
             .iter()
@@ -82,10 +82,14 @@ pub(super) fn progress(progress: Progress) -> pb::Progress {
     pb::Progress { phase: phase.into(), bytes: progress.bytes }
 }
 
-fn service(record: &ServiceRecord) -> pb::Service {
+fn service(record: &ServiceRecord, limits: &Limits) -> pb::Service {
     let method = |method: &MethodRecord| pb::Method {
         name: method.name.clone(),
         export: method.export.clone(),
+        path: if method.is_compiled() { "compiled" } else { "dynamic" }.to_owned(),
+        path_reason: method.dynamic.clone().unwrap_or_default(),
+        input_limit: limits.input.of(method.is_compiled()).0,
+        output_limit: limits.output.of(method.is_compiled()).0,
     };
     pb::Service { name: record.name.clone(), methods: record.methods.iter().map(method).collect() }
 }

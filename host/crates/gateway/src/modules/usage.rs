@@ -18,6 +18,8 @@ pub(super) fn of(module: &LiveModule) -> pb::ModuleUsage {
         usage.calls += stats.calls;
         usage.fuel = usage.fuel.saturating_add(stats.fuel);
         usage.idle_instances += stats.idle_instances;
+        usage.sessions += stats.sessions;
+        usage.streams += stats.streams;
         usage.loaded_versions += u64::from(stats.loaded);
         usage.open_breakers.extend(breaker(version, stats.breaker));
         for (reason, count) in stats.faults {

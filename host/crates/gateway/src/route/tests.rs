@@ -14,10 +14,9 @@ use roadstead_catalog::MemoryCatalog;
 use roadstead_domain::ByteSize;
 use roadstead_engine::{Engine, EngineConfig};
 use roadstead_registry::{Registry, RegistryConfig};
-use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{GatewayConfig, app::App, peers::Peers};
+use crate::{GatewayConfig, app::App, connection::Ends, peers::Peers};
 
 #[tokio::test]
 async fn a_panic_ends_one_request_and_is_counted() {
@@ -62,7 +61,7 @@ async fn app(data: &std::path::Path) -> Arc<App> {
     let config = GatewayConfig::default();
     let shared = (Arc::default(), Peers::new(&config, 10));
     let address = "127.0.0.1:1".parse().unwrap();
-    App::new(registry, &config, address, CancellationToken::new(), shared)
+    App::new(registry, &config, address, &Ends::default(), shared)
 }
 
 #[tokio::test]
@@ -89,7 +88,7 @@ async fn every_path_of_a_request_answers_a_panic_and_goes_on() {
     {
         let request = Request::post(format!("http://localhost{path}"));
         let request = request.version(Version::HTTP_2).header(CONTENT_TYPE, kind);
-        let response = answer(Arc::clone(&session), request.body(Panics).unwrap()).await;
+        let response = answer(session.asked(), request.body(Panics).unwrap()).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap();
         let trailers = body.trailers().cloned().unwrap_or_default();

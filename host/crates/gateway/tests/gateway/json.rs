@@ -88,7 +88,8 @@ async fn a_call_takes_and_gives_json() {
 
 #[tokio::test]
 async fn protobuf_travels_the_same_way() {
-    let host = Host::with_guest().await;
+    let host = Host::start().await;
+    host.push("guest", "limits: {input: 2Mi}").await;
     let kind = [("content-type", "application/proto")];
     let answer = send(&host, Method::POST, &path("Echo"), &kind, blob(b"abc")).await;
     assert_eq!(answer.headers["content-type"], "application/proto");
@@ -173,7 +174,8 @@ async fn other_methods_and_types_are_told_how_to_call() {
 
 #[tokio::test]
 async fn gzip_goes_both_ways_and_bombs_nowhere() {
-    let host = Host::with_guest().await;
+    let host = Host::start().await;
+    host.push("guest", "limits: {input: 2Mi}").await;
     let text = format!(r#"{{"text":"{}"}}"#, "x".repeat(50_000));
     let headers = [JSON, ("content-encoding", "gzip"), ("accept-encoding", "br, gzip")];
     let sent = packed(text.as_bytes());

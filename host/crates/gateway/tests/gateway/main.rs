@@ -8,6 +8,8 @@
 )]
 
 mod abuse;
+mod built;
+mod compiled;
 mod grpc;
 mod guest;
 mod health;
@@ -18,6 +20,8 @@ mod metrics;
 mod modules;
 mod raw;
 mod reflection;
+mod sessions;
+mod streams;
 mod support;
 
 roadstead_worker::worker_in_tests!();

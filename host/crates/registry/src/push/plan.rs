@@ -139,7 +139,7 @@ fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Pl
         record.interface = Digest::of(interface);
     }
     record.version = version;
-    record.services = derive::services(&derived);
+    record.services = derive::services(&derived, &validated.unserved);
     record.unmapped = derive::unmapped(&derived);
     record.published_unix_ms = now();
     let mut changes = Vec::new();

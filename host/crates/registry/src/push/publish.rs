@@ -7,7 +7,7 @@ use roadstead_catalog::{CatalogError, Change, Published};
 use roadstead_engine::Module;
 
 use super::{Plan, Planned, Stored, Validated};
-use crate::{LiveVersion, PushError, Pushed, Registry, derive};
+use crate::{LiveVersion, PushError, Pushed, Registry, derive, recipe::Recipe};
 
 /// How often a push derives anew because another host changed the catalog under it.
 const ATTEMPTS: usize = 16;
@@ -17,7 +17,7 @@ impl Registry {
         self: Arc<Self>,
         validated: Arc<Validated>,
         mut planned: Box<Planned>,
-        module: Arc<Module>,
+        prepared: (Arc<Module>, Recipe),
         mut stored: Stored,
     ) -> Result<Pushed, PushError> {
         let _turn = self.changing.lock().await;
@@ -32,7 +32,7 @@ impl Registry {
             } else {
                 self.keep_promises(&validated, &planned)?;
             }
-            let live = self.store_plan(&validated, &planned, &module, &mut stored).await?;
+            let live = self.store_plan(&validated, &planned, &prepared, &mut stored).await?;
             match self.catalog.publish(planned.publication(&validated)).await {
                 Ok(Published::Created(change)) => {
                     let record = Arc::clone(&change.outcome);
@@ -57,7 +57,7 @@ impl Registry {
         &self,
         validated: &Validated,
         planned: &Planned,
-        module: &Arc<Module>,
+        (module, recipe): &(Arc<Module>, Recipe),
         stored: &mut Stored,
     ) -> Result<Arc<LiveVersion>, PushError> {
         for text in &planned.lock_texts {
@@ -67,12 +67,14 @@ impl Registry {
             stored.add(self, Kind::Interface, interface.clone()).await?;
         }
         let id = validated.id(planned);
-        let module = if *module.id() == id {
+        // Where other numbers were given out meanwhile, its first call compiles it with those.
+        let same = Recipe::of(&id.name, &planned.record).key() == recipe.key();
+        let module = if *module.id() == id && same {
             Arc::clone(module)
         } else {
             self.prepare(&id, &planned.record).await?
         };
-        let schema = Arc::new(derive::schema(&planned.derived));
+        let schema = Arc::new(derive::schema(&planned.derived, &planned.record));
         let record = Arc::new(planned.record.clone());
         Ok(Arc::new(LiveVersion::new(id, record, Ok((module, schema)))))
     }

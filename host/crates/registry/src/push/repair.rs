@@ -13,7 +13,7 @@ use roadstead_domain::Digest;
 use roadstead_transcode::Locks;
 
 use super::{Validated, joined};
-use crate::{DamagedLock, PushError, Registry, derive, turns::Turn};
+use crate::{DamagedLock, PushError, Registry, derive, recipe::Recipe, turns::Turn};
 
 /// What a stored text is found by.
 type Text = (Kind, Digest);
@@ -31,10 +31,16 @@ impl Registry {
         if record.component != validated.record.component {
             return Ok(());
         }
-        let code = self.compile(turn, validated).await?;
-        let storing = Arc::clone(self).store(turn.clone(), Arc::clone(validated), code);
-        let mut stored = joined(tokio::spawn(storing)).await?;
         let lost = self.lost_texts(record).await?;
+        let recipe = Recipe::of(&validated.name, record);
+        // Without its locks the codec is not known: the first call compiles it when they are back.
+        let code = match derive::locks(&self.blobs, record).await {
+            Ok(locks) => self.compile(turn, validated, &recipe, locks.to_string()).await?,
+            Err(_) => None,
+        };
+        let validated_too = Arc::clone(validated);
+        let storing = Arc::clone(self).store(turn.clone(), validated_too, recipe.key(), code);
+        let mut stored = joined(tokio::spawn(storing)).await?;
         let mut still_lost = None;
         if !lost.is_empty() {
             let found = self.follow(turn, validated, record, &lost).await?;

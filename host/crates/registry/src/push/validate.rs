@@ -7,7 +7,7 @@ use roadstead_blobs::Staged;
 use roadstead_catalog::{ImportRecord, VersionRecord};
 use roadstead_domain::{Digest, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
 use roadstead_transcode::{Locks, World, to_component};
-use roadstead_worker::{Upload, leash};
+use roadstead_worker::{Unserved, Upload, leash};
 
 use super::Planned;
 use crate::{PushError, PushRequest, Registry, turns::Turn};
@@ -24,6 +24,8 @@ pub(crate) struct Validated {
     /// Locks to begin from, where the namespace has none.
     pub(crate) supplied: Locks,
     pub(crate) force: bool,
+    /// Which methods the compiled codec would not serve.
+    pub(crate) unserved: Unserved,
     /// What is known of the record: no version, services and locks yet, nor what they take.
     pub(crate) record: VersionRecord,
 }
@@ -61,7 +63,7 @@ impl Registry {
         turn.run(move || {
             let upload = staged.read()?;
             // What a worker came to an end with, this process can take apart again.
-            workers.check(&surroundings, &upload, tether)?;
+            let unserved = workers.check(&surroundings, &upload, tether)?;
             let Upload { wit, lock, .. } = surroundings;
             let supplied: Locks = match lock.trim() {
                 "" => Locks::default(),
@@ -99,6 +101,7 @@ impl Registry {
                 wit,
                 supplied,
                 force,
+                unserved,
                 record,
             })
         })

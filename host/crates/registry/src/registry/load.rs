@@ -141,7 +141,7 @@ impl Registry {
     ) -> Result<(Arc<Module>, Arc<Schema>), PartsError> {
         let module = self.prepare(id, record).await?;
         let derived = derive::revive(&self.blobs, &id.name, record).await?;
-        Ok((module, Arc::new(derive::schema(&derived))))
+        Ok((module, Arc::new(derive::schema(&derived, record))))
     }
 }
 
@@ -160,11 +160,16 @@ fn govern(module: &LiveModule) {
     }
 }
 
-/// Frees what only a version that answers calls needs. Calls that run on it finish.
+/// Frees what only a version that answers calls needs, and ends the sessions of one that is deleted.
+/// Calls that run on it finish.
 fn retire(before: &LiveModule, after: Option<&LiveModule>) {
     let serving = after.map(LiveModule::serving).unwrap_or_default();
     let serving: HashSet<_> = serving.into_iter().map(|(_, live)| Arc::as_ptr(live)).collect();
-    for live in before.versions.values() {
+    for (version, live) in &before.versions {
+        let kept = after.is_some_and(|after| after.versions.contains_key(version));
+        if let (false, Ok(module)) = (kept, live.module()) {
+            module.retire();
+        }
         if !serving.contains(&Arc::as_ptr(live))
             && let Ok(module) = live.module()
         {

@@ -214,7 +214,7 @@ pub(crate) async fn try_to_add(live: &LiveVersion, a: u8, b: u8) -> Result<u64, 
     let module = live.module()?;
     let call = Call {
         id: CallId(1),
-        method: Arc::clone(live.method(&live.record().services[0].name, "Add").unwrap()),
+        method: Arc::clone(&live.method(&live.record().services[0].name, "Add").unwrap().plan),
         request: Bytes::from(vec![0x08, a, 0x10, b]),
         timeout: None,
         owner: None,

@@ -166,7 +166,7 @@ fn compiled_within(compile: CompileConfig) -> RegistryConfig {
 
 /// How many workers compile with this many seconds to do so.
 fn compiling(seconds: u64) -> usize {
-    let (task, seconds) = ("\"task\":\"Compile\",", format!("\"seconds\":{seconds},"));
+    let (task, seconds) = ("\"task\":\"Compile", format!("\"seconds\":{seconds},"));
     let processes = std::fs::read_dir("/proc").unwrap();
     let lines = processes.map(|entry| entry.unwrap().path().join("cmdline"));
     let lines = lines.filter_map(|path| std::fs::read_to_string(path).ok());

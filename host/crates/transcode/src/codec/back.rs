@@ -77,7 +77,11 @@ impl<'b> BackWriter<'b> {
 
     /// The length of what was written since the writer was `before` bytes long, and its tag.
     pub(super) fn length_since(&mut self, before: usize, field: u32) -> Result<(), LimitReached> {
-        let length = self.len().saturating_sub(before);
+        self.header(self.len().saturating_sub(before), field)
+    }
+
+    /// The tag and length that stand before so many bytes.
+    pub(super) fn header(&mut self, length: usize, field: u32) -> Result<(), LimitReached> {
         self.varint(u64::try_from(length).unwrap_or(u64::MAX))?;
         self.tag(field, WireType::Bytes)
     }

@@ -5,14 +5,23 @@
 //! and what a later occurrence replaces is never turned into a value.
 
 mod absorb;
+mod make;
+mod stream;
 mod value;
 
+use std::marker::PhantomData;
+
+use make::Value;
 use wasmtime::component::Val;
 
-pub(super) use absorb::packed_kind;
+pub(super) use self::{
+    absorb::packed_kind,
+    make::{Checked, Make},
+};
 
 use super::{
     budget::CopyBudget,
+    handles::{self, Handles},
     skim,
     slot::{Parts, Slot, occurrence},
     violation::Refusal,
@@ -22,29 +31,31 @@ use crate::plan::{Body, CasePlan, FieldPlan, MessagePlan};
 
 type Read<T> = Result<T, Refusal>;
 
-pub(super) struct Decoder<'b> {
+pub(super) struct Decoder<'b, M> {
     budget: &'b mut CopyBudget,
+    handles: &'b mut dyn Handles,
     /// Messages that are open around the one being read.
     depth: usize,
+    made: PhantomData<M>,
 }
 
-impl<'b> Decoder<'b> {
-    pub(super) fn new(budget: &'b mut CopyBudget) -> Self {
-        Self { budget, depth: 0 }
+impl<'b, M: Make> Decoder<'b, M> {
+    pub(super) fn new(budget: &'b mut CopyBudget, handles: &'b mut dyn Handles) -> Self {
+        Self { budget, handles, depth: 0, made: PhantomData }
     }
 
     /// The values of the parameters, or of any other body the one value that it stands for.
-    pub(super) fn parameters(&mut self, plan: &MessagePlan, bytes: &[u8]) -> Read<Vec<Val>> {
+    pub(super) fn parameters(&mut self, plan: &MessagePlan, bytes: &[u8]) -> Read<Vec<M>> {
         let parts = Parts::of(bytes);
         if let Body::Fields(fields) = &plan.body {
             return self.fields(plan, fields, &parts);
         }
-        self.budget.take_many::<Val>(1)?;
+        self.budget.take_many::<M>(1)?;
         Ok(vec![self.body(plan, &parts)?])
     }
 
     /// A message inside another one.
-    fn message(&mut self, plan: &MessagePlan, parts: &Parts<'_>) -> Read<Val> {
+    fn message(&mut self, plan: &MessagePlan, parts: &Parts<'_>) -> Read<M> {
         if self.depth == MAX_DEPTH {
             return Err(Malformed::Depth.into());
         }
@@ -54,28 +65,33 @@ impl<'b> Decoder<'b> {
         value
     }
 
-    fn body(&mut self, plan: &MessagePlan, parts: &Parts<'_>) -> Read<Val> {
+    fn body(&mut self, plan: &MessagePlan, parts: &Parts<'_>) -> Read<M> {
         match &plan.body {
             Body::Fields(fields) | Body::Tuple(fields) => {
-                Ok(Val::Tuple(self.fields(plan, fields, parts)?))
+                Ok(M::of(Value::Tuple(self.fields(plan, fields, parts)?)))
             }
             Body::Record(fields) => self.record(plan, fields, parts),
             Body::Flags(fields) => self.flags(plan, fields, parts),
             Body::Variant(cases) => {
                 let (case, slot) = self.oneof(plan, |at| cases.get(at), parts)?;
-                self.budget.take(case.wit_name.len())?;
-                Ok(Val::Variant(case.wit_name.clone(), self.payload(case, slot)?))
+                let name = M::text(&case.wit_name, self.budget)?;
+                Ok(M::of(Value::Variant(name, self.payload(case, slot)?)))
             }
             Body::Result { ok, error } => {
                 let cases = [ok, error];
                 let (case, slot) = self.oneof(plan, |at| cases.get(at).copied(), parts)?;
                 let is_ok = case.number == ok.number;
                 let payload = self.payload(case, slot)?;
-                Ok(Val::Result(if is_ok { Ok(payload) } else { Err(payload) }))
+                Ok(M::of(Value::Result(if is_ok { Ok(payload) } else { Err(payload) })))
             }
             Body::Wrapper(field) => {
                 let mut slots = self.slots(plan, std::slice::from_ref(field), parts)?.into_iter();
                 self.field(field, slots.next().unwrap_or_default())
+            }
+            Body::Handle(handle) => {
+                let id = handles::id(handle, parts)?;
+                let resource = self.handles.resource(handle, id).map_err(Refusal::Handle)?;
+                Ok(M::of(Value::Plain(Val::Resource(resource))))
             }
         }
     }
@@ -85,9 +101,9 @@ impl<'b> Decoder<'b> {
         plan: &MessagePlan,
         fields: &[FieldPlan],
         parts: &Parts<'_>,
-    ) -> Read<Vec<Val>> {
+    ) -> Read<Vec<M>> {
         let slots = self.slots(plan, fields, parts)?;
-        self.budget.take_many::<Val>(fields.len())?;
+        self.budget.take_many::<M>(fields.len())?;
         let mut values = Vec::with_capacity(fields.len());
         for (field, slot) in fields.iter().zip(slots) {
             values.push(self.field(field, slot)?);
@@ -95,28 +111,27 @@ impl<'b> Decoder<'b> {
         Ok(values)
     }
 
-    fn record(&mut self, plan: &MessagePlan, fields: &[FieldPlan], parts: &Parts<'_>) -> Read<Val> {
+    fn record(&mut self, plan: &MessagePlan, fields: &[FieldPlan], parts: &Parts<'_>) -> Read<M> {
         let slots = self.slots(plan, fields, parts)?;
-        self.budget.take_many::<(String, Val)>(fields.len())?;
+        self.budget.take_many::<(M::Text, M)>(fields.len())?;
         let mut entries = Vec::with_capacity(fields.len());
         for (field, slot) in fields.iter().zip(slots) {
-            self.budget.take(field.wit_name.len())?;
-            entries.push((field.wit_name.clone(), self.field(field, slot)?));
+            let name = M::text(&field.wit_name, self.budget)?;
+            entries.push((name, self.field(field, slot)?));
         }
-        Ok(Val::Record(entries))
+        Ok(M::of(Value::Record(entries)))
     }
 
-    fn flags(&mut self, plan: &MessagePlan, fields: &[FieldPlan], parts: &Parts<'_>) -> Read<Val> {
+    fn flags(&mut self, plan: &MessagePlan, fields: &[FieldPlan], parts: &Parts<'_>) -> Read<M> {
         let slots = self.slots(plan, fields, parts)?;
-        let set = |slot: &Slot<'_>| slot.number() != 0;
+        let set = |slot: &Slot<'_, M>| slot.number() != 0;
         let count = slots.iter().filter(|slot| set(slot)).count();
-        self.budget.take_many::<String>(count)?;
+        self.budget.take_many::<M::Text>(count)?;
         let mut names = Vec::with_capacity(count);
         for (field, _) in fields.iter().zip(slots).filter(|(_, slot)| set(slot)) {
-            self.budget.take(field.wit_name.len())?;
-            names.push(field.wit_name.clone());
+            names.push(M::text(&field.wit_name, self.budget)?);
         }
-        Ok(Val::Flags(names))
+        Ok(M::of(Value::Flags(names)))
     }
 
     /// What was read of every field, in the order of the plan.
@@ -125,8 +140,9 @@ impl<'b> Decoder<'b> {
         plan: &MessagePlan,
         fields: &[FieldPlan],
         parts: &Parts<'a>,
-    ) -> Read<Vec<Slot<'a>>> {
-        let mut slots: Vec<Slot<'a>> = Vec::with_capacity(fields.len());
+    ) -> Read<Vec<Slot<'a, M>>> {
+        M::places(fields.len(), self.budget)?;
+        let mut slots: Vec<Slot<'a, M>> = Vec::with_capacity(fields.len());
         slots.resize_with(fields.len(), Slot::default);
         for part in parts.iter() {
             let mut reader = Reader::new(part);
@@ -146,8 +162,8 @@ impl<'b> Decoder<'b> {
         plan: &MessagePlan,
         case_at: impl Fn(usize) -> Option<&'p CasePlan>,
         parts: &Parts<'a>,
-    ) -> Read<(&'p CasePlan, Slot<'a>)> {
-        let mut chosen: Option<(usize, &CasePlan, Slot<'a>)> = None;
+    ) -> Read<(&'p CasePlan, Slot<'a, M>)> {
+        let mut chosen: Option<(usize, &CasePlan, Slot<'a, M>)> = None;
         for part in parts.iter() {
             let mut reader = Reader::new(part);
             while let Some((number, raw)) = reader.field()? {
@@ -171,7 +187,7 @@ impl<'b> Decoder<'b> {
             .ok_or_else(|| Refusal::here("one of its cases must be set, to one that is known"))
     }
 
-    fn payload(&mut self, case: &CasePlan, slot: Slot<'_>) -> Read<Option<Box<Val>>> {
+    fn payload(&mut self, case: &CasePlan, slot: Slot<'_, M>) -> Read<Option<Box<M>>> {
         let within = |refusal: Refusal| refusal.within(&case.proto_name);
         match &case.payload {
             Some(shape) => self.boxed(shape, slot).map(Some).map_err(within),
@@ -181,7 +197,7 @@ impl<'b> Decoder<'b> {
 }
 
 /// One occurrence of a case; a case without payload is a message whose fields do not matter.
-fn occurrence_of<'a>(case: &CasePlan, raw: Raw<'a>) -> Read<Option<Slot<'a>>> {
+fn occurrence_of<'a, M>(case: &CasePlan, raw: Raw<'a>) -> Read<Option<Slot<'a, M>>> {
     match (&case.payload, raw) {
         (Some(shape), raw) => occurrence(shape, raw),
         (None, Raw::Bytes(bytes)) => Ok(Some(Slot::message(bytes))),

@@ -8,10 +8,13 @@ use wasmtime::component::Val;
 
 use super::{
     back::{BackWriter, WireType},
+    handles::Handles,
     scalar::{Number, WireKind},
     wire::MAX_DEPTH,
 };
-use crate::plan::{Body, CasePlan, FieldKind, FieldPlan, MessagePlan, ResponsePlan, Scalar, Shape};
+use crate::plan::{
+    Body, CasePlan, FieldKind, FieldPlan, MessagePlan, OutputPlan, ResponsePlan, Scalar, Shape,
+};
 
 /// Why a result is not sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,13 +37,14 @@ type Written = Result<(), EncodeError>;
 
 pub(super) struct Encoder<'b> {
     to: BackWriter<'b>,
+    handles: &'b mut dyn Handles,
     /// Messages that are open around the one being written.
     depth: usize,
 }
 
 impl<'b> Encoder<'b> {
-    pub(super) fn new(to: BackWriter<'b>) -> Self {
-        Self { to, depth: 0 }
+    pub(super) fn new(to: BackWriter<'b>, handles: &'b mut dyn Handles) -> Self {
+        Self { to, handles, depth: 0 }
     }
 
     pub(super) fn finish(self) -> bytes::Bytes {
@@ -52,7 +56,40 @@ impl<'b> Encoder<'b> {
             (ResponsePlan::Empty, []) => Ok(()),
             (ResponsePlan::Value(field), [value]) => self.field(field, value),
             (ResponsePlan::Result(plan), [value]) => self.body(plan, value),
+            (ResponsePlan::Stream(_), _) => Err(EncodeError::Mismatch("a stream as one response")),
             _ => Err(EncodeError::Mismatch("the number of results")),
+        }
+    }
+
+    pub(super) fn item(&mut self, plan: &OutputPlan, item: &Val) -> Written {
+        match plan {
+            OutputPlan::Items(field) => self.field(field, item),
+            OutputPlan::OrError { item: case, .. } | OutputPlan::ThenError { item: case, .. } => {
+                let shape = case.payload.as_ref();
+                let shape = shape.ok_or(EncodeError::Mismatch("an item without a type"))?;
+                self.always(case.number, shape, item)
+            }
+        }
+    }
+
+    /// What stands before the bytes of a chunk.
+    pub(super) fn chunk_header(&mut self, plan: &OutputPlan, length: usize) -> Written {
+        let number = match plan {
+            OutputPlan::Items(field) => field.number,
+            OutputPlan::OrError { item, .. } | OutputPlan::ThenError { item, .. } => item.number,
+        };
+        if !plan.is_bytes() {
+            return Err(EncodeError::Mismatch("bytes as an item"));
+        }
+        Ok(self.to.header(length, number)?)
+    }
+
+    pub(super) fn error(&mut self, plan: &OutputPlan, error: &Option<Box<Val>>) -> Written {
+        match plan {
+            OutputPlan::OrError { error: case, .. } | OutputPlan::ThenError { error: case, .. } => {
+                self.case(case, error)
+            }
+            OutputPlan::Items(_) => Err(EncodeError::Mismatch("an error")),
         }
     }
 
@@ -93,6 +130,12 @@ impl<'b> Encoder<'b> {
                 Err(payload) => self.case(error, payload),
             },
             (Body::Wrapper(field), value) => self.field(field, value),
+            (Body::Handle(handle), Val::Resource(resource)) => {
+                let id = self.handles.id(handle, *resource)?;
+                let before = self.to.len();
+                self.to.bytes(&id)?;
+                Ok(self.to.length_since(before, handle.number)?)
+            }
             _ => Err(EncodeError::Mismatch("the kind of a value")),
         }
     }

@@ -4,7 +4,7 @@
 //! read it by then: where it is malformed, so is the whole.
 
 use super::{
-    decode::packed_kind,
+    decode::{Checked, packed_kind},
     scalar::WireKind,
     slot::{Slot, occurrence},
     violation::Refusal,
@@ -13,9 +13,9 @@ use super::{
 use crate::plan::{Body, FieldKind, FieldPlan, MessagePlan, Scalar, Shape};
 
 /// Checks what was read of a case that was replaced. `depth` is that of the message around it.
-pub(super) fn discarded(
+pub(super) fn discarded<M>(
     payload: Option<&Shape>,
-    slot: &Slot<'_>,
+    slot: &Slot<'_, M>,
     depth: usize,
 ) -> Result<(), Refusal> {
     match (payload, slot) {
@@ -29,7 +29,7 @@ pub(super) fn discarded(
 }
 
 /// Checks a message of which no field is known.
-pub(super) fn unknown_message(slot: &Slot<'_>) -> Result<(), Refusal> {
+pub(super) fn unknown_message<M>(slot: &Slot<'_, M>) -> Result<(), Refusal> {
     let Slot::Message(parts) = slot else { return Ok(()) };
     for bytes in parts.iter() {
         let mut reader = Reader::new(bytes);
@@ -64,7 +64,7 @@ fn message(plan: &MessagePlan, bytes: &[u8], depth: usize) -> Result<(), Refusal
             | Known::Case(Some(shape)) => value(shape, raw, depth)?,
             Known::Case(None) => {
                 if let Raw::Bytes(bytes) = raw {
-                    unknown_message(&Slot::message(bytes))?;
+                    unknown_message(&Slot::<Checked>::message(bytes))?;
                 }
             }
             Known::Nothing => {}
@@ -86,7 +86,7 @@ fn entry(key: Scalar, of: &Shape, bytes: &[u8], depth: usize) -> Result<(), Refu
 }
 
 fn value(shape: &Shape, raw: Raw<'_>, depth: usize) -> Result<(), Refusal> {
-    match occurrence(shape, raw)? {
+    match occurrence::<Checked>(shape, raw)? {
         Some(slot) => discarded(Some(shape), &slot, depth),
         None => Ok(()),
     }
@@ -113,6 +113,8 @@ fn field_at(body: &Body, at: usize) -> Known<'_> {
             fields.get(at).map_or(Known::Nothing, Known::Field)
         }
         Body::Wrapper(field) => Known::Field(field),
+        // Its id is bytes, which cannot be wrong.
+        Body::Handle(_) => Known::Nothing,
         Body::Variant(cases) => {
             cases.get(at).map_or(Known::Nothing, |case| Known::Case(case.payload.as_ref()))
         }

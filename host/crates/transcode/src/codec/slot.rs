@@ -12,19 +12,20 @@ use crate::plan::Shape;
 /// A field's occurrences, put together as protobuf says: the last number, text or bytes counts,
 /// the parts of a message are read as one, elements queue up.
 #[derive(Debug, Default)]
-pub(super) enum Slot<'a> {
+pub(super) enum Slot<'a, M> {
     #[default]
     Absent,
     Number(u64),
     Text(&'a str),
     Bytes(&'a [u8]),
     Message(Parts<'a>),
-    List(Vec<Val>),
-    Map(Vec<Entry<'a>>),
+    /// What was made of a list's elements.
+    List(Vec<M>),
+    Map(Vec<Entry<'a, M>>),
 }
 
 /// A map's key, and what was read of its value.
-pub(super) type Entry<'a> = (Val, Slot<'a>);
+pub(super) type Entry<'a, M> = (Val, Slot<'a, M>);
 
 /// One message, as the bytes of all its occurrences.
 #[derive(Debug, Default)]
@@ -47,7 +48,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl<'a> Slot<'a> {
+impl<'a, M> Slot<'a, M> {
     pub(super) fn message(bytes: &'a [u8]) -> Self {
         Self::Message(Parts::of(bytes))
     }
@@ -77,7 +78,10 @@ impl<'a> Slot<'a> {
 
 /// One occurrence of a value of `shape`; none where the wire type is another's, which makes the
 /// field an unknown one.
-pub(super) fn occurrence<'a>(shape: &Shape, raw: Raw<'a>) -> Result<Option<Slot<'a>>, Refusal> {
+pub(super) fn occurrence<'a, M>(
+    shape: &Shape,
+    raw: Raw<'a>,
+) -> Result<Option<Slot<'a, M>>, Refusal> {
     Ok(match (shape, raw) {
         (Shape::Scalar(scalar), raw) => match (scalar.wire_kind(), raw) {
             (WireKind::Varint, Raw::Varint(bits)) | (WireKind::Fixed64, Raw::Fixed64(bits)) => {

@@ -8,7 +8,12 @@ use super::wire::Malformed;
 #[derive(Debug)]
 pub(super) enum Refusal {
     Limit(LimitReached),
-    Violation { path: String, description: String },
+    Violation {
+        path: String,
+        description: String,
+    },
+    /// What a handle leads to is not there.
+    Handle(Fault),
 }
 
 impl Refusal {
@@ -23,7 +28,7 @@ impl Refusal {
                 let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
                 Self::Violation { path: format!("{name}{dot}{path}"), description }
             }
-            limit @ Self::Limit(_) => limit,
+            other @ (Self::Limit(_) | Self::Handle(_)) => other,
         }
     }
 }
@@ -45,6 +50,7 @@ impl From<Refusal> for Fault {
         match refusal {
             Refusal::Limit(reached) => Self::Limit(reached),
             Refusal::Violation { path, description } => Self::bad_input(path, description),
+            Refusal::Handle(fault) => fault,
         }
     }
 }

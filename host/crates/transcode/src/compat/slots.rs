@@ -42,10 +42,10 @@ fn effect(from: &Slot, to: &Slot) -> Effect {
         (Slot::Map(key_a, a), Slot::Map(key_b, b)) if key_a == key_b => items(a, b),
         (Slot::Map(key_a, a), Slot::Map(key_b, b)) if a == b => scalars(*key_a, *key_b),
         // Messages and enums are always on the wire when they are required.
-        (Slot::One(Item::Type(a)), Slot::Optional(Item::Type(b))) if a == b => {
+        (Slot::One(a), Slot::Optional(b)) if a == b && a.is_type() => {
             Effect::AcceptsMore { same_wire: false }
         }
-        (Slot::Optional(Item::Type(a)), Slot::One(Item::Type(b))) if a == b => Effect::AcceptsLess,
+        (Slot::Optional(a), Slot::One(b)) if a == b && a.is_type() => Effect::AcceptsLess,
         _ => Effect::Other,
     }
 }

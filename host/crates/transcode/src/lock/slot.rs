@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::plan::{FieldKind, Scalar, Shape};
+use crate::plan::{Body, FieldKind, HandlePlan, Scalar, Shape};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Slot {
@@ -21,6 +21,8 @@ pub(crate) enum Item {
     Empty,
     /// Full protobuf name of a message or enum, without a leading dot.
     Type(String),
+    /// The same of a handle that its resource goes with; others are a [`Self::Type`].
+    Own(String),
 }
 
 impl Slot {
@@ -28,6 +30,13 @@ impl Slot {
         match self {
             Self::One(item) | Self::Optional(item) | Self::List(item) | Self::Map(_, item) => item,
         }
+    }
+}
+
+impl Item {
+    /// Whether it is a message or an enum, which have names.
+    pub(crate) fn is_type(&self) -> bool {
+        matches!(self, Self::Type(_) | Self::Own(_))
     }
 }
 
@@ -48,7 +57,10 @@ impl From<&Shape> for Item {
             Shape::Scalar(scalar) => Self::Scalar(*scalar),
             Shape::Bytes => Self::Bytes,
             Shape::Enum(plan) => Self::Type(plan.name.clone()),
-            Shape::Message(plan) => Self::Type(plan.name.clone()),
+            Shape::Message(plan) => match &plan.body {
+                Body::Handle(HandlePlan { owned: true, .. }) => Self::Own(plan.name.clone()),
+                _ => Self::Type(plan.name.clone()),
+            },
         }
     }
 }
@@ -84,6 +96,7 @@ impl fmt::Display for Item {
             Self::Bytes => f.write_str("bytes"),
             Self::Empty => f.write_str("empty"),
             Self::Type(name) => write!(f, ".{name}"),
+            Self::Own(name) => write!(f, "own<.{name}>"),
         }
     }
 }
@@ -106,11 +119,15 @@ impl FromStr for Item {
         match text {
             "bytes" => Ok(Self::Bytes),
             "empty" => Ok(Self::Empty),
-            _ => match text.strip_prefix('.') {
-                Some(name) if is_full_name(name) => Ok(Self::Type(name.to_owned())),
-                Some(_) => Err(()),
-                None => scalar(text).map(Self::Scalar).ok_or(()),
-            },
+            _ => {
+                let own = text.strip_prefix("own<.").and_then(|rest| rest.strip_suffix('>'));
+                match own.or_else(|| text.strip_prefix('.')) {
+                    Some(name) if !is_full_name(name) => Err(()),
+                    Some(name) if own.is_some() => Ok(Self::Own(name.to_owned())),
+                    Some(name) => Ok(Self::Type(name.to_owned())),
+                    None => scalar(text).map(Self::Scalar).ok_or(()),
+                }
+            }
         }
     }
 }
@@ -158,11 +175,25 @@ mod tests {
             "list<.a.B.C>",
             "map<string,bytes>",
             "map<u8,.a.B>",
+            "own<.a.B>",
+            "option<own<.a.B>>",
         ] {
             assert_eq!(text.parse::<Slot>().unwrap().to_string(), text);
         }
-        for bad in ["", "u65", ".", ".a..b", ".a b", "list<>", "map<u8>", "list<list<u8>>", "Point"]
-        {
+        for bad in [
+            "",
+            "u65",
+            ".",
+            ".a..b",
+            ".a b",
+            "list<>",
+            "map<u8>",
+            "list<list<u8>>",
+            "Point",
+            "own<.>",
+            "own<u8>",
+            "own<own<.a>>",
+        ] {
             assert!(bad.parse::<Slot>().is_err(), "{bad}");
         }
     }

@@ -14,7 +14,7 @@ use serde::{
     de::{self, MapAccess, Visitor},
 };
 
-use super::{Lock, Locks, Member, Slot, TypeKind, TypeLock, slot::is_identifier};
+use super::{Lock, Locks, Member, Slot, TypeKind, TypeLock, resource_of, slot::is_identifier};
 
 const FORMAT: u32 = 1;
 /// Protobuf's highest field number.
@@ -51,6 +51,8 @@ struct File {
 struct LockText {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
+    resources: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
     methods: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "unique")]
@@ -108,6 +110,7 @@ impl From<&Lock> for LockText {
         });
         Self {
             service: lock.service.clone(),
+            resources: lock.resources.clone(),
             methods: lock.methods.clone(),
             types: types.collect(),
         }
@@ -120,7 +123,12 @@ impl From<LockText> for Lock {
             .types
             .into_iter()
             .map(|(key, TypeText { name, kind, members })| (key, TypeLock { name, kind, members }));
-        Self { service: text.service, methods: text.methods, types: types.collect() }
+        Self {
+            service: text.service,
+            resources: text.resources,
+            methods: text.methods,
+            types: types.collect(),
+        }
     }
 }
 
@@ -131,10 +139,19 @@ fn check(lock: &Lock) -> Result<(), String> {
         named(service, "the service")?;
         names.add(service, "the service")?;
     }
+    for (resource, service) in &lock.resources {
+        named(service, &format!("resource `{resource}`"))?;
+        names.add(service, &format!("resource `{resource}`"))?;
+    }
     let mut rpcs = Unique::default();
     for (function, rpc) in &lock.methods {
-        named(rpc, &format!("method `{function}`"))?;
-        rpcs.add(rpc, &format!("method `{function}`"))?;
+        let what = format!("method `{function}`");
+        named(rpc, &what)?;
+        let resource = resource_of(function).unwrap_or_default();
+        if !resource.is_empty() && !lock.resources.contains_key(resource) {
+            return Err(format!("{what} is of the resource `{resource}`, which is missing"));
+        }
+        rpcs.add(format!("{resource}.{rpc}").trim_start_matches('.'), &what)?;
     }
     for (key, one) in &lock.types {
         named(&one.name, &format!("`{key}`"))?;

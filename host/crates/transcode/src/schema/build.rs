@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use wit_parser::{Docs, Function, Type, TypeDef, TypeDefKind, TypeId};
+use wit_parser::{Docs, Type, TypeDef, TypeDefKind, TypeId};
 
 use super::{
     DeriveError, Derived, ServicePlan, Unmapped,
@@ -14,11 +14,13 @@ use super::{
     file::{self, EnumFile, FileDraft},
     ledger::Ledger,
     message::{Built, Holds, Part, Scope},
+    resource::{drop_key, key_of},
+    streams::Signature,
     types::{Ty, Types},
 };
 use crate::{
     lock::{Locks, TypeKind, UNSPECIFIED},
-    plan::{Body, EnumPlan, ExportPath, MethodPlan, ResponsePlan, Shape},
+    plan::{Action, EnumPlan, ExportPath, MethodPlan, ResponsePlan, Shape},
 };
 
 /// Fields, cases and values of a module together.
@@ -64,11 +66,10 @@ impl<'a> Builder<'a> {
         let mut files: BTreeMap<String, FileDraft> = BTreeMap::new();
         let mut plans = Vec::new();
         for (service, name) in services.iter().zip(names) {
-            let mut file = FileDraft::default();
+            let file = files.entry(service.package.name.clone()).or_default();
             if let Some(name) = name {
-                plans.push(self.service(service, &name, &mut file)?);
+                plans.push(self.service(service, &name, file)?);
             }
-            files.insert(service.package.name.clone(), file);
         }
         self.finish(files, plans, unmapped)
     }
@@ -91,12 +92,17 @@ impl<'a> Builder<'a> {
         let mut names = Vec::new();
         for service in services {
             let ledger = self.ledger(&service.package.name);
-            let has_rpcs = !service.functions.is_empty();
-            names.push(has_rpcs.then(|| ledger.service(&service.wit_name)));
+            let resource = service.resource.map(|resource| resource.wit_name);
+            let has_rpcs = resource.is_some() || !service.functions.is_empty();
+            names.push(has_rpcs.then(|| ledger.service(&service.wit_name, resource)));
         }
         for service in services {
+            let ledger = self.ledger(&service.package.name);
             for function in &service.functions {
-                self.ledger(&service.package.name).method(&function.name);
+                ledger.method(&key_of(&function.name));
+            }
+            if let Some(resource) = service.resource {
+                ledger.method(&drop_key(resource));
             }
         }
         for home in &homes {
@@ -127,58 +133,34 @@ impl<'a> Builder<'a> {
         let full_name = format!("{package}.{name}");
         file.begin_service(name, export.docs);
         let mut methods = Vec::new();
+        let path = |function: &str| ExportPath {
+            interface: export.interface.clone(),
+            function: function.to_owned(),
+        };
         for function in &export.functions {
-            let rpc = self.ledger(package).method(&function.name);
-            let request = self.request(package, function)?;
-            let (response, response_plan) = self.response(package, function)?;
+            let key = key_of(&function.name);
+            let rpc = self.ledger(package).method(&key);
+            let signature = Signature::of(function, self.types).map_err(DeriveError::Invalid)?;
+            let (request, params, input) = self.request(package, &key, &signature)?;
+            let (response, response_plan) = self.response(package, &key, &signature)?;
+            let streams = (input.is_some(), matches!(response_plan, ResponsePlan::Stream(_)));
             methods.push(Arc::new(MethodPlan {
                 service: full_name.clone(),
                 method: rpc.clone(),
-                export: ExportPath {
-                    interface: export.interface.clone(),
-                    function: function.name.clone(),
-                },
-                request: Arc::clone(&request.plan),
+                export: path(&function.name),
+                action: Action::Call,
+                request: params,
+                input,
                 response: response_plan,
             }));
             let docs = function.docs.contents.as_deref();
-            file.add_method(&rpc, docs, request, response);
+            file.add_method(&rpc, docs, request, response, streams);
+        }
+        if let Some(resource) = export.resource {
+            let drop = path(&format!("[resource-drop]{}", resource.wit_name));
+            methods.push(Arc::new(self.drop_method(package, &full_name, drop, resource, file)?));
         }
         Ok(ServicePlan { name: full_name, interface: export.interface.clone(), methods })
-    }
-
-    fn request(&mut self, package: &str, function: &Function) -> Result<Built, DeriveError> {
-        let ledger = self.ledger(package);
-        let (key, name) = ledger.method_message(&function.name, TypeKind::Request);
-        let parts: Vec<_> =
-            function.params.iter().map(|param| Part::field(&param.name, param.ty)).collect();
-        self.message(&Scope::top(package, key, name), TypeKind::Request, &parts)
-    }
-
-    fn response(
-        &mut self,
-        package: &str,
-        function: &Function,
-    ) -> Result<(Built, ResponsePlan), DeriveError> {
-        let ledger = self.ledger(package);
-        let (key, name) = ledger.method_message(&function.name, TypeKind::Response);
-        let scope = Scope::top(package, key, name);
-        let parts = match function.result {
-            None => Vec::new(),
-            Some(ty) => match self.ty(ty)? {
-                Ty::Result(ok, error) => vec![Part::case("ok", ok), Part::case("error", error)],
-                _ => vec![Part::field("value", ty)],
-            },
-        };
-        let built = self.message(&scope, TypeKind::Response, &parts)?;
-        let plan = match &built.plan.body {
-            Body::Result { .. } => ResponsePlan::Result(Arc::clone(&built.plan)),
-            Body::Fields(fields) => {
-                fields.first().cloned().map_or(ResponsePlan::Empty, ResponsePlan::Value)
-            }
-            _ => ResponsePlan::Empty,
-        };
-        Ok((built, plan))
     }
 
     /// The shape of a named type, which is built on first use and imported by the package that
@@ -224,6 +206,9 @@ impl<'a> Builder<'a> {
             TypeDefKind::Flags(one) => {
                 let flag = |name| Part { wit_name: name, docs: None, holds: Holds::Flag };
                 one.flags.iter().map(|f| flag(&f.name).docs(&f.docs)).collect()
+            }
+            TypeDefKind::Resource => {
+                vec![Part { wit_name: "id", docs: None, holds: Holds::Id }]
             }
             _ => Vec::new(),
         };
@@ -325,7 +310,7 @@ impl<'a> Builder<'a> {
 
 /// A type that was found fit to be mapped and then was not there: cannot happen with a consistent
 /// world, and is no reason to go down with one that is not.
-fn lost_type() -> DeriveError {
+pub(super) fn lost_type() -> DeriveError {
     DeriveError::Invalid("a type is used that the world does not define".to_owned())
 }
 
@@ -335,6 +320,7 @@ fn kind_of(def: &TypeDef) -> Option<TypeKind> {
         TypeDefKind::Variant(_) => Some(TypeKind::Variant),
         TypeDefKind::Enum(_) => Some(TypeKind::Enum),
         TypeDefKind::Flags(_) => Some(TypeKind::Flags),
+        TypeDefKind::Resource => Some(TypeKind::Handle),
         _ => None,
     }
 }

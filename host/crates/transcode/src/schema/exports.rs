@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use roadstead_domain::{ModuleName, Version};
-use wit_parser::{Function, FunctionKind, Interface, InterfaceId, Resolve, WorldItem, WorldKey};
+use wit_parser::{
+    Function, FunctionKind, Interface, InterfaceId, Resolve, TypeDefKind, TypeId, WorldItem,
+    WorldKey,
+};
 
 use super::{Unmapped, types::Types};
 use crate::{names, world::World};
@@ -18,15 +21,24 @@ pub(super) struct Package {
     pub(super) file: String,
 }
 
-/// One exported interface, or the world itself, that becomes a service.
+/// One exported interface, a resource of one, or the world itself, that becomes a service.
 pub(super) struct Export<'a> {
     pub(super) package: Package,
     pub(super) wit_name: String,
     /// As the component exports it; none for the world itself.
     pub(super) interface: Option<String>,
     pub(super) id: Option<InterfaceId>,
+    /// None for what is freestanding.
+    pub(super) resource: Option<Resource<'a>>,
     pub(super) docs: Option<&'a str>,
     pub(super) functions: Vec<&'a Function>,
+}
+
+/// An exported resource.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resource<'a> {
+    pub(super) id: TypeId,
+    pub(super) wit_name: &'a str,
 }
 
 /// Where named types live.
@@ -53,6 +65,7 @@ pub(super) fn collect<'a>(world: &'a World, module: &ModuleName, version: &Versi
         wit_name: "module".to_owned(),
         interface: None,
         id: None,
+        resource: None,
         docs: None,
         functions: Vec::new(),
     };
@@ -92,16 +105,29 @@ impl<'a> Exports<'a> {
                 (interface.name.clone().unwrap_or_default(), package)
             }
         };
-        match package {
-            Ok(package) => self.services.push(Export {
-                package,
-                wit_name,
-                interface: Some(export),
-                id: Some(id),
-                docs: interface.docs.contents.as_deref(),
-                functions: interface.functions.values().collect(),
-            }),
-            Err(reason) => self.unmapped.push(Unmapped { export, reason }),
+        let package = match package {
+            Ok(package) => package,
+            Err(reason) => return self.unmapped.push(Unmapped { export, reason }),
+        };
+        let functions_of = |resource: Option<TypeId>| {
+            let functions = interface.functions.values();
+            functions.filter(|function| function.kind.resource() == resource).collect()
+        };
+        let service = |resource: Option<Resource<'a>>, docs: &'a wit_parser::Docs| Export {
+            package: package.clone(),
+            wit_name: wit_name.clone(),
+            interface: Some(export.clone()),
+            id: Some(id),
+            resource,
+            docs: docs.contents.as_deref(),
+            functions: functions_of(resource.map(|resource| resource.id)),
+        };
+        self.services.push(service(None, &interface.docs));
+        for (wit_name, id) in &interface.types {
+            let Some(def) = resolve.types.get(*id) else { continue };
+            if matches!(def.kind, TypeDefKind::Resource) {
+                self.services.push(service(Some(Resource { id: *id, wit_name }), &def.docs));
+            }
         }
     }
 
@@ -167,13 +193,13 @@ fn plain_name(function: &str) -> &str {
 
 fn problem(function: &Function, types: &Types<'_>) -> Option<String> {
     match function.kind {
-        FunctionKind::Freestanding => types.problem(function),
-        FunctionKind::AsyncFreestanding => Some("async functions cannot be called yet".to_owned()),
-        FunctionKind::Method(_)
+        FunctionKind::Freestanding
+        | FunctionKind::AsyncFreestanding
+        | FunctionKind::Method(_)
         | FunctionKind::AsyncMethod(_)
         | FunctionKind::Static(_)
         | FunctionKind::AsyncStatic(_)
-        | FunctionKind::Constructor(_) => Some("resources cannot be mapped yet".to_owned()),
+        | FunctionKind::Constructor(_) => types.problem(function),
     }
 }
 

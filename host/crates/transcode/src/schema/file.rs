@@ -24,7 +24,7 @@ const MEMBER: i32 = 2;
 pub(super) struct FileDraft {
     messages: Vec<DescriptorProto>,
     enums: Vec<EnumDescriptorProto>,
-    service: Option<ServiceDescriptorProto>,
+    services: Vec<ServiceDescriptorProto>,
     /// The messages of methods, which stand behind all types.
     method_messages: Vec<Built>,
     /// In the order in which the file shows what they are of.
@@ -61,31 +61,37 @@ impl EnumFile {
 
 impl FileDraft {
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.enums.is_empty() && self.service.is_none()
+        self.messages.is_empty() && self.enums.is_empty() && self.services.is_empty()
     }
 
     pub(super) fn begin_service(&mut self, name: &str, docs: Option<&str>) {
-        self.service =
-            Some(ServiceDescriptorProto { name: Some(name.to_owned()), ..Default::default() });
-        self.service_comments.extend(docs.map(|docs| (vec![SERVICE, 0], docs.to_owned())));
+        let path = vec![SERVICE, index(&self.services)];
+        self.service_comments.extend(docs.map(|docs| (path, docs.to_owned())));
+        self.services
+            .push(ServiceDescriptorProto { name: Some(name.to_owned()), ..Default::default() });
     }
 
+    /// Adds to the service that was begun last.
     pub(super) fn add_method(
         &mut self,
         name: &str,
         docs: Option<&str>,
         request: Built,
         response: Built,
+        (client_streaming, server_streaming): (bool, bool),
     ) {
-        let Some(service) = &mut self.service else { return };
+        let Some(service) = self.services.last_mut() else { return };
         let at = index(&service.method);
         service.method.push(MethodDescriptorProto {
             name: Some(name.to_owned()),
             input_type: Some(format!(".{}", request.plan.name)),
             output_type: Some(format!(".{}", response.plan.name)),
+            client_streaming: client_streaming.then_some(true),
+            server_streaming: server_streaming.then_some(true),
             ..Default::default()
         });
-        let path = vec![SERVICE, 0, MEMBER, at];
+        let last = index(&self.services).saturating_sub(1);
+        let path = vec![SERVICE, last, MEMBER, at];
         self.service_comments.extend(docs.map(|docs| (path, docs.to_owned())));
         self.method_messages.extend([request, response]);
     }
@@ -140,7 +146,7 @@ impl FileDraft {
             dependency: imports.into_iter().collect(),
             message_type: self.messages,
             enum_type: self.enums,
-            service: self.service.into_iter().collect(),
+            service: self.services,
             source_code_info: Some(SourceCodeInfo { location: location.collect() }),
             syntax: Some("proto3".to_owned()),
             ..Default::default()

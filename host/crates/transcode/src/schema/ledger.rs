@@ -7,7 +7,9 @@ use indexmap::IndexMap;
 
 use crate::{
     DeriveError,
-    lock::{KEPT_NUMBERS, LAST_NUMBER, Lock, Member, Slot, TypeKind, TypeLock, UNSPECIFIED},
+    lock::{
+        KEPT_NUMBERS, LAST_NUMBER, Lock, Member, Slot, TypeKind, TypeLock, UNSPECIFIED, resource_of,
+    },
     names::{self, Numbering},
 };
 
@@ -19,6 +21,7 @@ pub(super) struct Ledger {
     pub(super) surface: Lock,
     /// Names at file level: services, messages, enums and enum values.
     taken: HashSet<String>,
+    /// Rpcs after the resource that they belong to, and a dot.
     rpcs: HashSet<String>,
     numbering: Numbering,
 }
@@ -45,38 +48,51 @@ impl Ledger {
         let taken = union
             .service
             .iter()
+            .chain(union.resources.values())
             .chain(values.flat_map(|one| one.members.values().map(|value| &value.name)))
             .chain(union.types.iter().filter(|(key, _)| !key.contains('.')).map(|(_, t)| &t.name))
             .cloned()
-            .chain(union.methods.values().flat_map(|rpc| rpc_messages(rpc)))
+            .chain(union.methods.iter().flat_map(|(of, rpc)| rpc_messages(prefix(&union, of), rpc)))
             .collect();
-        let rpcs = union.methods.values().cloned().collect();
+        let rpcs = union.methods.iter().map(|(function, rpc)| rpc_in_service(function, rpc));
+        let rpcs = rpcs.collect();
         let numbering = Numbering::default();
         Self { union, surface: Lock::default(), taken, rpcs, numbering }
     }
 
-    pub(super) fn service(&mut self, wit_name: &str) -> String {
-        let name = self.union.service.clone().unwrap_or_else(|| {
-            let wanted = names::camel(wit_name);
+    /// Names the service of an interface, or of a resource in it.
+    pub(super) fn service(&mut self, interface: &str, resource: Option<&str>) -> String {
+        let known = match resource {
+            Some(resource) => self.union.resources.get(resource),
+            None => self.union.service.as_ref(),
+        };
+        let name = known.cloned().unwrap_or_else(|| {
+            let wanted = names::camel(interface) + &resource.map(names::camel).unwrap_or_default();
             self.numbering.name(&wanted, "", wanted.clone(), |name| !self.taken.contains(name))
         });
         self.taken.insert(name.clone());
-        self.union.service = Some(name.clone());
-        self.surface.service = Some(name.clone());
+        for lock in [&mut self.union, &mut self.surface] {
+            match resource {
+                Some(resource) => drop(lock.resources.insert(resource.to_owned(), name.clone())),
+                None => lock.service = Some(name.clone()),
+            }
+        }
         name
     }
 
     /// Names an rpc and its messages, all three as one.
     pub(super) fn method(&mut self, function: &str) -> String {
         let name = self.union.methods.get(function).cloned().unwrap_or_else(|| {
-            let wanted = names::camel(function);
-            self.numbering.name(&wanted, "", format!("rpc {wanted}"), |rpc| {
-                !self.rpcs.contains(rpc)
-                    && !rpc_messages(rpc).iter().any(|name| self.taken.contains(name))
+            let wanted = names::rpc(function);
+            let before = prefix(&self.union, function);
+            let identity = format!("rpc {}", rpc_in_service(function, &wanted));
+            self.numbering.name(&wanted, "", identity, |rpc| {
+                !self.rpcs.contains(&rpc_in_service(function, rpc))
+                    && !rpc_messages(before, rpc).iter().any(|name| self.taken.contains(name))
             })
         });
-        self.rpcs.insert(name.clone());
-        self.taken.extend(rpc_messages(&name));
+        self.rpcs.insert(rpc_in_service(function, &name));
+        self.taken.extend(rpc_messages(prefix(&self.union, function), &name));
         self.union.methods.insert(function.to_owned(), name.clone());
         self.surface.methods.insert(function.to_owned(), name.clone());
         name
@@ -85,10 +101,11 @@ impl Ledger {
     /// The message `<Rpc>Request` or `<Rpc>Response`.
     pub(super) fn method_message(&mut self, function: &str, kind: TypeKind) -> (String, String) {
         let rpc = self.union.methods.get(function).cloned().unwrap_or_default();
-        let (key, name) = if kind == TypeKind::Request {
-            (format!("{function}/request"), format!("{rpc}Request"))
+        let [request, response] = rpc_messages(prefix(&self.union, function), &rpc);
+        let (key, name) = if matches!(kind, TypeKind::Request | TypeKind::RequestStream) {
+            (format!("{function}/request"), request)
         } else {
-            (format!("{function}/response"), format!("{rpc}Response"))
+            (format!("{function}/response"), response)
         };
         let name = self.open(&key, kind, |_| name);
         (key, name)
@@ -97,7 +114,10 @@ impl Ledger {
     /// Names a type at file level, under its WIT name as key.
     pub(super) fn named_type(&mut self, wit_name: &str, kind: TypeKind) -> String {
         let name = self.open(wit_name, kind, |ledger| {
-            let wanted = names::camel(wit_name);
+            let wanted = match kind {
+                TypeKind::Handle => names::camel(wit_name) + "Handle",
+                _ => names::camel(wit_name),
+            };
             ledger.numbering.type_name(&wanted, |name| !ledger.taken.contains(name))
         });
         self.taken.insert(name.clone());
@@ -289,8 +309,18 @@ impl Members {
     }
 }
 
-fn rpc_messages(rpc: &str) -> [String; 2] {
-    [format!("{rpc}Request"), format!("{rpc}Response")]
+/// The request and the response of an rpc, whose names begin with the service of a resource.
+fn rpc_messages(prefix: &str, rpc: &str) -> [String; 2] {
+    [format!("{prefix}{rpc}Request"), format!("{prefix}{rpc}Response")]
+}
+
+fn prefix<'a>(lock: &'a Lock, function: &str) -> &'a str {
+    let service = resource_of(function).and_then(|resource| lock.resources.get(resource));
+    service.map_or("", String::as_str)
+}
+
+fn rpc_in_service(function: &str, rpc: &str) -> String {
+    format!("{}.{rpc}", resource_of(function).unwrap_or_default())
 }
 
 fn identity(member: &Member) -> String {

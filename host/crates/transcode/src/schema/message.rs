@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use prost_types::DescriptorProto;
-use wit_parser::Type;
+use wit_parser::{Type, TypeId};
 
-use super::{DeriveError, build::Builder, descriptor, ledger::Place, types::Ty};
+use super::{
+    DeriveError, build::Builder, descriptor, ledger::Place, streams::StreamItem, types::Ty,
+};
 use crate::{
     lock::{Item, Slot, TypeKind},
     plan::{Body, CasePlan, FieldKind, FieldPlan, MessagePlan, Shape},
@@ -25,14 +27,24 @@ pub(super) struct Scope {
 pub(super) struct Part<'a> {
     pub(super) wit_name: &'a str,
     pub(super) docs: Option<&'a str>,
-    pub(super) holds: Holds,
+    pub(super) holds: Holds<'a>,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Holds {
+#[derive(Clone, Copy)]
+pub(super) enum Holds<'a> {
     Field(Type),
     Case(Option<Type>),
     Flag,
+    /// A chunk of bytes, as a field or as a case.
+    Chunk {
+        is_case: bool,
+    },
+    /// A case that holds a message of the other parameters.
+    Start(&'a [Part<'a>]),
+    /// A handle that its resource goes with.
+    Own(TypeId),
+    /// The id of a handle.
+    Id,
 }
 
 pub(super) struct Built {
@@ -52,6 +64,15 @@ impl<'a> Part<'a> {
 
     pub(super) fn case(wit_name: &'a str, ty: Option<Type>) -> Self {
         Self { wit_name, docs: None, holds: Holds::Case(ty) }
+    }
+
+    /// An item of a stream, in a oneof or as the message's only field.
+    pub(super) fn item(wit_name: &'a str, item: StreamItem, is_case: bool) -> Self {
+        match item {
+            StreamItem::Chunk => Self { wit_name, docs: None, holds: Holds::Chunk { is_case } },
+            StreamItem::Value(ty) if is_case => Self::case(wit_name, Some(ty)),
+            StreamItem::Value(ty) => Self::field(wit_name, ty),
+        }
     }
 
     pub(super) fn docs(self, docs: &'a wit_parser::Docs) -> Self {
@@ -124,6 +145,17 @@ impl Builder<'_> {
             Holds::Flag => {
                 Filled::Field(FieldKind::Singular(Shape::Scalar(crate::plan::Scalar::Bool)))
             }
+            Holds::Chunk { is_case: true } => Filled::Case(Some(Shape::Bytes)),
+            Holds::Chunk { is_case: false } => Filled::Field(FieldKind::Singular(Shape::Bytes)),
+            Holds::Start(parts) => {
+                let start = self.nested(draft, part.wit_name, TypeKind::Request, parts)?;
+                Filled::Case(Some(start))
+            }
+            Holds::Id => Filled::Field(FieldKind::Singular(Shape::Bytes)),
+            Holds::Own(resource) => {
+                let handle = self.handle(&draft.scope.package, resource, true)?;
+                Filled::Field(FieldKind::Singular(handle))
+            }
             Holds::Case(None) => Filled::Case(None),
             Holds::Case(Some(ty)) => Filled::Case(Some(self.shape(draft, part.wit_name, ty)?)),
             Holds::Field(ty) => Filled::Field(self.field_kind(draft, part.wit_name, ty)?),
@@ -157,6 +189,7 @@ impl Builder<'_> {
             Ty::Scalar(scalar) => Ok(Shape::Scalar(scalar)),
             Ty::Bytes => Ok(Shape::Bytes),
             Ty::Named(id) => self.named(&draft.scope.package, id),
+            Ty::Handle { resource, owned } => self.handle(&draft.scope.package, resource, owned),
             Ty::Tuple(types) => {
                 let names: Vec<String> = (0..types.len()).map(|at| format!("f{at}")).collect();
                 let parts: Vec<_> =
@@ -279,12 +312,12 @@ impl Member {
 
 /// A variant's oneof is `kind`, or `kind_` where a case has that name.
 fn oneof_name<'a>(kind: TypeKind, mut cases: impl Iterator<Item = &'a str>) -> &'static str {
-    if kind != TypeKind::Variant {
-        "result"
-    } else if cases.any(|name| name == "kind") {
-        "kind_"
-    } else {
-        "kind"
+    match kind {
+        TypeKind::RequestStream => "message",
+        TypeKind::ResponseStream => "event",
+        TypeKind::Variant if cases.any(|name| name == "kind") => "kind_",
+        TypeKind::Variant => "kind",
+        _ => "result",
     }
 }
 
@@ -292,7 +325,7 @@ fn body(kind: TypeKind, members: Vec<Member>) -> Body {
     let has_cases = members.iter().any(|member| matches!(member.holds, Filled::Case(_)));
     if has_cases {
         let mut cases: Vec<CasePlan> = members.into_iter().filter_map(Member::case).collect();
-        if kind != TypeKind::Variant && cases.len() == 2 {
+        if matches!(kind, TypeKind::Response | TypeKind::Result) && cases.len() == 2 {
             let (Some(error), Some(ok)) = (cases.pop(), cases.pop()) else {
                 return Body::Variant(cases);
             };

@@ -8,7 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 use wit_parser::{Function, Handle, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner};
 
-use super::exports::{Export, Homes, Package};
+use super::{
+    exports::{Export, Homes, Package},
+    streams::Signature,
+};
 use crate::plan::Scalar;
 
 /// Messages within messages. Decoders of most languages stop at 100.
@@ -28,6 +31,11 @@ pub(super) enum Ty<'a> {
     Map(Scalar, Type),
     Tuple(&'a [Type]),
     Result(Option<Type>, Option<Type>),
+    /// A handle, by the definition of its resource that counts.
+    Handle {
+        resource: TypeId,
+        owned: bool,
+    },
     /// A record, variant, enum or flags: the definition that counts.
     Named(TypeId),
 }
@@ -47,6 +55,8 @@ struct Size {
     depth: u32,
     nested: u32,
     members: usize,
+    /// Whether a handle is among it.
+    handles: bool,
 }
 
 /// Where a named type lives.
@@ -69,12 +79,14 @@ pub(super) struct Types<'a> {
     facts: HashMap<TypeId, Facts>,
     homes: HashMap<TypeId, Home>,
     order: Vec<TypeId>,
+    /// Those that the module serves.
+    resources: HashSet<TypeId>,
 }
 
 impl<'a> Types<'a> {
-    pub(super) fn new(resolve: &'a Resolve, homes: &Homes) -> Self {
+    pub(super) fn new(resolve: &'a Resolve, homes: &Homes, resources: HashSet<TypeId>) -> Self {
         let (homes, order) = settle(resolve, homes);
-        let mut types = Self { resolve, facts: HashMap::new(), homes, order };
+        let mut types = Self { resolve, facts: HashMap::new(), homes, order, resources };
         for (id, def) in resolve.types.iter() {
             let facts = types.examine(id, def);
             types.facts.insert(id, facts);
@@ -92,10 +104,20 @@ impl<'a> Types<'a> {
 
     /// Why a function cannot be an rpc, as far as its types are concerned.
     pub(super) fn problem(&self, function: &Function) -> Option<String> {
-        let params = function.params.iter().map(|param| &param.ty);
-        match self.sum(params.chain(&function.result)) {
-            Err(reason) => Some(reason),
-            Ok(size) => size.within_limits().err(),
+        let size = Signature::of(function, self).and_then(|signature| {
+            if self.sum(signature.streamed())?.handles {
+                return Err("handles cannot stand in the messages of a stream".to_owned());
+            }
+            self.sum(signature.types())
+        });
+        size.and_then(Size::within_limits).err()
+    }
+
+    /// What a type is, with aliases looked through; none of a plain one.
+    pub(super) fn kind(&self, ty: Type) -> Option<&'a TypeDefKind> {
+        match self.target(ty)? {
+            Type::Id(id) => self.def(id).map(|def| &def.kind),
+            _ => None,
         }
     }
 
@@ -111,6 +133,14 @@ impl<'a> Types<'a> {
             TypeDefKind::Map(key, value) => Ty::Map(scalar(self.target(*key)?)?, *value),
             TypeDefKind::Tuple(tuple) => Ty::Tuple(&tuple.types),
             TypeDefKind::Result(result) => Ty::Result(result.ok, result.err),
+            TypeDefKind::Handle(handle) => {
+                let (id, owned) = match handle {
+                    Handle::Own(id) => (*id, true),
+                    Handle::Borrow(id) => (*id, false),
+                };
+                let Type::Id(resource) = self.target(Type::Id(id))? else { return None };
+                Ty::Handle { resource: self.homes.get(&resource)?.canonical, owned }
+            }
             _ => Ty::Named(self.homes.get(&id)?.canonical),
         })
     }
@@ -121,9 +151,9 @@ impl<'a> Types<'a> {
         let declared = served
             .flat_map(|interface| interface.types.values().copied())
             .filter(|id| self.def(*id).is_some_and(is_named));
-        let used = services.iter().flat_map(|one| &one.functions).flat_map(|function| {
-            function.params.iter().map(|param| param.ty).chain(function.result)
-        });
+        let functions = services.iter().flat_map(|one| &one.functions);
+        let signatures = functions.filter_map(|function| Signature::of(function, self).ok());
+        let used = signatures.flat_map(|signature| signature.types().collect::<Vec<_>>());
         let mut open: Vec<Type> = declared.map(Type::Id).chain(used).collect();
         let mut seen = HashSet::new();
         while let Some(ty) = open.pop() {
@@ -137,7 +167,7 @@ impl<'a> Types<'a> {
         self.order.iter().copied().filter(|id| seen.contains(id)).collect()
     }
 
-    fn target(&self, ty: Type) -> Option<Type> {
+    pub(super) fn target(&self, ty: Type) -> Option<Type> {
         match ty {
             Type::Id(id) => self.facts.get(&id).map(|facts| facts.target),
             plain => Some(plain),
@@ -149,13 +179,15 @@ impl<'a> Types<'a> {
             TypeDefKind::Type(aliased) => self.target(aliased).unwrap_or(Type::Id(id)),
             _ => Type::Id(id),
         };
-        let measured = self.own_problem(def).map_or_else(|| self.sum(parts(def).iter()), Err);
+        let measured =
+            self.own_problem(id, def).map_or_else(|| self.sum(parts(def).into_iter()), Err);
         let measured = measured.and_then(|inner| match def.kind {
-            TypeDefKind::Type(_) => Ok(inner),
+            TypeDefKind::Type(_) | TypeDefKind::Handle(_) => Ok(inner),
             _ if is_named(def) => {
                 inner.plus_level().within_limits()?;
                 self.check_home(id, def)?;
-                Ok(Size { depth: inner.depth.saturating_add(1), nested: 0, members: 1 })
+                let handles = inner.handles || matches!(def.kind, TypeDefKind::Resource);
+                Ok(Size { depth: inner.depth.saturating_add(1), nested: 0, members: 1, handles })
             }
             _ => Ok(inner.plus_level()),
         });
@@ -166,16 +198,19 @@ impl<'a> Types<'a> {
     }
 
     /// What a type is that cannot be mapped whatever it is made of.
-    fn own_problem(&self, def: &TypeDef) -> Option<String> {
+    fn own_problem(&self, id: TypeId, def: &TypeDef) -> Option<String> {
         let of = |what: &str| Some(format!("{what} cannot be mapped yet"));
         match &def.kind {
-            TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => {
-                let name = self.def(*id).and_then(|def| def.name.as_deref()).unwrap_or("?");
-                Some(format!("it uses the resource `{name}`; resources cannot be mapped yet"))
+            TypeDefKind::Resource if !self.resources.contains(&id) => {
+                let name = def.name.as_deref().unwrap_or("?");
+                Some(format!("it uses the resource `{name}`, which the module does not export"))
             }
-            TypeDefKind::Resource => of("resources"),
-            TypeDefKind::Stream(_) => of("streams"),
-            TypeDefKind::Future(_) => of("futures"),
+            TypeDefKind::Stream(_) => {
+                let places =
+                    "a stream can be a parameter or the result, not a part of another type";
+                Some(places.to_owned())
+            }
+            TypeDefKind::Future(_) => Some("a future can only be the result".to_owned()),
             TypeDefKind::FixedLengthList(..) => of("fixed-length lists"),
             TypeDefKind::Unknown => of("unknown types"),
             TypeDefKind::Map(key, _) => match self.target(*key) {
@@ -188,14 +223,14 @@ impl<'a> Types<'a> {
         }
     }
 
-    fn sum<'t>(&self, parts: impl Iterator<Item = &'t Type>) -> Result<Size, String> {
+    fn sum(&self, parts: impl Iterator<Item = Type>) -> Result<Size, String> {
         let mut sum = Size::default();
         for part in parts {
             let size = match part {
                 Type::ErrorContext => {
                     return Err("error contexts cannot be mapped yet".to_owned());
                 }
-                Type::Id(id) => match self.facts.get(id) {
+                Type::Id(id) => match self.facts.get(&id) {
                     Some(Facts { problem: Some(problem), .. }) => return Err(problem.clone()),
                     Some(facts) => facts.size,
                     None => return Err("its types are not in order".to_owned()),
@@ -204,6 +239,7 @@ impl<'a> Types<'a> {
             };
             sum.depth = sum.depth.max(size.depth);
             sum.nested = sum.nested.max(size.nested);
+            sum.handles |= size.handles;
             sum.members = sum.members.saturating_add(size.members).saturating_add(1);
         }
         Ok(sum)
@@ -274,6 +310,7 @@ impl Size {
             depth: self.depth.saturating_add(1),
             nested: self.nested.saturating_add(1),
             members: self.members.saturating_add(1),
+            handles: self.handles,
         }
     }
 
@@ -329,6 +366,7 @@ fn is_named(def: &TypeDef) -> bool {
             | TypeDefKind::Variant(_)
             | TypeDefKind::Enum(_)
             | TypeDefKind::Flags(_)
+            | TypeDefKind::Resource
     )
 }
 
@@ -346,8 +384,10 @@ fn parts(def: &TypeDef) -> Vec<Type> {
         | TypeDefKind::Option(inner)
         | TypeDefKind::List(inner)
         | TypeDefKind::FixedLengthList(inner, _) => vec![*inner],
+        TypeDefKind::Handle(Handle::Own(resource) | Handle::Borrow(resource)) => {
+            vec![Type::Id(*resource)]
+        }
         TypeDefKind::Resource
-        | TypeDefKind::Handle(_)
         | TypeDefKind::Future(_)
         | TypeDefKind::Stream(_)
         | TypeDefKind::Unknown => Vec::new(),

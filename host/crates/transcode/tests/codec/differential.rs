@@ -4,7 +4,9 @@ use proptest::{collection::vec, prelude::*};
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use roadstead_domain::Fault;
-use roadstead_transcode::{Body, CopyBudget, MethodPlan, decode_request, encode_response};
+use roadstead_transcode::{
+    Body, CopyBudget, MethodPlan, check_request, decode_request, encode_response,
+};
 use wasmtime::component::Val;
 
 use crate::{
@@ -15,7 +17,11 @@ use crate::{
 };
 
 fn decode(plan: &MethodPlan, bytes: &[u8]) -> Result<Vec<Val>, Fault> {
-    decode_request(plan, bytes, &mut CopyBudget::new(1 << 30))
+    let plenty = || CopyBudget::new(1 << 30);
+    let decoded = decode_request(plan, bytes, &mut plenty());
+    let checked = check_request(plan, bytes, &mut plenty());
+    assert_eq!(checked.err(), decoded.as_ref().err().cloned());
+    decoded
 }
 
 fn encode(plan: &MethodPlan, value: Val) -> Vec<u8> {

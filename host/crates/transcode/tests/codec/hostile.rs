@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prost::encoding::encode_varint;
 use roadstead_domain::{Fault, LimitKind, LimitReached};
 use roadstead_transcode::{
-    CopyBudget, EncodeError, MethodPlan, Scalar, decode_request, encode_response,
+    CopyBudget, EncodeError, MethodPlan, Scalar, check_request, decode_request, encode_response,
 };
 use wasmtime::component::Val;
 
@@ -187,6 +187,51 @@ fn two_bytes_cannot_become_much() {
     }
     let (plan, room) = (Planner::method(&list(flags)), &mut CopyBudget::new(16 << 20));
     limit(decode_request(&plan, &within(&set).repeat(20_000), room));
+}
+
+#[test]
+fn what_is_wrong_far_inside_is_found_without_values() {
+    let number = |tag: u8, value: u64| {
+        let mut to = vec![tag];
+        encode_varint(value, &mut to);
+        to
+    };
+    let bytes = list(Type::Scalar(Scalar::U8));
+    let record = Type::Record(vec![bytes, Type::Scalar(Scalar::U8)]);
+    let good = [within(&vec![7; 8 * MIB]), number(0x10, 255)].concat();
+    let bad = [within(&vec![7; 8 * MIB]), number(0x10, 256)].concat();
+    let texts = [0x0a, 1, b'x'].repeat(4 * MIB);
+    for (ty, bytes, wrong) in [
+        (record.clone(), within(&good), None),
+        (record.clone(), within(&bad), Some("value.m_x1")),
+        (list(record), [within(&good), within(&bad)].concat(), Some("value[1].m_x1")),
+        (list(Type::Scalar(Scalar::String)), texts.clone(), None),
+        (
+            list(Type::Scalar(Scalar::String)),
+            [texts, vec![0x0a, 1, 0xff]].concat(),
+            Some("value[4194304]"),
+        ),
+    ] {
+        let plan = Planner::method(&ty);
+        limit(decode_request(&plan, &bytes, &mut CopyBudget::new(HOST_COPY)));
+        let mut little = CopyBudget::new(1000);
+        match (check_request(&plan, &bytes, &mut little), wrong) {
+            (Ok(()), None) => {}
+            (Err(Fault::BadInput(violations)), Some(path)) => {
+                assert_eq!(violations[0].field, path);
+            }
+            (checked, _) => panic!("{checked:?}"),
+        }
+    }
+}
+
+#[test]
+fn checking_takes_no_more_time_than_its_budget_allows() {
+    let wide = list(Type::Record(vec![option(number()); 1000]));
+    let (plan, mut budget) = (Planner::method(&wide), CopyBudget::new(HOST_COPY));
+    let checked = check_request(&plan, &[0x0a, 0].repeat(8 * MIB), &mut budget);
+    let Err(Fault::Limit(reached)) = checked else { panic!("{checked:?}") };
+    assert_eq!(reached.limit, LimitKind::HostCopy);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 
 mod differential;
 mod echo;
+mod handles;
 mod hostile;
 mod reference;
 mod shapes;

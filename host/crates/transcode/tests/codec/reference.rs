@@ -53,6 +53,7 @@ impl Files {
             Body::Wrapper(field) => self.field(&mut message, field),
             Body::Variant(cases) => self.oneof(&mut message, cases.iter()),
             Body::Result { ok, error } => self.oneof(&mut message, [ok, error].into_iter()),
+            Body::Handle(_) => unreachable!("no random type holds one"),
         }
         // Oneofs that only mark presence must come after all others; here there are no others.
         self.messages.insert(plan.name.clone(), message);
@@ -295,6 +296,7 @@ fn read_message(message: &DynamicMessage, plan: &MessagePlan) -> Option<Val> {
                 .collect(),
         )),
         Body::Wrapper(field) => read_field(message, field),
+        Body::Handle(_) => unreachable!("no random type holds one"),
         Body::Variant(cases) => {
             let case = cases.iter().find(|case| message.has_field_by_number(case.number))?;
             Some(Val::Variant(case.wit_name.clone(), read_payload(message, case)?))

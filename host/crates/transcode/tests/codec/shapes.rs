@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::encoding::{WireType, encode_key, encode_varint};
 use roadstead_domain::Fault;
 use roadstead_transcode::{
-    Body, CasePlan, CopyBudget, EncodeError, EnumPlan, ExportPath, FieldKind, FieldPlan,
+    Action, Body, CasePlan, CopyBudget, EncodeError, EnumPlan, ExportPath, FieldKind, FieldPlan,
     MessagePlan, MethodPlan, ResponsePlan, Scalar, Shape, decode_request, encode_response,
 };
 use wasmtime::component::Val;
@@ -88,10 +88,12 @@ fn problem() -> Shape {
 fn one(kind: FieldKind) -> MethodPlan {
     let field = field(1, "value", kind);
     MethodPlan {
+        action: Action::Call,
         service: "test.Service".to_owned(),
         method: "Do".to_owned(),
         export: ExportPath { interface: None, function: "do".to_owned() },
         request: Arc::new(MessagePlan::new("test.Request", Body::Fields(vec![field.clone()]))),
+        input: None,
         response: ResponsePlan::Value(field),
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use roadstead_transcode::{
-    Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, MessagePlan, MethodPlan,
+    Action, Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, MessagePlan, MethodPlan,
     ResponsePlan, Scalar, Shape,
 };
 
@@ -168,6 +168,7 @@ impl Planner {
         let mut planner = Self::default();
         let field = planner.field(0, "value", ty);
         MethodPlan {
+            action: Action::Call,
             service: "test.Service".to_owned(),
             method: "Echo".to_owned(),
             export: ExportPath { interface: None, function: "echo".to_owned() },
@@ -175,6 +176,7 @@ impl Planner {
                 "test.EchoRequest",
                 Body::Fields(vec![field.clone()]),
             )),
+            input: None,
             response: ResponsePlan::Value(field),
         }
     }

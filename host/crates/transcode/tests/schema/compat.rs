@@ -107,7 +107,7 @@ fn what_is_gone_or_renamed_breaks() {
     // A function that can no longer be called is gone too.
     breaking(
         "f: func(); g: func();",
-        "f: func(); resource r; g: func(r: borrow<r>);",
+        "f: func(); g: func(a: list<u8, 4>);",
         &["I/G: the function is gone"],
     );
 }
@@ -371,5 +371,51 @@ fn an_edited_lock_that_uses_a_number_again_is_caught() {
             "R.b: had the number 2 and has 1",
             "R.b: uses the number of `a` again",
         ]
+    );
+}
+
+#[test]
+fn what_streams_is_judged_like_what_does_not() {
+    compatible("f: func() -> u8;", "f: async func() -> u8;");
+    compatible("f: func() -> u8;", "f: func() -> future<u8>;");
+    compatible("f: func(a: stream<u16>);", "f: async func(a: stream<u32>);");
+    compatible(
+        "f: func(a: stream<u16>, b: u8);",
+        "f: func(a: tuple<stream<u16>, future<result>>, c: string, b: u8);",
+    );
+    breaking(
+        "f: func(a: u8);",
+        "f: func(a: stream<u8>);",
+        &["FRequest: was a request and is a stream of requests"],
+    );
+    breaking(
+        "f: func() -> u8;",
+        "f: func() -> stream<u8>;",
+        &["FResponse: was a response and is a stream of responses"],
+    );
+    breaking(
+        "f: func() -> stream<u8>;",
+        "f: func() -> list<u8>;",
+        &["FResponse: was a stream of responses and is a response"],
+    );
+    breaking(
+        "f: func() -> stream<u32>;",
+        "f: func() -> stream<u64>;",
+        &["FResponse.item: was u32 and is u64"],
+    );
+    breaking(
+        "f: func() -> stream<u32>;",
+        "f: func() -> result<stream<u32>>;",
+        &["FResponse.error: the case is new, and callers who do not know it could receive it"],
+    );
+    breaking(
+        "enum e { x } f: func(a: stream<u32>);",
+        "enum e { x } f: func(a: stream<u32>, b: e);",
+        &["FRequest.Start.b: the parameter is new and must be set, which callers so far do not"],
+    );
+    breaking(
+        "f: func(a: stream<u32>, b: u8);",
+        "f: func(a: stream<u32>);",
+        &["FRequest.Start.b: the parameter is gone"],
     );
 }

@@ -10,5 +10,7 @@ mod hostile;
 mod locks;
 mod names;
 mod random;
+mod resources;
+mod streams;
 mod support;
 mod types;

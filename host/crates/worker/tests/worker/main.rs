@@ -33,7 +33,7 @@ fn config() -> CompileConfig {
 fn compile(config: CompileConfig, component: &[u8]) -> Result<File, WorkerError> {
     let file = tempfile::tempfile().unwrap();
     let (_leash, tether) = leash();
-    Workers::new(config, stack()).compile(component, &file, tether)?;
+    Workers::new(config, stack()).compile(component, None, &file, tether)?;
     Ok(file)
 }
 
@@ -81,7 +81,7 @@ fn the_engine_loads_what_a_worker_made() {
         assert_eq!(workers.probe().unwrap().fingerprint, engine.fingerprint());
         let file = tempfile::NamedTempFile::new().unwrap();
         let (_leash, tether) = leash();
-        workers.compile(&small(), file.as_file(), tether).unwrap();
+        workers.compile(&small(), None, file.as_file(), tether).unwrap();
         let id = ModuleId {
             namespace: Default::default(),
             name: "m".parse().unwrap(),
@@ -208,7 +208,7 @@ fn a_worker_that_nobody_waits_for_is_killed() {
     let (leash, tether) = leash();
     let compiling = std::thread::spawn(move || {
         let file = tempfile::tempfile().unwrap();
-        Workers::new(config, stack()).compile(&bombs::many_locals(), &file, tether)
+        Workers::new(config, stack()).compile(&bombs::many_locals(), None, &file, tether)
     });
     let worker = worker_of(std::process::id(), 1129);
     drop(leash);

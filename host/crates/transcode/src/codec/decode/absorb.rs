@@ -1,8 +1,6 @@
 //! What one more occurrence of a field adds to what is known of it.
 
-use wasmtime::component::Val;
-
-use super::{Decoder, Read};
+use super::{Decoder, Make, Read};
 use crate::{
     codec::{
         scalar::WireKind,
@@ -13,12 +11,12 @@ use crate::{
     plan::{FieldKind, FieldPlan, Scalar, Shape},
 };
 
-impl Decoder<'_> {
+impl<M: Make> Decoder<'_, M> {
     /// Takes one occurrence of a field into its slot.
     pub(super) fn absorb<'a>(
         &mut self,
         field: &FieldPlan,
-        slot: &mut Slot<'a>,
+        slot: &mut Slot<'a, M>,
         raw: Raw<'a>,
         ahead: &Reader<'a>,
     ) -> Read<()> {
@@ -54,7 +52,7 @@ impl Decoder<'_> {
     }
 
     /// Puts a later occurrence of the same field or case where an earlier one may be.
-    pub(super) fn replace<'a>(&mut self, slot: &mut Slot<'a>, new: Slot<'a>) -> Read<()> {
+    pub(super) fn replace<'a>(&mut self, slot: &mut Slot<'a, M>, new: Slot<'a, M>) -> Read<()> {
         match (slot, new) {
             (Slot::Message(parts), Slot::Message(new)) => {
                 for bytes in new.iter().filter(|bytes| !bytes.is_empty()) {
@@ -69,7 +67,7 @@ impl Decoder<'_> {
 
     fn element(
         &mut self,
-        list: &mut Vec<Val>,
+        list: &mut Vec<M>,
         shape: &Shape,
         raw: Raw<'_>,
         run: impl FnOnce() -> usize,
@@ -87,7 +85,7 @@ impl Decoder<'_> {
 
     fn packed(
         &mut self,
-        list: &mut Vec<Val>,
+        list: &mut Vec<M>,
         shape: &Shape,
         kind: WireKind,
         packed: &[u8],
@@ -113,13 +111,13 @@ impl Decoder<'_> {
     /// One entry of a map: a message with the key as field 1 and the value as field 2.
     ///
     /// The value waits in its slot: another entry with the same key may replace it.
-    fn entry<'a>(&mut self, key: Scalar, value: &Shape, bytes: &'a [u8]) -> Read<Entry<'a>> {
-        let key = Shape::Scalar(key);
+    fn entry<'a>(&mut self, key: Scalar, value: &Shape, bytes: &'a [u8]) -> Read<Entry<'a, M>> {
+        let key_shape = Shape::Scalar(key);
         let (mut key_slot, mut value_slot) = (Slot::Absent, Slot::Absent);
         let mut reader = Reader::new(bytes);
         while let Some((number, raw)) = reader.field()? {
             let (shape, slot, name) = match number {
-                1 => (&key, &mut key_slot, "key"),
+                1 => (&key_shape, &mut key_slot, "key"),
                 2 => (value, &mut value_slot, "value"),
                 _ => continue,
             };
@@ -127,7 +125,7 @@ impl Decoder<'_> {
                 self.replace(slot, new)?;
             }
         }
-        let key = self.value(&key, key_slot).map_err(|refusal| refusal.within("key"))?;
+        let key = self.scalar(key, &key_slot).map_err(|refusal| refusal.within("key"))?;
         Ok((key, value_slot))
     }
 }

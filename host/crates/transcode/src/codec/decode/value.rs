@@ -2,7 +2,7 @@
 
 use wasmtime::component::Val;
 
-use super::{Decoder, Read};
+use super::{Decoder, Make, Read, make::Value};
 use crate::{
     codec::{
         key,
@@ -14,20 +14,21 @@ use crate::{
     plan::{Body, EnumPlan, FieldKind, FieldPlan, Scalar, Shape},
 };
 
-impl Decoder<'_> {
+impl<M: Make> Decoder<'_, M> {
     /// A whole field, its presence checked.
-    pub(super) fn field(&mut self, field: &FieldPlan, slot: Slot<'_>) -> Read<Val> {
+    pub(super) fn field(&mut self, field: &FieldPlan, slot: Slot<'_, M>) -> Read<M> {
         let value = match &field.kind {
             FieldKind::Singular(shape) if slot.is_absent() && is_required(shape) => {
                 Err(Refusal::here("must be set"))
             }
             FieldKind::Singular(shape) => self.value(shape, slot),
-            FieldKind::Optional(_) if slot.is_absent() => Ok(Val::Option(None)),
+            FieldKind::Optional(_) if slot.is_absent() => Ok(M::of(Value::Option(None))),
             FieldKind::Optional(shape) => {
-                self.boxed(shape, slot).map(|value| Val::Option(Some(value)))
+                self.boxed(shape, slot).map(|value| M::of(Value::Option(Some(value))))
             }
             FieldKind::Repeated(_) => {
-                Ok(Val::List(if let Slot::List(list) = slot { list } else { Vec::new() }))
+                let list = if let Slot::List(list) = slot { list } else { Vec::new() };
+                Ok(M::of(Value::List(list)))
             }
             FieldKind::Map { value, .. } => {
                 let entries = if let Slot::Map(entries) = slot { entries } else { Vec::new() };
@@ -38,26 +39,25 @@ impl Decoder<'_> {
     }
 
     /// The value in a slot; of an empty slot, protobuf's default.
-    pub(super) fn value(&mut self, shape: &Shape, slot: Slot<'_>) -> Read<Val> {
+    pub(super) fn value(&mut self, shape: &Shape, slot: Slot<'_, M>) -> Read<M> {
         match shape {
-            Shape::Scalar(Scalar::String) => {
-                let text = slot.text();
-                self.budget.take(text.len())?;
-                Ok(Val::String(text.to_owned()))
-            }
-            Shape::Scalar(Scalar::Char) => one_char(slot.text()),
-            Shape::Scalar(scalar) => scalar.number(slot.number()).map_err(Refusal::here),
-            Shape::Bytes => {
-                let bytes = slot.bytes();
-                self.budget.take_many::<Val>(bytes.len())?;
-                Ok(Val::List(bytes.iter().copied().map(Val::U8).collect()))
-            }
+            Shape::Scalar(scalar) => self.scalar(*scalar, &slot),
+            Shape::Bytes => Ok(M::of(Value::List(M::bytes(slot.bytes(), self.budget)?))),
             Shape::Enum(plan) => self.enumerated(plan, low(slot.number()).cast_signed()),
             Shape::Message(plan) => self.message(plan, &slot.into_parts()),
         }
     }
 
-    fn enumerated(&mut self, plan: &EnumPlan, number: i32) -> Read<Val> {
+    /// A value of a scalar type, whatever the decoder makes of others.
+    pub(super) fn scalar<T: Make>(&mut self, scalar: Scalar, slot: &Slot<'_, M>) -> Read<T> {
+        Ok(T::of(match scalar {
+            Scalar::String => Value::String(T::text(slot.text(), self.budget)?),
+            Scalar::Char => Value::Plain(one_char(slot.text())?),
+            scalar => Value::Plain(scalar.number(slot.number()).map_err(Refusal::here)?),
+        }))
+    }
+
+    fn enumerated(&mut self, plan: &EnumPlan, number: i32) -> Read<M> {
         let Some(name) = plan.name_of(number) else {
             return Err(Refusal::here(if number == 0 {
                 "must be set".to_owned()
@@ -65,16 +65,15 @@ impl Decoder<'_> {
                 format!("{number} is none of its values")
             }));
         };
-        self.budget.take(name.len())?;
-        Ok(Val::Enum(name.to_owned()))
+        Ok(M::of(Value::Enum(M::text(name, self.budget)?)))
     }
 
     /// The entries in the order of their keys, the last of equal ones.
-    fn map(&mut self, shape: &Shape, mut entries: Vec<Entry<'_>>) -> Read<Val> {
+    fn map(&mut self, shape: &Shape, mut entries: Vec<Entry<'_, M>>) -> Read<M> {
         // What a stable sort may need, and the list that is made.
-        self.budget.take_many::<Entry<'_>>(entries.len() / 2)?;
-        self.budget.take_many::<(Val, Val)>(entries.len())?;
-        let mut values: Vec<(Val, Val)> = Vec::with_capacity(entries.len());
+        self.budget.take_many::<Entry<'_, M>>(entries.len() / 2)?;
+        self.budget.take_many::<(Val, M)>(entries.len())?;
+        let mut values: Vec<(Val, M)> = Vec::with_capacity(entries.len());
         entries.reverse();
         entries.sort_by(|(left, _), (right, _)| key::compare(left, right));
         for (key, slot) in entries {
@@ -90,11 +89,11 @@ impl Decoder<'_> {
                 Err(refusal) => return Err(refusal.within(&key::subscript(&key))),
             }
         }
-        Ok(Val::Map(values))
+        Ok(M::of(Value::Map(values)))
     }
 
-    pub(super) fn boxed(&mut self, shape: &Shape, slot: Slot<'_>) -> Read<Box<Val>> {
-        self.budget.take_many::<Val>(1)?;
+    pub(super) fn boxed(&mut self, shape: &Shape, slot: Slot<'_, M>) -> Read<Box<M>> {
+        self.budget.take_many::<M>(1)?;
         Ok(Box::new(self.value(shape, slot)?))
     }
 }

@@ -1,0 +1,7 @@
+//! What the host is measured beside: the same functions in other runtimes, and other clients.
+
+pub(crate) mod grpcio;
+pub(crate) mod native;
+mod native_flow;
+pub(crate) mod wasm;
+pub(crate) mod worker;
