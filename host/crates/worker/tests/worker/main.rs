@@ -130,7 +130,7 @@ fn whatever_comes_to_an_end_in_a_check_is_well() {
 /// Bombs of every kind end at a limit, in their time, and leave the next one its worker.
 #[test]
 fn compile_bombs_end_at_a_limit() {
-    let bounds = CompileConfig { time: Span::secs(3), memory: ByteSize::mib(256), ..config() };
+    let bounds = CompileConfig { time: Span::secs(1), memory: ByteSize::mib(256), ..config() };
     let bombs = [
         ("a huge function", bombs::huge_function()),
         ("huge jump tables", bombs::jump_tables()),
