@@ -147,7 +147,7 @@ async fn a_version_that_is_retired_ends_its_sessions_and_opens_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopping_host_ends_sessions_and_their_calls() {
     let engine = engine();
-    let counters = counters(&engine, "limits: {fuel_per_call: 1_000_000_000_000}");
+    let counters = counters(&engine, "limits: {fuel_per_call: 1_000_000_000_000, deadline: 60s}");
     let (id, busy) = (counters.create(1).await, counters.create(1).await);
     let spinning = {
         let counters = counters.clone();
