@@ -182,6 +182,8 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use roadstead_catalog_kubernetes::KubernetesSettings;
+
     use super::*;
 
     fn args() -> ServeArgs {
@@ -221,6 +223,9 @@ mod tests {
         assert_eq!(format!("{documented:#?}"), format!("{defaults:#?}"));
         let offers = blocks[1].split("```").next().unwrap();
         assert!(toml::from_str::<File>(offers).is_ok(), "{offers}");
+        let cluster = blocks[2].split("```").next().unwrap();
+        let cluster = merge(args(), toml::from_str(cluster).unwrap()).unwrap().catalog;
+        assert_eq!(cluster, CatalogPlace::Kubernetes(KubernetesSettings::default()));
     }
 
     #[test]

@@ -20,5 +20,5 @@ pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
 /// If it cannot be written as YAML.
 pub fn yaml(definition: &CustomResourceDefinition) -> Result<String, serde_norway::Error> {
     let text = serde_norway::to_string(definition)?;
-    Ok(format!("# Made from k8s/api; see k8s/README.md.\n{text}"))
+    Ok(format!("# Generated from k8s/api, whose tests write it anew when it is stale.\n{text}"))
 }
