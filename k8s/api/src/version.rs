@@ -20,7 +20,7 @@ use crate::{Condition, condition::conditions};
     derive = "PartialEq",
     shortname = "rsv",
     category = "roadstead",
-    selectable = "spec.module",
+    selectable = ".spec.module",
     doc = "One version of a module: its component by digest, its limits and capabilities, and the locks of its wire contract.",
     printcolumn(name = "Module", type_ = "string", json_path = ".spec.module"),
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),

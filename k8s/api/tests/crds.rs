@@ -49,6 +49,8 @@ fn schemas_are_structural_and_strict() {
             assert!(typed, "{at} has no type: {schema}");
             assert!(schema["x-kubernetes-preserve-unknown-fields"].is_null(), "{at}");
             assert!(schema.get("$ref").is_none(), "{at}");
+            let format = schema["format"].as_str().unwrap_or("int64");
+            assert!(!format.starts_with("uint"), "{at}: {format}");
         });
     }
 }
