@@ -1,6 +1,7 @@
 //! The settings of `roadstead serve`: flags before the file before the defaults, checked once.
 
 mod breaker;
+mod catalog;
 mod compile;
 mod http;
 mod metrics;
@@ -22,6 +23,7 @@ use roadstead_gateway::GatewayConfig;
 use roadstead_registry::CompileConfig;
 use serde::Deserialize;
 
+pub(crate) use self::catalog::CatalogPlace;
 use self::namespace::NamespaceBounds;
 use crate::{cli::ServeArgs, output::WrongUsage};
 
@@ -49,6 +51,7 @@ pub(crate) struct ServeConfig {
     pub metrics: Option<SocketAddr>,
     pub breaker: Option<BreakerConfig>,
     pub namespace: NamespaceBounds,
+    pub catalog: CatalogPlace,
 }
 
 #[derive(Debug)]
@@ -81,6 +84,7 @@ struct File {
     metrics: metrics::Section,
     breaker: breaker::Section,
     namespace: namespace::Section,
+    catalog: catalog::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -156,6 +160,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
         namespace: file.namespace.read()?,
+        catalog: file.catalog.read()?,
     })
 }
 
@@ -177,6 +182,8 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use roadstead_catalog_kubernetes::KubernetesSettings;
+
     use super::*;
 
     fn args() -> ServeArgs {
@@ -216,6 +223,9 @@ mod tests {
         assert_eq!(format!("{documented:#?}"), format!("{defaults:#?}"));
         let offers = blocks[1].split("```").next().unwrap();
         assert!(toml::from_str::<File>(offers).is_ok(), "{offers}");
+        let cluster = blocks[2].split("```").next().unwrap();
+        let cluster = merge(args(), toml::from_str(cluster).unwrap()).unwrap().catalog;
+        assert_eq!(cluster, CatalogPlace::Kubernetes(KubernetesSettings::default()));
     }
 
     #[test]

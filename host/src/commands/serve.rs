@@ -4,7 +4,8 @@ use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
-use roadstead_catalog::RedbCatalog;
+use roadstead_catalog::{Catalog, RedbCatalog};
+use roadstead_catalog_kubernetes::KubernetesCatalog;
 use roadstead_engine::{Engine, EngineConfig, SessionKey};
 use roadstead_gateway::{
     AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, Tls,
@@ -19,7 +20,7 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 
 use crate::{
     cli::ServeArgs,
-    config::{self, ServeConfig},
+    config::{self, CatalogPlace, ServeConfig},
     output,
 };
 
@@ -57,7 +58,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data_dir.clone();
     let blobs = BlobStore::open(&data)?;
-    let catalog = open_catalog(&data, &blobs)?;
+    let catalog = open_catalog(&settings.catalog, &data, &blobs).await?;
     let key = SessionKey::new(blobs.code().secret("handles"));
     let engine = Engine::new(engine_config(&settings, key)).context("start the engine")?;
     let limits = RegistryConfig {
@@ -66,7 +67,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         namespace: settings.namespace.quota,
         ..RegistryConfig::default()
     };
-    let registry = Registry::open(Arc::clone(&engine), Arc::new(catalog), Arc::new(blobs), limits)
+    let registry = Registry::open(Arc::clone(&engine), catalog, Arc::new(blobs), limits)
         .await
         .with_context(|| format!("open what is stored in {}", data.display()))?;
     let tls = match &settings.tls {
@@ -102,10 +103,40 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     Ok(Running { address, engine, stop, gateway, _metrics: metrics })
 }
 
+/// The catalog's file in the data directory.
+const FILE: &str = "catalog.redb";
+
+/// The last state of the cluster's catalog, there too.
+const KEPT: &str = "catalog.json";
+
+async fn open_catalog(
+    place: &CatalogPlace,
+    data: &Path,
+    blobs: &BlobStore,
+) -> anyhow::Result<Arc<dyn Catalog>> {
+    match place {
+        CatalogPlace::File => Ok(Arc::new(open_file(data, blobs)?)),
+        CatalogPlace::Kubernetes(settings) => {
+            let file = data.join(FILE);
+            if RedbCatalog::exists(&file)
+                .with_context(|| format!("look into {}", data.display()))?
+            {
+                bail!(
+                    "{} holds modules of this host alone, which a cluster's catalog does not \
+                     know: give the host another data directory, and push them there",
+                    file.display()
+                );
+            }
+            let catalog = KubernetesCatalog::open(settings.clone(), data.join(KEPT)).await;
+            Ok(Arc::new(catalog.context("open the cluster's catalog")?))
+        }
+    }
+}
+
 /// Without its catalog, everything that is stored would be garbage: an empty one is made only where
 /// nothing is.
-fn open_catalog(data: &Path, blobs: &BlobStore) -> anyhow::Result<RedbCatalog> {
-    let path = data.join("catalog.redb");
+fn open_file(data: &Path, blobs: &BlobStore) -> anyhow::Result<RedbCatalog> {
+    let path = data.join(FILE);
     let look = || format!("look into {}", data.display());
     if !RedbCatalog::exists(&path).with_context(look)? && !blobs.is_empty().with_context(look)? {
         bail!(
@@ -167,7 +198,7 @@ mod tests {
         let data = parent.path().join("data");
         let open = || {
             let blobs = BlobStore::open(&data)?;
-            open_catalog(&data, &blobs).map(|catalog| (blobs, catalog))
+            open_file(&data, &blobs).map(|catalog| (blobs, catalog))
         };
         let (blobs, catalog) = open().unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -2,9 +2,10 @@
 
 use std::{error::Error, path::PathBuf};
 
-use roadstead_domain::{Digest, ModuleName, Version};
+use roadstead_domain::{Digest, ModuleName, Namespace, Version};
 
-/// A refused or failed change. Nothing has changed then.
+/// A refused or failed change. Nothing has changed then, except perhaps after
+/// [`CatalogError::Unavailable`].
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
     #[error("no module `{0}`")]
@@ -23,6 +24,31 @@ pub enum CatalogError {
     /// The pinned version cannot be deleted: that would send its calls elsewhere unasked.
     #[error("`{name}@{version}` is pinned")]
     Pinned { name: ModuleName, version: Version },
+    /// Where the catalog is beyond a network and does not answer. What is published serves on; a
+    /// change that was on its way when the answer stayed out may have happened.
+    #[error(
+        "the catalog cannot be reached ({doing}): what is published serves on, try again later"
+    )]
+    Unavailable {
+        doing: &'static str,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The host's own account lacks a right.
+    #[error("the cluster does not let this host {doing}: {message}")]
+    Forbidden { doing: &'static str, message: String },
+    /// The cluster takes no such object.
+    #[error("the cluster refuses to {doing}: {message}")]
+    Refused { doing: &'static str, message: String },
+    /// The record of the version, or the locks of its namespace, are larger than the cluster keeps.
+    #[error("too large for the cluster to keep: {0}")]
+    TooLarge(String),
+    /// Nobody let hosts serve this namespace.
+    #[error("namespace `{0}` is not enabled for this host")]
+    NotEnabled(Namespace),
+    /// Others changed the same module again and again, or are still about to.
+    #[error("`{0}` is being changed elsewhere: try again")]
+    Contended(ModuleName),
     #[error("another process uses the catalog {0}")]
     InUse(PathBuf),
     #[error("the catalog {path} was written by a newer release (format {format})")]

@@ -23,8 +23,9 @@ pub use crate::{
     error::CatalogError,
     memory::MemoryCatalog,
     record::{
-        BreakRecord, Change, ImportRecord, LockChange, MethodRecord, ModuleRecord, Publication,
-        Published, ServiceRecord, Snapshot, UnmappedRecord, VersionChoice, VersionRecord,
+        BreakRecord, Change, ImportRecord, LockChange, MethodRecord, ModuleRecord, Pending,
+        Publication, Published, Refusal, ServiceRecord, Snapshot, UnmappedRecord, Verdict,
+        VersionChoice, VersionRecord,
     },
     redb::RedbCatalog,
 };
@@ -56,4 +57,21 @@ pub trait Catalog: Send + Sync + 'static {
 
     /// The newest revision, and every later one (some may be skipped).
     fn watch(&self) -> watch::Receiver<u64>;
+
+    /// Everything that stored bytes are kept for. None where this host cannot tell, since other
+    /// hosts publish, in other namespaces too, what they may find stored here.
+    async fn needed(&self) -> Result<Option<Snapshot>, CatalogError> {
+        self.snapshot().await.map(Some)
+    }
+
+    /// Versions that are written but not published, and wait for someone to judge them. None where
+    /// publishing is one transaction.
+    async fn pending(&self) -> Vec<Pending> {
+        Vec::new()
+    }
+
+    /// Acts on what a host found about a pending version.
+    async fn settle(&self, _pending: &Pending, _verdict: Verdict) -> Result<(), CatalogError> {
+        Ok(())
+    }
 }

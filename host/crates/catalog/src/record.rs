@@ -164,3 +164,33 @@ pub enum Published {
     /// The same content was there already; nothing changed.
     Unchanged(Arc<VersionRecord>),
 }
+
+/// A version that is written and not published: someone applied it by hand, or the host that pushed
+/// it ended on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub namespace: Namespace,
+    pub name: ModuleName,
+    pub record: Arc<VersionRecord>,
+}
+
+/// What a host found about a pending version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its locks follow from those that hold, and it breaks nobody but those it says it does.
+    Follows(Vec<LockChange>),
+    Refused(Refusal, String),
+}
+
+/// Why a pending version cannot be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It breaks callers with old stubs and does not say so.
+    BreaksContract,
+    /// Its locks are not those that follow from the ones that hold now.
+    LocksMoved,
+    /// Bytes that it names are not there.
+    BlobMissing,
+    /// It does not say what its component is.
+    Malformed,
+}

@@ -10,6 +10,8 @@ mod fault;
 mod names;
 mod offer;
 mod route;
+#[cfg(feature = "schema")]
+mod schema;
 mod spec;
 mod units;
 mod version;

@@ -35,6 +35,7 @@ pub enum SpecError {
 
 /// The whole spec of a module version.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ModuleSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,7 +70,11 @@ impl ModuleSpec {
         Ok(spec)
     }
 
-    fn validate(&self) -> Result<(), SpecError> {
+    /// What a field's own type cannot tell; a spec that was parsed has passed.
+    ///
+    /// # Errors
+    /// [`SpecError`] names the field and says what is expected there.
+    pub fn validate(&self) -> Result<(), SpecError> {
         self.limits.validate()?;
         self.quota.validate()?;
         self.instances.validate()?;

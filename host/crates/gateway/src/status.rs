@@ -25,6 +25,9 @@ const FRAME_BYTES: usize = 120;
 /// How long a client that meets a host in its last or first moments should wait.
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(1);
 
+/// How long a client should wait before it changes a catalog again that did not answer.
+const CATALOG_RETRY: Duration = Duration::from_secs(5);
+
 /// The status of a fault, without `google.rpc.DebugInfo` unless `may_debug`.
 pub fn from_fault(fault: &Fault, may_debug: bool) -> Status {
     status(fault, may_debug, None)
@@ -120,6 +123,14 @@ pub(crate) fn from_push(error: PushError) -> Status {
         }
         PushError::VersionExists { .. } => refusal(Code::AlreadyExists, "VERSION_EXISTS", &text),
         PushError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
+        PushError::Unavailable(cause) => unavailable(&text, &cause),
+        PushError::NotEnabled(_) => {
+            refusal(Code::FailedPrecondition, "NAMESPACE_NOT_ENABLED", &text)
+        }
+        PushError::RecordTooLarge(cause) => {
+            tracing::warn!("a record is too large: {}", Chain(&cause));
+            refusal(Code::ResourceExhausted, "RECORD_LIMIT", &text)
+        }
         PushError::Full(cause) => full(&text, &*cause),
         PushError::Host(cause) => from_fault(&host_fault("push a module", &Chain(&*cause)), true),
     }
@@ -144,11 +155,21 @@ pub(crate) fn from_change(error: ChangeError) -> Status {
         }
         ChangeError::Pinned { .. } => refusal(Code::FailedPrecondition, "PINNED", &text),
         ChangeError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
+        ChangeError::Unavailable(cause) => unavailable(&text, &cause),
         ChangeError::Full(cause) => full(&text, &*cause),
         ChangeError::Host(cause) => {
             from_fault(&host_fault("change the catalog", &Chain(&*cause)), true)
         }
     }
+}
+
+/// The catalog does not answer now.
+fn unavailable(text: &str, cause: &(dyn Error + 'static)) -> Status {
+    tracing::warn!("the catalog cannot be changed: {}", Chain(cause));
+    let mut details = ErrorDetails::new();
+    details.set_error_info("CATALOG_UNAVAILABLE", ERROR_DOMAIN, HashMap::<String, String>::new());
+    details.set_retry_info(Some(CATALOG_RETRY));
+    Status::with_error_details(Code::Unavailable, clip(text, MESSAGE_BYTES), details)
 }
 
 fn full(text: &str, cause: &(dyn Error + 'static)) -> Status {

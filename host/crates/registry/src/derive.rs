@@ -59,6 +59,16 @@ pub(crate) async fn revive(
     record: &VersionRecord,
 ) -> Result<Derived, ReviveError> {
     let locks = locks(blobs, record).await?;
+    derive_with(blobs, name, record, locks).await
+}
+
+/// Derives a stored version with the given locks.
+pub(crate) async fn derive_with(
+    blobs: &BlobStore,
+    name: &ModuleName,
+    record: &VersionRecord,
+    locks: Locks,
+) -> Result<Derived, ReviveError> {
     let source = source(blobs, record).await?;
     let (name, version) = (name.clone(), record.version.clone());
     let derive = move || -> Result<Derived, ReviveError> {

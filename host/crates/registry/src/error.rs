@@ -56,6 +56,15 @@ pub enum PushError {
     CompileCrash(String),
     #[error("too many pushes wait: try again")]
     Overloaded { retry_after: Duration },
+    /// The catalog does not answer, or others change the same module: later it may.
+    #[error(transparent)]
+    Unavailable(CatalogError),
+    /// Hosts do not serve the namespace.
+    #[error(transparent)]
+    NotEnabled(CatalogError),
+    /// The catalog does not keep records of that size.
+    #[error(transparent)]
+    RecordTooLarge(CatalogError),
     #[error("the host's disk is full")]
     Full(#[source] Box<dyn Error + Send + Sync>),
     #[error("the host failed")]
@@ -75,6 +84,9 @@ pub enum ChangeError {
     Pinned { name: ModuleName, version: Version },
     #[error(transparent)]
     DamagedLock(#[from] DamagedLock),
+    /// The catalog does not answer, or others change the same module: later it may.
+    #[error(transparent)]
+    Unavailable(CatalogError),
     #[error("the host's disk is full")]
     Full(#[source] Box<dyn Error + Send + Sync>),
     #[error("the host failed")]
@@ -132,6 +144,11 @@ impl From<CatalogError> for PushError {
         match error {
             CatalogError::VersionExists { name, version } => Self::VersionExists { name, version },
             CatalogError::Full(_) => Self::Full(error.into()),
+            CatalogError::Unavailable { .. } | CatalogError::Contended(_) => {
+                Self::Unavailable(error)
+            }
+            CatalogError::NotEnabled(_) => Self::NotEnabled(error),
+            CatalogError::TooLarge(_) => Self::RecordTooLarge(error),
             error => Self::host(error),
         }
     }
@@ -144,6 +161,9 @@ impl From<CatalogError> for ChangeError {
             CatalogError::NoSuchVersion { name, version } => Self::NoSuchVersion { name, version },
             CatalogError::Pinned { name, version } => Self::Pinned { name, version },
             CatalogError::Full(_) => Self::Full(error.into()),
+            CatalogError::Unavailable { .. } | CatalogError::Contended(_) => {
+                Self::Unavailable(error)
+            }
             error => Self::Host(error.into()),
         }
     }

@@ -197,6 +197,16 @@ impl LiveModule {
         release.or_else(|| self.versions.last_key_value()).map(|(_, live)| live)
     }
 
+    /// Whether it has the very same versions and the same pin.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let versions = self.versions.values().zip(other.versions.values());
+        self.name == other.name
+            && self.pinned == other.pinned
+            && self.highest == other.highest
+            && self.versions.len() == other.versions.len()
+            && versions.into_iter().all(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
     /// Whether a version that is published now would answer for the module as a whole.
     pub(crate) fn gives_way_to(&self, version: &Version) -> bool {
         if self.pinned.is_some() {

@@ -20,7 +20,7 @@ use roadstead_worker::leash;
 use tokio::{sync::Notify, task::JoinHandle};
 
 pub(crate) use self::book::{LockBook, NewestLock, Unreadable};
-pub(crate) use self::plan::{Plan, Planned};
+pub(crate) use self::plan::{Plan, Planned, previous};
 pub(crate) use self::validate::Validated;
 use crate::{
     Checked, Phase, Progress, PushError, PushRequest, Pushed, Registry,

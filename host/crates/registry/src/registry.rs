@@ -1,10 +1,16 @@
 //! The registry: one per host.
 
 mod admin;
+mod follow;
+mod judge;
 mod load;
 mod offers;
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -81,6 +87,7 @@ pub struct Registry {
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
     collector: AbortHandle,
+    follower: AbortHandle,
 }
 
 impl Registry {
@@ -97,7 +104,10 @@ impl Registry {
         blobs.code().retain_fingerprint(engine.fingerprint())?;
         let workers = Workers::new(config.compile.clone(), engine.stack());
         let collect = Arc::new(Notify::new());
+        let opened = Arc::new(Notify::new());
         let registry = Arc::new_cyclic(|registry: &std::sync::Weak<Self>| {
+            let following = follow::follow(registry.clone(), catalog.watch(), Arc::clone(&opened));
+            let follower = tokio::spawn(following).abort_handle();
             let (registry, told) = (registry.clone(), Arc::clone(&collect));
             let collector = tokio::spawn(async move {
                 loop {
@@ -119,12 +129,14 @@ impl Registry {
                 workers: Arc::new(workers),
                 collect: Arc::clone(&collect),
                 collector: collector.abort_handle(),
+                follower,
                 config,
             }
         });
         registry.probe_workers().await;
-        registry.reload().await?;
+        registry.reload(&HashMap::new()).await?;
         registry.sweep().await;
+        opened.notify_one();
         Ok(registry)
     }
 
@@ -224,7 +236,7 @@ impl Registry {
     pub(crate) async fn sweep(&self) {
         let swept = async {
             let sweep = self.blobs.begin_sweep().await?;
-            let snapshot = self.catalog.snapshot().await?;
+            let Some(snapshot) = self.catalog.needed().await? else { return Ok(0) };
             let mut referenced: HashSet<_> = snapshot.locks.into_values().collect();
             for ((_, name), module) in &snapshot.modules {
                 for record in module.versions.values() {
@@ -249,6 +261,7 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.collector.abort();
+        self.follower.abort();
     }
 }
 

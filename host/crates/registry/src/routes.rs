@@ -190,22 +190,31 @@ impl RouteTable {
         Self { revision, namespaces }
     }
 
-    /// A table of everything at once.
+    /// A table of everything at once. What is as in an earlier one is taken from there, so that a
+    /// namespace in which nothing changed keeps its revision.
     pub(crate) fn of(
         revision: u64,
         modules: impl IntoIterator<Item = (Namespace, LiveModule)>,
         locks: HashMap<Namespace, LockBook>,
+        old: &Self,
     ) -> Self {
         let mut parts: HashMap<Namespace, (BTreeMap<_, _>, LockBook)> = locks
             .into_iter()
             .map(|(namespace, book)| (namespace, (BTreeMap::new(), book)))
             .collect();
         for (namespace, module) in modules {
+            let known = old.module(&namespace, &module.name).filter(|known| known.same(&module));
+            let module = known.map_or_else(|| Arc::new(module), Arc::clone);
             let (modules, _) = parts.entry(namespace).or_default();
-            modules.insert(module.name.clone(), Arc::new(module));
+            modules.insert(module.name.clone(), module);
         }
         let routes = |(namespace, (modules, book))| {
-            (namespace, Arc::new(NamespaceRoutes::new(revision, modules, Arc::new(book))))
+            let known = old.namespaces.get(&namespace);
+            let routes = match known.filter(|known| known.same(&modules, &book)) {
+                Some(known) => Arc::clone(known),
+                None => Arc::new(NamespaceRoutes::new(revision, modules, Arc::new(book))),
+            };
+            (namespace, routes)
         };
         Self { revision, namespaces: parts.into_iter().map(routes).collect() }
     }
@@ -230,6 +239,14 @@ impl NamespaceRoutes {
             sessions.extend(services.map(|service| (service.clone(), Arc::clone(live))));
         }
         Self { revision, modules, services, sessions, locks, files: OnceLock::new() }
+    }
+
+    /// Whether it is made of the very same modules and locks.
+    fn same(&self, modules: &BTreeMap<ModuleName, Arc<LiveModule>>, book: &LockBook) -> bool {
+        let pairs = self.modules.values().zip(modules.values());
+        self.modules.len() == modules.len()
+            && pairs.into_iter().all(|(one, other)| Arc::ptr_eq(one, other))
+            && self.locks.same(book)
     }
 
     /// Each version's files are merged once, however many services it answers for.

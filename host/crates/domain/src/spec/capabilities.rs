@@ -13,6 +13,7 @@ use super::SpecError;
 
 /// The capabilities a spec asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Capabilities {
     /// Environment variables, given as they stand here.
@@ -30,6 +31,7 @@ pub struct Capabilities {
 
 /// Where a module may connect to.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Network {
     /// Authorities for outgoing HTTP.
@@ -51,6 +53,7 @@ pub type HttpTarget = HostPort;
 
 /// One directory of the operator's, seen by the guest under a path of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DirectoryGrant {
     /// The name under which the operator offers it (`serve --dir NAME=PATH`).
@@ -62,6 +65,7 @@ pub struct DirectoryGrant {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DirectoryMode {
     #[default]
@@ -71,6 +75,7 @@ pub enum DirectoryMode {
 
 /// What clocks tell: the time, or one that stands still but for what the guest itself sleeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Clocks {
     Real,
@@ -80,6 +85,7 @@ pub enum Clocks {
 
 /// Where random bytes come from: the operating system, or a generator with a fixed seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Random {
     Real,

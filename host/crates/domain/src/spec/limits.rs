@@ -7,6 +7,7 @@ use crate::{ByteRate, ByteSize, MessageSize, Millicores, Span, units::Written};
 
 /// Bounds of one instance or one call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// All linear memories and tables of an instance together. The instances of a module get at most
@@ -63,6 +64,7 @@ pub struct Limits {
 
 /// Bounds of a module on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Quota {
     /// Processor time that the module is sure to get, over all its calls and versions together,
@@ -102,6 +104,7 @@ pub struct Quota {
 
 /// Whether an instance serves one call or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum InstancePolicy {
     /// A fresh instance for every call.
@@ -112,6 +115,7 @@ pub enum InstancePolicy {
 
 /// Who owns a reused instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Share {
     /// All callers of the module's namespace.
@@ -122,6 +126,7 @@ pub enum Share {
 
 /// The life of instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Instances {
     pub policy: InstancePolicy,

@@ -35,6 +35,21 @@ impl LockBook {
         known.map(lock).collect()
     }
 
+    /// The lock of a package, if it is this one and reads.
+    pub(crate) fn readable(&self, package: &str, digest: Digest) -> Option<Arc<Lock>> {
+        let newest = self.0.get(package).filter(|newest| newest.digest == digest)?;
+        newest.lock.clone().ok()
+    }
+
+    /// Whether another book says the same.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        let says = |book: &Self| -> Vec<_> {
+            let all = book.0.iter();
+            all.map(|(package, lock)| (package.clone(), lock.digest, lock.lock.is_ok())).collect()
+        };
+        says(self) == says(other)
+    }
+
     /// Packages whose lock does not read, with its digest.
     pub(crate) fn damaged(&self) -> impl Iterator<Item = (&str, Digest)> {
         let damaged = self.0.iter().filter(|(_, newest)| newest.lock.is_err());

@@ -262,7 +262,12 @@ fn choose(module: Option<&LiveModule>, validated: &Validated) -> Result<Choice, 
 /// service. A package of types alone is taken over from the newest of those versions.
 ///
 /// Where that version's schema is lost, callers may rely on anything that the locks ever gave out.
-fn previous(module: &LiveModule, version: &Version, derived: &Derived, locks: &Locks) -> Locks {
+pub(crate) fn previous(
+    module: &LiveModule,
+    version: &Version,
+    derived: &Derived,
+    locks: &Locks,
+) -> Locks {
     let mut previous = Locks::default();
     let mut taken_over: BTreeMap<&Version, &Locks> = BTreeMap::new();
     for service in &derived.services {

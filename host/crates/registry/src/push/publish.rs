@@ -1,6 +1,6 @@
 //! The end of a push: one transaction, then the new table.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use roadstead_blobs::Kind;
 use roadstead_catalog::{CatalogError, Change, Published};
@@ -44,7 +44,7 @@ impl Registry {
                     return Ok(Pushed { name, record, created: false });
                 }
                 Err(CatalogError::NotNext { .. } | CatalogError::LockMoved { .. }) => {
-                    self.reload().await.map_err(PushError::host)?;
+                    self.reload(&HashMap::new()).await.map_err(PushError::host)?;
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -57,7 +57,7 @@ impl Registry {
         let serving = async move {
             let _changing = registry.changing.lock().await;
             let serves = registry.serves(&validated, &record);
-            let reloaded = if serves { Ok(()) } else { registry.reload().await };
+            let reloaded = if serves { Ok(()) } else { registry.reload(&HashMap::new()).await };
             drop(stored);
             reloaded.map_err(PushError::host)
         };
@@ -91,7 +91,7 @@ impl Registry {
         }
         if restored {
             let _changing = self.changing.lock().await;
-            self.reload().await.map_err(PushError::host)?;
+            self.reload(&HashMap::new()).await.map_err(PushError::host)?;
         }
         Ok(())
     }

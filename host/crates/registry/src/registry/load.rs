@@ -22,21 +22,29 @@ use crate::{
 const AT_ONCE: usize = 16;
 
 impl Registry {
-    /// Serves exactly what the catalog holds; versions that serve already go on.
-    pub(crate) async fn reload(&self) -> Result<(), OpenError> {
+    /// Serves exactly what the catalog holds; versions that serve already go on, and so do those
+    /// that were made ahead. Nothing else may change meanwhile.
+    pub(crate) async fn reload(
+        &self,
+        ahead: &HashMap<ModuleId, Arc<LiveVersion>>,
+    ) -> Result<(), OpenError> {
         let Snapshot { revision, modules, locks } = self.catalog.snapshot().await?;
         let old = self.routes();
         let mut books: HashMap<Namespace, LockBook> = HashMap::new();
         for ((namespace, package), digest) in locks {
-            let lock = self.newest_lock(&package, digest).await;
+            let lock = match old.locks(&namespace).readable(&package, digest) {
+                Some(known) => Ok(known),
+                None => self.newest_lock(&package, digest).await,
+            };
             books.entry(namespace).or_default().insert(package, NewestLock { digest, lock });
         }
         let live: Vec<(Namespace, LiveModule)> = stream::iter(modules)
             .map(|((namespace, name), record)| {
                 let old = old.module(&namespace, &name).cloned();
                 async move {
-                    let live =
-                        self.live_module(&namespace, &name, record, old.as_deref(), None).await;
+                    let fresh = |id: &ModuleId| ahead.get(id).cloned();
+                    let old = old.as_deref();
+                    let live = self.live_module(&namespace, &name, record, old, &fresh).await;
                     Ok::<_, OpenError>((namespace, live))
                 }
             })
@@ -44,8 +52,30 @@ impl Registry {
             .try_collect()
             .await?;
         live.iter().for_each(|(_, module)| govern(module));
-        self.serve(RouteTable::of(revision, live, books));
+        let table = RouteTable::of(revision, live, books, &old);
+        self.serve(table);
+        self.retire_all(&old);
         Ok(())
+    }
+
+    /// Frees what the versions of an earlier table need no more.
+    fn retire_all(&self, old: &RouteTable) {
+        let routes = self.routes();
+        let mut gone = false;
+        for (namespace, before) in old.all() {
+            let after = routes.module(namespace, &before.name);
+            if after.is_some_and(|after| Arc::ptr_eq(after, before)) {
+                continue;
+            }
+            gone = true;
+            retire(before, after.map(|after| &**after));
+            if after.is_none() {
+                self.engine.logs().forget(namespace, &before.name);
+            }
+        }
+        if gone {
+            self.collect.notify_one();
+        }
     }
 
     /// Serves one changed module; `fresh` is the version that was just published, `book` the locks
@@ -63,7 +93,10 @@ impl Registry {
         let before = old.module(namespace, name);
         let module = match module {
             Some(record) => Some(
-                self.live_module(namespace, name, record, before.map(|old| &**old), fresh).await,
+                self.live_module(namespace, name, record, before.map(|old| &**old), &|id| {
+                    fresh.clone().filter(|fresh| fresh.id() == id)
+                })
+                .await,
             ),
             None => None,
         };
@@ -98,22 +131,23 @@ impl Registry {
         name: &ModuleName,
         record: ModuleRecord,
         old: Option<&LiveModule>,
-        fresh: Option<Arc<LiveVersion>>,
+        fresh: &(dyn Fn(&ModuleId) -> Option<Arc<LiveVersion>> + Sync),
     ) -> LiveModule {
         let ModuleRecord { versions, pinned, highest } = record;
         let mut live = BTreeMap::new();
         for (version, record) in versions {
-            let known = old.and_then(|old| old.versions.get(&version)).or(fresh.as_ref());
+            let id = ModuleId {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                version: version.clone(),
+            };
             // One that could not serve is tried again: it may have been repaired.
             let serves =
-                |known: &&Arc<LiveVersion>| **known.record() == *record && known.module().is_ok();
-            let serving = match known.filter(serves) {
-                Some(known) => Arc::clone(known),
-                None => {
-                    let (namespace, name) = (namespace.clone(), name.clone());
-                    let id = ModuleId { namespace, name, version: version.clone() };
-                    Arc::new(self.revive(id, record).await)
-                }
+                |known: &Arc<LiveVersion>| **known.record() == *record && known.module().is_ok();
+            let known = old.and_then(|old| old.versions.get(&version)).cloned();
+            let serving = match known.filter(serves).or_else(|| fresh(&id).filter(serves)) {
+                Some(known) => known,
+                None => Arc::new(self.revive(id, record).await),
             };
             live.insert(version, serving);
         }
@@ -121,7 +155,7 @@ impl Registry {
     }
 
     /// A published version as it was. One that cannot serve here stays published and says so.
-    async fn revive(&self, id: ModuleId, record: Arc<VersionRecord>) -> LiveVersion {
+    pub(super) async fn revive(&self, id: ModuleId, record: Arc<VersionRecord>) -> LiveVersion {
         let parts = self.parts(&id, &record).await.map_err(|error| {
             tracing::error!(module = %id.name, version = %id.version, error = chain(&error),
                 "a published version cannot serve");

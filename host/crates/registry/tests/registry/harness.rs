@@ -57,6 +57,11 @@ impl Host {
         Self { data: data.to_owned(), registry, _directory: None }
     }
 
+    /// A host around a registry of its own making.
+    pub(crate) fn of(data: &Path, registry: Arc<Registry>) -> Self {
+        Self { data: data.to_owned(), registry, _directory: None }
+    }
+
     /// The same host after a restart: nothing of the old one lives on.
     pub(crate) async fn restarted(self) -> Self {
         let (data, _directory) = self.closed().await;

@@ -10,6 +10,7 @@
 
 mod codec;
 mod crash;
+mod follow;
 mod harness;
 mod model;
 mod quota;

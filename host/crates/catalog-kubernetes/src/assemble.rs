@@ -1,0 +1,178 @@
+//! From objects to what the catalog shows: pure.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use roadstead_catalog::{ModuleRecord, Snapshot};
+use roadstead_domain::{Digest, ModuleName, Version};
+use roadstead_k8s_api::{LOCKS, WireLocksSpec, rules};
+
+use crate::{
+    objects::{Kind, ModuleObject, Object, VersionObject},
+    state::{Objects, State},
+};
+
+/// How long the host that pushed a version has for publishing it, before another one looks after
+/// it. Each of its requests ends within a sixth of that.
+pub(crate) const STALE: Duration = Duration::from_secs(60);
+
+/// A version that exists and is not published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inert {
+    pub(crate) version: VersionObject,
+    /// How long this host has known it.
+    pub(crate) age: Duration,
+}
+
+impl Inert {
+    /// Whether nobody else is at work on it any more.
+    pub(crate) fn is_left(&self) -> bool {
+        self.version.pushed_by.is_none() || STALE <= self.age
+    }
+}
+
+/// The module's object, unless the module is deleted.
+pub(crate) fn module_object<'a>(
+    objects: &'a Objects,
+    name: &ModuleName,
+) -> Option<(&'a ModuleObject, u64)> {
+    match objects.get(Kind::Module, name.as_str()) {
+        Some((Object::Module(module), revision)) => Some((module, revision)),
+        _ => None,
+    }
+}
+
+/// The chains of the namespace; none where it has no locks yet.
+pub(crate) fn chains(objects: &Objects) -> Option<(&WireLocksSpec, u64)> {
+    match objects.get(Kind::Locks, LOCKS) {
+        Some((Object::Locks(locks), revision)) => Some((&locks.spec, revision)),
+        _ => None,
+    }
+}
+
+/// The lock of a package that holds now.
+pub(crate) fn newest(objects: &Objects, package: &str) -> Option<Digest> {
+    chains(objects)?.0.newest(package)
+}
+
+/// Whether a version exists beside the module's object.
+pub(crate) fn exists(module: &ModuleObject, version: &VersionObject) -> bool {
+    let VersionObject { owner, record, leaving, .. } = version;
+    !leaving && rules::exists(&module.uid, &module.deleted, owner.as_deref(), &record.version)
+}
+
+/// The versions that exist, by module, with whether each is published.
+fn versions(
+    objects: &Objects,
+    only: Option<&ModuleName>,
+) -> BTreeMap<ModuleName, Vec<(VersionObject, Instant, bool)>> {
+    let none = WireLocksSpec::default();
+    let chains = chains(objects).map_or(&none, |(chains, _)| chains);
+    let mut found: BTreeMap<ModuleName, Vec<_>> = BTreeMap::new();
+    for (_, object, seen) in objects.all(Kind::Version) {
+        let Object::Version(version) = object else { continue };
+        if only.is_some_and(|only| *only != version.module) {
+            continue;
+        }
+        let Some((module, _)) = module_object(objects, &version.module) else { continue };
+        if exists(module, version) {
+            let published = rules::published(&version.record.locks, chains);
+            let one = (version.clone(), seen, published);
+            found.entry(version.module.clone()).or_default().push(one);
+        }
+    }
+    found
+}
+
+fn record(
+    module: &ModuleObject,
+    versions: Vec<(VersionObject, Instant, bool)>,
+) -> Option<ModuleRecord> {
+    let shown = versions.into_iter().filter(|(_, _, published)| *published);
+    let versions: BTreeMap<Version, Arc<_>> =
+        shown.map(|(version, _, _)| (version.record.version.clone(), version.record)).collect();
+    let (last, _) = versions.last_key_value()?;
+    let highest = module.highest.clone().max(Some(last.clone()))?;
+    Some(ModuleRecord { pinned: module.pinned.clone(), highest, versions })
+}
+
+/// A module with its published versions; one without any does not exist.
+pub(crate) fn module(objects: &Objects, name: &ModuleName) -> Option<ModuleRecord> {
+    let (module, _) = module_object(objects, name)?;
+    let mut versions = versions(objects, Some(name));
+    record(module, versions.remove(name)?)
+}
+
+/// Everything, in all namespaces.
+pub(crate) fn snapshot(state: &State) -> Snapshot {
+    let mut snapshot = Snapshot { revision: state.revision, ..Snapshot::default() };
+    for (namespace, objects) in &state.namespaces {
+        for (name, versions) in versions(objects, None) {
+            let Some((module, _)) = module_object(objects, &name) else { continue };
+            if let Some(record) = record(module, versions) {
+                snapshot.modules.insert((namespace.clone(), name), record);
+            }
+        }
+        for (package, chain) in chains(objects).into_iter().flat_map(|(chains, _)| &chains.packages)
+        {
+            if let Some(newest) = chain.last() {
+                snapshot.locks.insert((namespace.clone(), package.clone()), *newest);
+            }
+        }
+    }
+    snapshot
+}
+
+/// Versions that exist and are not published.
+pub(crate) fn inert(objects: &Objects, now: Instant) -> Vec<Inert> {
+    let all = versions(objects, None).into_values().flatten();
+    all.filter(|(_, _, published)| !published)
+        .map(|(version, seen, _)| Inert { version, age: now.saturating_duration_since(seen) })
+        .collect()
+}
+
+/// An object that is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Garbage {
+    pub(crate) kind: Kind,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    /// The module that it is of.
+    pub(crate) module: ModuleName,
+}
+
+/// What deletions that were not finished left, versions before their modules: objects that are
+/// marked as deleted, and pushed ones that belong to a module which is gone.
+pub(crate) fn garbage(objects: &Objects) -> Vec<Garbage> {
+    let mut found = Vec::new();
+    for (name, object, _) in objects.all(Kind::Version) {
+        let Object::Version(version) = object else { continue };
+        let marked = module_object(objects, &version.module)
+            .is_some_and(|(module, _)| module.deleted.holds(&version.record.version));
+        let orphaned = version.pushed_by.is_some()
+            && version.owner.as_ref().is_some_and(|owner| {
+                module_object(objects, &version.module)
+                    .is_none_or(|(module, _)| module.uid != *owner)
+            });
+        if !version.leaving && (marked || orphaned) {
+            let (name, uid, module) =
+                (name.to_owned(), version.uid.clone(), version.module.clone());
+            found.push(Garbage { kind: Kind::Version, name, uid, module });
+        }
+    }
+    for (name, object, _) in objects.all(Kind::Module) {
+        let Object::Module(module) = object else { continue };
+        if module.deleted == rules::Deleted::All && !module.leaving {
+            let (name, uid, module) = (name.to_owned(), module.uid.clone(), module.name.clone());
+            found.push(Garbage { kind: Kind::Module, name, uid, module });
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+#[path = "assemble_tests.rs"]
+mod tests;

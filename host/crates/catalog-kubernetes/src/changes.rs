@@ -1,0 +1,414 @@
+//! Publishing, deleting and pinning, by compare-and-swap of single objects.
+//!
+//! Each change reads what it needs anew, decides by the catalog's rules, and writes so that only
+//! what is still as it was read is changed; where others were first, it begins again. One object
+//! decides whether a change has happened:
+//!
+//! * publishing: the locks, or the version's object where no lock moves;
+//! * deleting: the module's object, which names what is deleted; then the objects go;
+//! * pinning: the module's object.
+
+use std::time::{Duration, Instant};
+
+use roadstead_catalog::{
+    CatalogError, Change, LockChange, ModuleRecord, Publication, Published,
+    rules::{self, Decision},
+};
+use roadstead_domain::{ModuleName, Namespace, Version};
+use roadstead_k8s_api::{DELETED, HIGHEST, LOCKS, PUSHED_BY, rules::Deleted, version_object};
+use serde_json::{Value, json};
+
+use crate::{
+    assemble::{self, STALE},
+    convert,
+    error::{Failure, chain},
+    ground::{Ground, Place, place},
+    inner::Inner,
+    objects::{Kind, Object},
+};
+
+/// How long a change tries again while others are first.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The first pause before trying again; it doubles up to half a second.
+const PAUSE: Duration = Duration::from_millis(10);
+
+impl Inner {
+    /// Repeats an attempt while others are first.
+    async fn persist<T, F>(
+        &self,
+        name: &ModuleName,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, CatalogError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let contended = || CatalogError::Contended(name.clone());
+        let until = Instant::now() + PATIENCE;
+        let mut pause = PAUSE;
+        loop {
+            let failure = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(failure) => failure,
+            };
+            let again = matches!(failure, Failure::Conflict | Failure::Exists | Failure::Gone);
+            if !again || until < Instant::now() {
+                return Err(failure.into_error(contended));
+            }
+            // Not in step with the other.
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
+        }
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        publication: Publication,
+    ) -> Result<Published, CatalogError> {
+        let _turn = self.changing.lock().await;
+        self.persist(&publication.name, async || self.try_to_publish(&publication).await).await
+    }
+
+    async fn try_to_publish(&self, publication: &Publication) -> Result<Published, Failure> {
+        let Publication { namespace, name, record, .. } = publication;
+        self.refresh(namespace, name).await?;
+        let (ground, place, decision) = self.read(namespace, |objects| {
+            let ground = Ground::of(objects, name);
+            let place = place(objects, name, record, Instant::now());
+            let lock = |package: &str| Ok(assemble::newest(objects, package));
+            let decision = rules::publish(ground.record.clone(), publication, lock);
+            (ground, place, decision)
+        })?;
+        let module = match decision? {
+            Decision::Create(module, _) => module,
+            Decision::Unchanged(record) => return Ok(Published::Unchanged(record)),
+        };
+        let object = version_object(name, &record.version);
+        let wrong = |message: String| {
+            Err(CatalogError::Refused { doing: "write the version", message }.into())
+        };
+        let stands = match place {
+            Place::Free => None,
+            Place::Same(stands) => Some(stands),
+            Place::Left { uid } => {
+                self.remove(namespace, Kind::Version, &object, &uid).await?;
+                None
+            }
+            Place::Busy => return Err(Failure::Conflict),
+            Place::Taken => {
+                let (name, version) = (name.clone(), record.version.clone());
+                return Err(CatalogError::VersionExists { name, version }.into());
+            }
+            Place::Malformed(why) => {
+                return wrong(format!("ModuleVersion {object} is malformed ({why}): delete it"));
+            }
+        };
+        if let Some(why) = &ground.malformed {
+            return wrong(format!("Module {name} is malformed ({why}): delete it"));
+        }
+        let uid = self.claim(publication, &ground, &module).await?;
+        let began = Instant::now();
+        let mut revision = match &stands {
+            Some(_) => self.read(namespace, |objects| {
+                objects.known(Kind::Version, &object).unwrap_or_default()
+            })?,
+            None => self.write(publication, &object, &uid).await?,
+        };
+        match self.move_locks(publication).await {
+            Ok(Some(moved)) => revision = moved,
+            Ok(None) => {}
+            Err(failure) => {
+                if stands.is_none() {
+                    self.take_back(namespace, &object).await;
+                }
+                return Err(failure);
+            }
+        }
+        self.confirm(namespace, name, &object, began).await?;
+        let module = self.read(namespace, |objects| assemble::module(objects, name))?;
+        let outcome = stands.unwrap_or_else(|| record.clone().into());
+        Ok(Published::Created(Change { revision, module, outcome }))
+    }
+
+    /// Makes the module's object say the number that is given out, and returns its uid. Who gives
+    /// out another at the same time conflicts here.
+    async fn claim(
+        &self,
+        publication: &Publication,
+        ground: &Ground,
+        module: &ModuleRecord,
+    ) -> Result<String, Failure> {
+        let Publication { namespace, name, record, .. } = publication;
+        let highest = module.highest.to_string();
+        let Some((object, revision)) = &ground.object else {
+            let metadata = json!({"name": name, "annotations": {HIGHEST: highest}});
+            let read = self.cluster.create(namespace, Kind::Module, metadata, json!({})).await?;
+            return Ok(self.learn(namespace, Kind::Module, read));
+        };
+        if object.deleted == Deleted::All {
+            self.finish(namespace, name).await?;
+            return Err(Failure::Conflict);
+        }
+        let marks = ground.marks(Some(&record.version));
+        if object.highest.as_ref() == Some(&module.highest) && object.deleted == marks {
+            return Ok(object.uid.clone());
+        }
+        let annotations = json!({HIGHEST: highest, DELETED: marks.to_text()});
+        let change = json!({"metadata": {"annotations": annotations}});
+        let patched =
+            self.cluster.patch(namespace, Kind::Module, name.as_str(), *revision, change).await?;
+        Ok(self.learn(namespace, Kind::Module, patched))
+    }
+
+    /// Writes the version's object, and says at which revision.
+    async fn write(
+        &self,
+        publication: &Publication,
+        object: &str,
+        owner: &str,
+    ) -> Result<u64, Failure> {
+        let Publication { namespace, name, record, .. } = publication;
+        let metadata = json!({
+            "name": object,
+            "annotations": {PUSHED_BY: self.pool},
+            "ownerReferences": [{
+                "apiVersion": "roadstead.dev/v1alpha1", "kind": "Module", "name": name, "uid": owner,
+            }],
+        });
+        let spec = serde_json::to_value(convert::to_object(name, record)).map_err(|error| {
+            CatalogError::Storage { doing: "write a version as JSON", source: error.into() }
+        })?;
+        let read = self.cluster.create(namespace, Kind::Version, metadata, spec).await?;
+        let kept = matches!(&read.object, Object::Version(kept) if *kept.record == *record);
+        let revision = read.revision;
+        self.learn(namespace, Kind::Version, read);
+        if !kept {
+            self.take_back(namespace, object).await;
+            let message = "it does not keep all that this release says of a version: apply the \
+                           k8s/crds of this release"
+                .to_owned();
+            return Err(CatalogError::Refused { doing: "write the version", message }.into());
+        }
+        Ok(revision)
+    }
+
+    /// Appends the locks that move to their chains, all or none; the revision, if any do.
+    async fn move_locks(&self, publication: &Publication) -> Result<Option<u64>, Failure> {
+        let Publication { namespace, locks, name, .. } = publication;
+        loop {
+            let (change, revision) = self.read(namespace, |objects| {
+                let chains = assemble::chains(objects);
+                let change = longer(locks, |package| {
+                    chains.and_then(|(chains, _)| chains.packages.get(package)).cloned()
+                });
+                change.map(|change| (change, chains.map(|(_, revision)| revision)))
+            })??;
+            let Some(packages) = change else { return Ok(None) };
+            let spec = json!({"packages": packages});
+            let moved = match revision {
+                Some(revision) => {
+                    let change = json!({"spec": spec});
+                    self.cluster.patch(namespace, Kind::Locks, LOCKS, revision, change).await
+                }
+                None => {
+                    let metadata = json!({"name": LOCKS});
+                    self.cluster.create(namespace, Kind::Locks, metadata, spec).await
+                }
+            };
+            match moved {
+                Ok(read) => {
+                    let revision = read.revision;
+                    self.learn(namespace, Kind::Locks, read);
+                    return Ok(Some(revision));
+                }
+                Err(Failure::Conflict | Failure::Exists | Failure::Gone) => {
+                    self.refresh_locks(namespace).await?;
+                }
+                Err(failure) => {
+                    // The answer stayed out; the change may have happened.
+                    self.refresh_locks(namespace).await.map_err(|_| lost(&failure, name))?;
+                    let held = self.read(namespace, |objects| {
+                        assemble::chains(objects).map(|(chains, revision)| {
+                            let moved =
+                                |lock: &LockChange| chains.newest(&lock.package) == Some(lock.to);
+                            (locks.iter().all(moved), revision)
+                        })
+                    })?;
+                    match held {
+                        Some((true, revision)) => return Ok(Some(revision)),
+                        _ => return Err(failure),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes back a version that was not published. What cannot be taken back now is swept later.
+    async fn take_back(&self, namespace: &Namespace, object: &str) {
+        let uid = self.read(namespace, |objects| {
+            objects.get(Kind::Version, object).map(|(object, _)| object.uid().to_owned())
+        });
+        let Ok(Some(uid)) = uid else { return };
+        if let Err(failure) = self.remove(namespace, Kind::Version, object, &uid).await {
+            tracing::warn!(%namespace, object, ?failure,
+                "a version that was not published is left: it is deleted later");
+        }
+    }
+
+    /// A host that stood still for a while may have lost its object to another that swept.
+    async fn confirm(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        object: &str,
+        began: Instant,
+    ) -> Result<(), Failure> {
+        if began.elapsed() < STALE / 3 {
+            return Ok(());
+        }
+        self.refresh(namespace, name).await?;
+        let there = self.read(namespace, |objects| objects.get(Kind::Version, object).is_some())?;
+        if there { Ok(()) } else { Err(Failure::Conflict) }
+    }
+
+    pub(crate) async fn delete(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        version: Option<&Version>,
+    ) -> Result<Change<Vec<Version>>, CatalogError> {
+        let _turn = self.changing.lock().await;
+        self.persist(name, async || self.try_to_delete(namespace, name, version).await).await
+    }
+
+    async fn try_to_delete(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        version: Option<&Version>,
+    ) -> Result<Change<Vec<Version>>, Failure> {
+        self.refresh(namespace, name).await?;
+        let ground = self.read(namespace, |objects| Ground::of(objects, name))?;
+        let highest = ground.record.as_ref().map(|module| module.highest.to_string());
+        let (left, outcome) = rules::delete(ground.record.clone(), name, version)?;
+        let Some((_, revision)) = ground.object else { return Err(Failure::Conflict) };
+        let mut marks = ground.marks(None);
+        match &mut marks {
+            Deleted::Versions(marked) if left.is_some() => marked.extend(outcome.iter().cloned()),
+            marks => *marks = Deleted::All,
+        }
+        let annotations = json!({HIGHEST: highest, DELETED: marks.to_text()});
+        let change = json!({"metadata": {"annotations": annotations}});
+        let read =
+            self.cluster.patch(namespace, Kind::Module, name.as_str(), revision, change).await?;
+        let revision = read.revision;
+        self.learn(namespace, Kind::Module, read);
+        // It is deleted. What cannot be cleaned up now is swept later.
+        if let Err(failure) = self.finish(namespace, name).await {
+            tracing::warn!(%namespace, %name, ?failure, "objects of what is deleted are left");
+        }
+        let module = self.read(namespace, |objects| assemble::module(objects, name))?;
+        Ok(Change { revision, module, outcome })
+    }
+
+    /// Deletes the objects of a module that deletions left.
+    async fn finish(&self, namespace: &Namespace, name: &ModuleName) -> Result<(), Failure> {
+        let left = self.read(namespace, assemble::garbage)?;
+        for garbage in left.into_iter().filter(|garbage| garbage.module == *name) {
+            self.remove(namespace, garbage.kind, &garbage.name, &garbage.uid).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn pin(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        version: Option<&Version>,
+    ) -> Result<Change<()>, CatalogError> {
+        let _turn = self.changing.lock().await;
+        self.persist(name, async || self.try_to_pin(namespace, name, version).await).await
+    }
+
+    async fn try_to_pin(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        version: Option<&Version>,
+    ) -> Result<Change<()>, Failure> {
+        self.refresh(namespace, name).await?;
+        let ground = self.read(namespace, |objects| Ground::of(objects, name))?;
+        let mut module = ground.record;
+        if !rules::pin(&mut module, name, version)? {
+            let revision = *self.revision.borrow();
+            return Ok(Change { revision, module, outcome: () });
+        }
+        let Some((_, revision)) = ground.object else { return Err(Failure::Conflict) };
+        let change = json!({"spec": {"pinned": version}});
+        let read =
+            self.cluster.patch(namespace, Kind::Module, name.as_str(), revision, change).await?;
+        let revision = read.revision;
+        self.learn(namespace, Kind::Module, read);
+        let module = self.read(namespace, |objects| assemble::module(objects, name))?;
+        Ok(Change { revision, module, outcome: () })
+    }
+}
+
+/// The longer chains of the packages whose locks move; none if none does.
+///
+/// # Errors
+/// [`CatalogError::LockMoved`] if a chain does not end where the publication found it.
+fn longer(
+    locks: &[LockChange],
+    chain: impl Fn(&str) -> Option<Vec<roadstead_domain::Digest>>,
+) -> Result<Option<Value>, CatalogError> {
+    let mut packages = serde_json::Map::new();
+    for LockChange { package, from, to } in locks {
+        let mut chain = chain(package).unwrap_or_default();
+        let now = chain.last().copied();
+        if now != *from {
+            return Err(CatalogError::LockMoved { package: package.clone(), now });
+        }
+        if now != Some(*to) {
+            chain.push(*to);
+            packages.insert(package.clone(), json!(chain));
+        }
+    }
+    Ok((!packages.is_empty()).then_some(Value::Object(packages)))
+}
+
+/// Neither the change nor a look at what became of it got through.
+fn lost(failure: &Failure, name: &ModuleName) -> Failure {
+    let why = match failure {
+        Failure::Other(error) => chain(error),
+        other => format!("{other:?}"),
+    };
+    let message = format!("what became of the push of `{name}` is not known: {why}");
+    Failure::Other(CatalogError::Unavailable { doing: "move the locks", source: message.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use roadstead_domain::Digest;
+
+    use super::*;
+
+    #[test]
+    fn chains_grow_at_their_end_or_not_at_all() {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let chain = |package: &str| (package == "p").then(|| vec![digest("p1"), digest("p2")]);
+        let change = |package: &str, from: Option<&str>, to: &str| LockChange {
+            package: package.to_owned(),
+            from: from.map(digest),
+            to: digest(to),
+        };
+        assert_eq!(longer(&[change("p", Some("p2"), "p2")], chain).unwrap(), None);
+        let both = [change("p", Some("p2"), "p3"), change("q", None, "q1")];
+        let packages = longer(&both, chain).unwrap().unwrap();
+        assert_eq!(packages["p"], json!([digest("p1"), digest("p2"), digest("p3")]));
+        assert_eq!(packages["q"], json!([digest("q1")]));
+        let stale = [change("q", None, "q1"), change("p", Some("p1"), "p3")];
+        let error = longer(&stale, chain).unwrap_err();
+        assert!(matches!(error, CatalogError::LockMoved { now, .. } if now == Some(digest("p2"))));
+    }
+}
