@@ -41,6 +41,8 @@ pub(crate) struct ServeConfig {
     pub code_budget: Option<ByteSize>,
     pub memory_budget: Option<ByteSize>,
     pub guest_threads: Option<usize>,
+    pub drain_grace: Duration,
+    pub session_drain: Duration,
     pub drain_timeout: Duration,
     pub compile: CompileConfig,
     /// What the section `[http]` sets of it.
@@ -75,6 +77,8 @@ struct File {
     code_budget: Option<ByteSize>,
     memory_budget: Option<ByteSize>,
     guest_threads: Option<usize>,
+    drain_grace: Option<Span>,
+    session_drain: Option<Span>,
     drain_timeout: Option<Span>,
     compile: compile::Section,
     http: http::Section,
@@ -147,12 +151,14 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         code_budget,
         memory_budget,
         guest_threads,
+        drain_grace: file.drain_grace.map_or(Duration::ZERO, Span::duration),
+        session_drain: file.session_drain.map_or(Duration::ZERO, Span::duration),
         drain_timeout: args
             .drain_timeout
             .or(file.drain_timeout)
             .map_or(Duration::from_secs(30), Span::duration),
         compile: file.compile.read()?,
-        http: file.http.read()?,
+        http: file.http.read(listen.ip().is_loopback())?,
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
         namespace: file.namespace.read()?,
@@ -193,6 +199,17 @@ mod tests {
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.max_upload, ByteSize::mib(2));
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_drain_has_no_pauses_unless_set() {
+        let drains = |text: &str| {
+            let config = merge(args(), toml::from_str(text).unwrap()).unwrap();
+            (config.drain_grace.as_secs(), config.session_drain.as_secs())
+        };
+        assert_eq!(drains(""), (0, 0));
+        assert_eq!(drains("drain_grace = '5s'\nsession_drain = '1m'"), (5, 60));
+        assert!(toml::from_str::<File>("session_drain = 'long'").is_err());
     }
 
     #[test]

@@ -40,12 +40,13 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let running = start(settings).await?;
     output::line(format_args!("listening on {}", running.address()));
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining; once more ends at once"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining; once more ends at once"),
     }
     tokio::select! {
         stopped = running.stop() => stopped?,
-        _ = interrupt.recv() => tracing::warn!("ended before the drain was done"),
+        _ = terminate.recv() => tracing::warn!("SIGTERM: ended before the drain was done"),
+        _ = interrupt.recv() => tracing::warn!("SIGINT: ended before the drain was done"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -81,6 +82,8 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         tls,
         cors: AllowedOrigins::parse(settings.cors_origins),
         allowed_hosts: AllowedHosts::new(settings.allowed_hosts),
+        drain_grace: settings.drain_grace,
+        session_drain: settings.session_drain,
         drain_timeout: settings.drain_timeout,
         ..settings.http
     };

@@ -226,6 +226,11 @@ impl Sessions {
         ending.iter().for_each(|session| self.end(session, End::Lost(why)));
     }
 
+    /// Those that are open.
+    pub(crate) fn open_now(&self) -> usize {
+        self.table.lock().live.len()
+    }
+
     /// Ends those that lie idle for too long; says whether any are left.
     fn expire(&self, now: Instant) -> bool {
         let live: Vec<_> = self.table.lock().live.values().cloned().collect();

@@ -39,6 +39,8 @@ pub(crate) struct App {
     pub counters: Arc<Counters>,
     /// Cancelled when streams must end.
     pub streams: CancellationToken,
+    /// Cancelled when the host is not ready any more.
+    pub unready: CancellationToken,
     next_call: AtomicU64,
     /// Tells the traces of this host from those of others.
     trace: u64,
@@ -53,7 +55,7 @@ impl App {
         (counters, peers): (Arc<Counters>, Arc<Peers>),
     ) -> Arc<Self> {
         Arc::new(Self {
-            builtin: Builtin::new(&registry, ends.drain.clone(), config),
+            builtin: Builtin::new(&registry, ends, config),
             registry,
             cors: config.cors.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
@@ -64,6 +66,7 @@ impl App {
             uploads_share: config.uploads.div_ceil(4),
             counters,
             streams: ends.streams.clone(),
+            unready: ends.unready.clone(),
             next_call: AtomicU64::new(random()),
             trace: random(),
         })
@@ -78,6 +81,6 @@ impl App {
 }
 
 /// Somewhere at random, so that calls of two lives of a host are not taken for one another.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }

@@ -15,7 +15,6 @@ use roadstead_domain::{Fault, LimitKind};
 use roadstead_proto::v1::module_service_server::{ModuleServiceServer, SERVICE_NAME as MODULES};
 use roadstead_registry::Registry;
 use tokio::time::Sleep;
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, codegen::Service as _};
 use tonic_health::pb::health_server::{HealthServer, SERVICE_NAME as HEALTH};
 use tonic_reflection::pb::{
@@ -29,7 +28,8 @@ use tonic_reflection::pb::{
 
 use crate::{
     GatewayConfig,
-    body::{RequestBody, ResponseBody},
+    body::{Own, RequestBody, ResponseBody},
+    connection::Ends,
     grpc,
     health::Health,
     modules::Modules,
@@ -73,9 +73,10 @@ pub(crate) struct Builtin {
 impl Builtin {
     pub(crate) fn new(
         registry: &Arc<Registry>,
-        drain: CancellationToken,
+        ends: &Ends,
         config: &GatewayConfig,
     ) -> Self {
+        let drain = &ends.drain;
         let modules = Modules::new(Arc::clone(registry), drain.clone());
         let reflection = Arc::new(Reflection::new(Arc::clone(registry), drain.clone()));
         Self {
@@ -86,7 +87,7 @@ impl Builtin {
                 .max_decoding_message_size(REQUEST),
             reflection_v1alpha: ReflectionV1Alpha::from_arc(reflection)
                 .max_decoding_message_size(REQUEST),
-            health: HealthServer::new(Health::new(Arc::clone(registry), drain))
+            health: HealthServer::new(Health::new(Arc::clone(registry), ends.clone()))
                 .max_decoding_message_size(REQUEST),
             receive_timeout: config.receive_timeout,
             pool: pool(),
@@ -143,7 +144,10 @@ impl Builtin {
             Some(left) => tokio::time::timeout(left, answering).await,
         };
         match answered {
-            Ok(response) => amended(response).map(|body| ResponseBody::tonic(body, place)),
+            Ok(response) => amended(response).map(|body| {
+                let over = session.over.clone().cancelled_owned();
+                ResponseBody::tonic(body, Own { place, over: Box::pin(over) })
+            }),
             Err(_) => grpc::refused(&patience.passed(left.unwrap_or_default())),
         }
     }

@@ -29,6 +29,8 @@ pub enum Ended {
     Flood,
     /// Nothing was asked for the idle timeout.
     Idle,
+    /// It got as old as it may.
+    Age,
     /// What is not HTTP, stalls, or breaks off.
     Broken,
 }
@@ -139,8 +141,15 @@ impl Counters {
 
 impl Ended {
     /// In the order of the variants.
-    pub const ALL: [Self; 6] =
-        [Self::HostFull, Self::PeerFull, Self::Handshake, Self::Flood, Self::Idle, Self::Broken];
+    pub const ALL: [Self; 7] = [
+        Self::HostFull,
+        Self::PeerFull,
+        Self::Handshake,
+        Self::Flood,
+        Self::Idle,
+        Self::Age,
+        Self::Broken,
+    ];
 
     /// As metrics say it.
     pub fn label(self) -> &'static str {
@@ -150,6 +159,7 @@ impl Ended {
             Self::Handshake => "handshake",
             Self::Flood => "flood",
             Self::Idle => "idle",
+            Self::Age => "age",
             Self::Broken => "broken",
         }
     }

@@ -4,6 +4,8 @@
 
 mod stream;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
@@ -44,7 +46,7 @@ pub(crate) const RECEIPT: [HeaderName; 5] = [
 
 /// Answers one call, whether it streams or not.
 pub(crate) async fn answer<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     caller: Caller,
     path: Path<'_>,
     headers: &HeaderMap,

@@ -13,6 +13,7 @@
 //! quarter of the uploads. Frames that ask for nothing end it once they are many. What it leaves half-sent or unread is given up after the receive and
 //! write timeouts.
 
+mod age;
 mod app;
 mod batched;
 mod body;
@@ -29,6 +30,7 @@ mod gzip;
 mod health;
 mod hurry;
 mod json;
+mod linger;
 mod manners;
 mod metrics;
 mod modules;

@@ -31,13 +31,13 @@ pub struct Monitor {
     pub(crate) peers: Arc<Peers>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) most_uploads: usize,
-    pub(crate) drain: CancellationToken,
+    pub(crate) unready: CancellationToken,
 }
 
 impl Monitor {
     /// Whether new calls are answered.
     pub fn ready(&self) -> bool {
-        !self.drain.is_cancelled()
+        !self.unready.is_cancelled()
     }
 
     /// All metrics, as OpenMetrics text.

@@ -82,7 +82,7 @@ pub(crate) async fn answer<B: RequestBody>(
 }
 
 async fn speak<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     dialect: Dialect,
     request: Request<B>,
 ) -> Response<ResponseBody> {
@@ -100,7 +100,7 @@ async fn speak<B: RequestBody>(
 
 /// Who answers which path.
 async fn route<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     dialect: Dialect,
     path: Path<'_>,
     caller: Caller,

@@ -3,6 +3,8 @@
 //! Nothing is read of the request's body while the guest takes no more, and nothing is taken from
 //! the guest while the client's window is closed: HTTP/2's flow control holds whoever is too fast.
 
+use std::sync::Arc;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{FutureExt as _, stream};
 use http::{HeaderMap, Response};
@@ -10,7 +12,6 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use roadstead_domain::Fault;
 use roadstead_engine::{Requests, Response as Event, Responses};
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{ENCODING, GRPC, GZIP, OK, STATUS, failure};
@@ -33,7 +34,7 @@ const JOIN: usize = 32 << 10;
 
 /// Answers one call of a streaming method.
 pub(super) async fn answer<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     patience: Patience,
     permit: Permit,
     packing: Packing,
@@ -43,8 +44,8 @@ pub(super) async fn answer<B: RequestBody>(
     let trace = permit.trace();
     match open(session, patience, permit, packing, body).await {
         Ok((responses, opened)) => {
-            let over = session.app.streams.clone();
-            streamed(Outgoing { responses, opened, packing, over, end: None })
+            let session = Arc::clone(session);
+            streamed(Outgoing { responses, opened, packing, session, end: None })
         }
         Err(answer) => refused(answer, trace),
     }
@@ -184,8 +185,7 @@ struct Outgoing {
     responses: Responses,
     opened: Opened,
     packing: Packing,
-    /// Cancelled when streams must end.
-    over: CancellationToken,
+    session: Arc<Session>,
     /// How it ended, where that is known and not said yet.
     end: Option<Result<(), Fault>>,
 }
@@ -197,7 +197,7 @@ impl Outgoing {
             let mut joined = BytesMut::new();
             let mut next = Some(tokio::select! {
                 biased;
-                () = self.over.cancelled() => Event::End(Err(Fault::Draining)),
+                () = self.session.over.cancelled() => Event::End(Err(self.session.why_over())),
                 event = self.responses.next() => event,
             });
             while let Some(event) = next {

@@ -14,6 +14,7 @@ mod grpc;
 mod guest;
 mod health;
 mod json;
+mod leaving;
 mod life;
 mod limits;
 mod metrics;

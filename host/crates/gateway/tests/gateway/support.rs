@@ -35,8 +35,8 @@ pub(crate) struct Host {
     pub(crate) registry: Arc<Registry>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) monitor: Monitor,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<Drained>,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<JoinHandle<Drained>>,
     data: tempfile::TempDir,
 }
 
@@ -66,7 +66,7 @@ impl Host {
         let served = tokio::spawn(gateway.serve(async {
             stopped.await.ok();
         }));
-        Self { address, registry, counters, monitor, stop, served, data }
+        Self { address, registry, counters, monitor, stop: Some(stop), served: Some(served), data }
     }
 
     /// A host with the guest published.
@@ -117,8 +117,14 @@ impl Host {
 
     /// Tells the gateway to stop, and does not wait.
     pub(crate) fn begin_stop(self) -> JoinHandle<Drained> {
-        self.stop.send(()).unwrap();
-        self.served
+        self.stopping().1
+    }
+
+    /// The same for those who look at it meanwhile.
+    pub(crate) fn stopping(mut self) -> (Self, JoinHandle<Drained>) {
+        self.stop.take().unwrap().send(()).unwrap();
+        let served = self.served.take().unwrap();
+        (self, served)
     }
 
     pub(crate) async fn stop(self) -> Drained {
