@@ -6,6 +6,7 @@ mod http;
 mod metrics;
 mod namespace;
 mod offer;
+mod pool;
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,7 @@ use roadstead_registry::CompileConfig;
 use serde::Deserialize;
 
 use self::namespace::NamespaceBounds;
+pub(crate) use self::pool::PoolSettings;
 use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
@@ -51,6 +53,7 @@ pub(crate) struct ServeConfig {
     pub metrics: Option<SocketAddr>,
     pub breaker: Option<BreakerConfig>,
     pub namespace: NamespaceBounds,
+    pub pool: Option<PoolSettings>,
 }
 
 #[derive(Debug)]
@@ -85,6 +88,7 @@ struct File {
     metrics: metrics::Section,
     breaker: breaker::Section,
     namespace: namespace::Section,
+    pool: pool::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -162,6 +166,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
         namespace: file.namespace.read()?,
+        pool: file.pool.read(anyone)?,
     })
 }
 

@@ -5,9 +5,11 @@ use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::RedbCatalog;
+use roadstead_domain::HostName;
 use roadstead_engine::{Engine, EngineConfig, SessionKey};
 use roadstead_gateway::{
-    AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, Tls,
+    AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, PoolConfig,
+    PoolKey, PoolTls, Tls,
 };
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
@@ -19,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 
 use crate::{
     cli::ServeArgs,
-    config::{self, ServeConfig},
+    config::{self, PoolSettings, ServeConfig, TlsFiles},
     output,
 };
 
@@ -59,7 +61,12 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data_dir.clone();
     let blobs = BlobStore::open(&data)?;
     let catalog = open_catalog(&data, &blobs)?;
-    let key = SessionKey::new(blobs.code().secret("handles"));
+    let tls = settings.tls.as_ref().map(read_tls).transpose()?;
+    let pool = settings.pool.as_ref().map(|pool| pool_config(pool, tls.clone())).transpose()?;
+    let key = match &pool {
+        Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
+        None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
+    };
     let engine = Engine::new(engine_config(&settings, key)).context("start the engine")?;
     let limits = RegistryConfig {
         upload_limit: settings.max_upload,
@@ -70,16 +77,9 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let registry = Registry::open(Arc::clone(&engine), Arc::new(catalog), Arc::new(blobs), limits)
         .await
         .with_context(|| format!("open what is stored in {}", data.display()))?;
-    let tls = match &settings.tls {
-        Some(files) => Some(Tls {
-            certificates: fs::read(&files.cert)
-                .with_context(|| format!("read {}", files.cert.display()))?,
-            key: fs::read(&files.key).with_context(|| format!("read {}", files.key.display()))?,
-        }),
-        None => None,
-    };
     let config = GatewayConfig {
         tls,
+        pool,
         cors: AllowedOrigins::parse(settings.cors_origins),
         allowed_hosts: AllowedHosts::new(settings.allowed_hosts),
         drain_grace: settings.drain_grace,
@@ -103,6 +103,25 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         drop(stopped.await);
     }));
     Ok(Running { address, engine, stop, gateway, _metrics: metrics })
+}
+
+fn read_tls(files: &TlsFiles) -> anyhow::Result<Tls> {
+    Ok(Tls { certificates: read(&files.cert)?, key: read(&files.key)? })
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// The host's place in its pool. To the others it shows the certificate that it serves with.
+fn pool_config(pool: &PoolSettings, own: Option<Tls>) -> anyhow::Result<PoolConfig> {
+    let authority = pool.ca.as_deref().map(read).transpose()?;
+    Ok(PoolConfig {
+        host: pool.host.clone(),
+        key: PoolKey::new(pool.name.as_str(), &pool.secret()?),
+        hosts: Arc::new(pool.peers.clone()),
+        tls: authority.map(|authority| PoolTls { authority, own }),
+    })
 }
 
 /// Without its catalog, everything that is stored would be garbage: an empty one is made only where

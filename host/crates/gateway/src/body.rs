@@ -12,7 +12,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use roadstead_domain::Fault;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, codegen::StdError};
 
 use crate::{
@@ -46,15 +46,10 @@ pub(crate) struct ResponseBody {
     ready: Bytes,
     then: Then,
     charge: Option<Charge>,
-    own: Option<Own>,
+    _place: Option<OwnedSemaphorePermit>,
+    /// Ready when a stream must end that does not look for itself.
+    over: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     open: Option<Open>,
-}
-
-/// What an answer of one of the host's own services holds, and what ends it.
-pub(crate) struct Own {
-    #[expect(dead_code, reason = "given back on drop")]
-    pub place: OwnedSemaphorePermit,
-    pub over: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 enum Then {
@@ -69,7 +64,7 @@ enum Then {
 
 impl ResponseBody {
     fn new(ready: Bytes, then: Then) -> Self {
-        Self { ready, then, charge: None, own: None, open: None }
+        Self { ready, then, charge: None, _place: None, over: None, open: None }
     }
 
     pub(crate) fn empty() -> Self {
@@ -95,8 +90,18 @@ impl ResponseBody {
     }
 
     /// Messages of one of the host's own services.
-    pub(crate) fn tonic(body: tonic::body::Body, own: Own) -> Self {
-        Self { own: Some(own), ..Self::new(Bytes::new(), Then::Tonic(body)) }
+    pub(crate) fn tonic(
+        body: tonic::body::Body,
+        place: OwnedSemaphorePermit,
+        over: CancellationToken,
+    ) -> Self {
+        Self { _place: Some(place), ..Self::relayed(body, over) }
+    }
+
+    /// What another host answers.
+    pub(crate) fn relayed(body: tonic::body::Body, over: CancellationToken) -> Self {
+        let over = Some(Box::pin(over.cancelled_owned()));
+        Self { over, ..Self::new(Bytes::new(), Then::Tonic(body)) }
     }
 
     /// Messages of a module's stream.
@@ -136,10 +141,10 @@ impl ResponseBody {
         Ok(())
     }
 
-    /// Ready when a stream of the host's own must end.
+    /// Ready when the stream must end.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.own {
-            Some(own) => own.over.as_mut().poll(cx),
+        match &mut self.over {
+            Some(over) => over.as_mut().poll(cx),
             None => Poll::Pending,
         }
     }
@@ -243,16 +248,15 @@ mod tests {
     use futures::StreamExt as _;
     use http_body_util::{BodyExt as _, StreamBody};
     use roadstead_domain::ByteSize;
-    use tokio_util::sync::CancellationToken;
     use tonic::Code;
 
     use super::*;
     use crate::budget::Budget;
 
-    fn own() -> (Own, CancellationToken) {
+    fn own(body: tonic::body::Body) -> (ResponseBody, CancellationToken) {
         let over = CancellationToken::new();
         let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
-        (Own { place, over: Box::pin(over.clone().cancelled_owned()) }, over)
+        (ResponseBody::tonic(body, place, over.clone()), over)
     }
 
     async fn pieces(mut body: ResponseBody) -> (Vec<usize>, Option<HeaderMap>) {
@@ -293,8 +297,8 @@ mod tests {
         let charge = budget.hold(FREE + 100).unwrap();
         let silent = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
         let silent = tonic::body::Body::new(StreamBody::new(silent));
-        let (own, over) = own();
-        let mut body = ResponseBody::tonic(silent, own).charged(charge);
+        let (body, over) = own(silent);
+        let mut body = body.charged(charge);
         assert!(budget.hold(FREE + 1).is_err());
         assert!(futures::poll!(body.frame()).is_pending());
         assert!(budget.hold(FREE + 100).is_ok());
@@ -310,7 +314,7 @@ mod tests {
             assert_eq!(at, 0, "on purpose");
             Ok(Frame::data(Bytes::from_static(b"first")))
         });
-        let body = ResponseBody::tonic(tonic::body::Body::new(StreamBody::new(frames)), own().0);
+        let (body, _over) = own(tonic::body::Body::new(StreamBody::new(frames)));
         let (sizes, trailers) = pieces(body).await;
         let status = Status::from_header_map(&trailers.unwrap()).unwrap();
         assert_eq!((sizes, status.code()), (vec![5], Code::Internal));

@@ -15,6 +15,7 @@ use roadstead_domain::{Fault, LimitKind};
 use roadstead_proto::v1::module_service_server::{ModuleServiceServer, SERVICE_NAME as MODULES};
 use roadstead_registry::Registry;
 use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, codegen::Service as _};
 use tonic_health::pb::health_server::{HealthServer, SERVICE_NAME as HEALTH};
 use tonic_reflection::pb::{
@@ -28,7 +29,7 @@ use tonic_reflection::pb::{
 
 use crate::{
     GatewayConfig,
-    body::{Own, RequestBody, ResponseBody},
+    body::{RequestBody, ResponseBody},
     connection::Ends,
     grpc,
     health::Health,
@@ -71,11 +72,7 @@ pub(crate) struct Builtin {
 }
 
 impl Builtin {
-    pub(crate) fn new(
-        registry: &Arc<Registry>,
-        ends: &Ends,
-        config: &GatewayConfig,
-    ) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>, ends: &Ends, config: &GatewayConfig) -> Self {
         let drain = &ends.drain;
         let modules = Modules::new(Arc::clone(registry), drain.clone());
         let reflection = Arc::new(Reflection::new(Arc::clone(registry), drain.clone()));
@@ -138,16 +135,16 @@ impl Builtin {
             Ok(admitted) => admitted,
             Err(fault) => return grpc::refused(&fault),
         };
+        // An upload ends by itself.
+        let upload = service == HostService::Modules && is_upload(request.uri().path());
+        let over = if upload { CancellationToken::new() } else { session.over.clone() };
         let answering = self.call(session, service, caller, request);
         let answered = match left {
             None => Ok(answering.await),
             Some(left) => tokio::time::timeout(left, answering).await,
         };
         match answered {
-            Ok(response) => amended(response).map(|body| {
-                let over = session.over.clone().cancelled_owned();
-                ResponseBody::tonic(body, Own { place, over: Box::pin(over) })
-            }),
+            Ok(response) => amended(response).map(|body| ResponseBody::tonic(body, place, over)),
             Err(_) => grpc::refused(&patience.passed(left.unwrap_or_default())),
         }
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use roadstead_domain::ByteSize;
 
-use crate::AllowedHosts;
+use crate::{AllowedHosts, PoolConfig};
 
 /// Everything about the gateway but the address. Each bound says what it keeps away.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub struct GatewayConfig {
     /// then, so that clients find the hosts that are new. None: for as long as its client wants.
     pub connection_age: Option<Duration>,
     /// How long streams may go on after that. Then they are ended with CONNECTION_AGE; other calls
-    /// have their deadline.
+    /// have their deadline, and uploads their timeouts.
     pub connection_grace: Duration,
     /// Bytes of requests and responses that may be held at once, of all connections together; one
     /// peer may hold half of them, one connection a quarter. The first KiB of a message is not
@@ -58,6 +58,8 @@ pub struct GatewayConfig {
     pub streams: u32,
     /// Bytes of a request's headers, all names and values together.
     pub headers: ByteSize,
+    /// The pool that the host belongs to.
+    pub pool: Option<PoolConfig>,
 }
 
 /// A certificate chain and its private key, as PEM.
@@ -97,6 +99,7 @@ impl Default for GatewayConfig {
             requests: 16_384,
             streams: 1024,
             headers: ByteSize::kib(16),
+            pool: None,
         }
     }
 }

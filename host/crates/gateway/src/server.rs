@@ -102,7 +102,7 @@ impl Gateway {
         let unready = ends.unready.clone();
         let peers = Peers::new(&config, connections(&config));
         let of_app = (Arc::clone(&counters), Arc::clone(&peers));
-        let app = App::new(Arc::clone(&registry), &config, address, &ends, of_app);
+        let app = App::new(Arc::clone(&registry), &config, address, &ends, of_app)?;
         let monitor = Monitor {
             registry,
             counters: Arc::clone(&counters),

@@ -14,7 +14,7 @@ use roadstead_domain::Fault;
 use roadstead_engine::{Requests, Response as Event, Responses};
 use tonic::Status;
 
-use super::{ENCODING, GRPC, GZIP, OK, STATUS, failure};
+use super::{Called, ENCODING, GRPC, GZIP, OK, STATUS, failure, forwarded};
 use crate::{
     body::{RequestBody, ResponseBody},
     budget::{Budget, Charge},
@@ -37,34 +37,37 @@ pub(super) async fn answer<B: RequestBody>(
     session: &Arc<Session>,
     patience: Patience,
     permit: Permit,
+    headers: &HeaderMap,
     packing: Packing,
     body: B,
 ) -> Response<ResponseBody> {
     session.app.counters.call();
     let trace = permit.trace();
-    match open(session, patience, permit, packing, body).await {
+    match open(session, patience, permit, headers, packing, body).await {
         Ok((responses, opened)) => {
             let session = Arc::clone(session);
             streamed(Outgoing { responses, opened, packing, session, end: None })
         }
-        Err(answer) => refused(answer, trace),
+        Err(Called::Here(answer)) => refused(answer, trace),
+        Err(Called::There(response)) => response,
     }
 }
 
 /// Begins the call, and passes on what its caller sends.
 async fn open<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     patience: Patience,
     permit: Permit,
+    headers: &HeaderMap,
     packing: Packing,
     body: B,
-) -> Result<(Responses, Opened), Answer> {
+) -> Result<(Responses, Opened), Called> {
     let timeout = match patience.left() {
         Ok(left) => left,
-        Err(fault) => return Err(permit.refuse(fault)),
+        Err(fault) => return Err(permit.refuse(fault).into()),
     };
     if let Some(fault) = permit.shed(timeout) {
-        return Err(permit.refuse(fault));
+        return Err(permit.refuse(fault).into());
     }
     let limit = permit.input_limit();
     if permit.plan().input.is_some() {
@@ -76,10 +79,15 @@ async fn open<B: RequestBody>(
     let receiving = grpc_message(body, limit, packing, &session.budget);
     match in_time(receiving, &patience, session.app.receive_timeout).await {
         Ok(Message { bytes, charge }) => {
+            match forwarded(session, &permit, headers, &bytes, timeout).await {
+                Ok(None) => {}
+                Ok(Some(response)) => return Err(Called::There(response)),
+                Err(fault) => return Err(permit.refuse(fault).into()),
+            }
             let (_, responses, opened) = permit.open(held(bytes, charge), timeout)?;
             Ok((responses, opened))
         }
-        Err(fault) => Err(permit.refuse(fault)),
+        Err(fault) => Err(permit.refuse(fault).into()),
     }
 }
 

@@ -25,11 +25,7 @@ use crate::{
 const MOMENT: Duration = Duration::from_millis(100);
 
 fn aged(age: Duration, grace: Duration) -> GatewayConfig {
-    GatewayConfig {
-        connection_age: Some(age),
-        connection_grace: grace,
-        ..GatewayConfig::default()
-    }
+    GatewayConfig { connection_age: Some(age), connection_grace: grace, ..GatewayConfig::default() }
 }
 
 fn reason(status: &tonic::Status) -> String {

@@ -19,6 +19,7 @@ mod life;
 mod limits;
 mod metrics;
 mod modules;
+mod pool;
 mod raw;
 mod reflection;
 mod sessions;

@@ -40,7 +40,11 @@ const WAT: &str = r#"
 pub(crate) struct Client(pub(crate) Channel);
 
 impl Client {
-    pub(crate) async fn call(&self, method: &str, message: &[u8]) -> Result<Response<Bytes>, Status> {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        message: &[u8],
+    ) -> Result<Response<Bytes>, Status> {
         let path = format!("/demo.count.ops.v0_1.OpsCounter/{method}");
         let request = Request::new(Bytes::copy_from_slice(message));
         call_with(Grpc::new(self.0.clone()), &path, request).await
@@ -62,13 +66,17 @@ impl Client {
 }
 
 pub(crate) async fn publish(host: &Host, name: &str, version: &str) {
+    publish_over(host.channel().await, name, version).await;
+}
+
+pub(crate) async fn publish_over(channel: Channel, name: &str, version: &str) {
     let (name, version) = (name.to_owned(), version.to_owned());
     let header = PushHeader { name, version, ..PushHeader::default() };
     let padding = u8::try_from(header.version.len()).unwrap();
     // Other bytes, so that it is another component.
     let component = [wat::parse_str(WAT).unwrap(), vec![0, 2 + padding, 1, b'x']].concat();
     let component = [component, vec![0; usize::from(padding)]].concat();
-    outcome(&push(host.channel().await, header, component).await.unwrap());
+    outcome(&push(channel, header, component).await.unwrap());
 }
 
 #[tokio::test]
