@@ -56,7 +56,7 @@ pub(crate) struct ServeConfig {
     pub pool: Option<PoolSettings>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,

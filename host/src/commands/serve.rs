@@ -62,7 +62,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let blobs = BlobStore::open(&data)?;
     let catalog = open_catalog(&data, &blobs)?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
-    let pool = settings.pool.as_ref().map(|pool| pool_config(pool, tls.clone())).transpose()?;
+    let pool = settings.pool.as_ref().map(pool_config).transpose()?;
     let key = match &pool {
         Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
         None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
@@ -113,9 +113,10 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 
-/// The host's place in its pool. To the others it shows the certificate that it serves with.
-fn pool_config(pool: &PoolSettings, own: Option<Tls>) -> anyhow::Result<PoolConfig> {
+/// The host's place in its pool.
+fn pool_config(pool: &PoolSettings) -> anyhow::Result<PoolConfig> {
     let authority = pool.ca.as_deref().map(read).transpose()?;
+    let own = pool.shown.as_ref().map(read_tls).transpose()?;
     Ok(PoolConfig {
         host: pool.host.clone(),
         key: PoolKey::new(pool.name.as_str(), &pool.secret()?),

@@ -7,6 +7,8 @@ use http::Uri;
 use roadstead_domain::HostName;
 use serde::Deserialize;
 
+use super::TlsFiles;
+
 /// Bytes that a pool's secret has at least.
 const LEAST_SECRET: usize = 32;
 
@@ -25,6 +27,10 @@ pub(crate) struct Section {
     key_file: Option<PathBuf>,
     /// PEM certificates of who vouches for hosts with `https` addresses
     ca: Option<PathBuf>,
+    /// PEM certificate chain and key that the host shows to those that ask for one; its calls are
+    /// signed with the secret all the same [default: none]
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
     /// Addresses of hosts by name; the host's own may be among them
     peers: BTreeMap<HostName, String>,
 }
@@ -36,6 +42,7 @@ pub(crate) struct PoolSettings {
     pub host: HostName,
     pub key_file: PathBuf,
     pub ca: Option<PathBuf>,
+    pub shown: Option<TlsFiles>,
     pub peers: BTreeMap<HostName, Uri>,
 }
 
@@ -61,7 +68,12 @@ impl Section {
             let uri = address_of(&peer, &address, self.ca.is_some(), anyone)?;
             peers.insert(peer, uri);
         }
-        Ok(Some(PoolSettings { name, host, key_file, ca: self.ca, peers }))
+        let shown = match (self.cert, self.key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => bail!("pool.cert and pool.key must both be set"),
+        };
+        Ok(Some(PoolSettings { name, host, key_file, ca: self.ca, shown, peers }))
     }
 }
 
@@ -153,6 +165,7 @@ mod tests {
             ("name = 'pool'", "pool.key_file"),
             (&format!("{POOL}[peers]\nb = 'https://b:1'"), "pool.ca"),
             (&format!("{POOL}[peers]\nb = 'http://b:1'"), "insecure_no_auth"),
+            (&format!("{POOL}cert = '/cert'"), "pool.key"),
             (&format!("{POOL}[peers]\nb = 'b:1'"), "pool.peers.b"),
             (&format!("{POOL}[peers]\nb = 'http://127.0.0.1:1/path'"), "pool.peers.b"),
             (&format!("{POOL}[peers]\nb = 'http://u:p@127.0.0.1:1'"), "pool.peers.b"),

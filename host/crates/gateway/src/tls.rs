@@ -94,4 +94,21 @@ mod tests {
         let foreign = error(&certificate, &other.signing_key.serialize_pem());
         assert!(foreign.contains("cannot be used"), "{foreign}");
     }
+
+    #[test]
+    fn hosts_are_known_by_their_authority_and_show_what_they_have() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (authority, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem());
+        let own = Tls { certificates: authority.clone(), key: key.into_bytes() };
+        for own in [None, Some(own)] {
+            let shows = own.is_some();
+            let tls = PoolTls { authority: authority.clone(), own };
+            let config = connector(&tls).unwrap();
+            assert_eq!(config.config().client_auth_cert_resolver.has_certs(), shows);
+        }
+        for authority in [&b""[..], b"no PEM"] {
+            let tls = PoolTls { authority: authority.to_vec(), own: None };
+            assert!(matches!(connector(&tls), Err(TlsError::NoCertificate)));
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,12 +14,19 @@ use roadstead_engine::SessionKey;
 use roadstead_gateway::{
     Forwarded, GatewayConfig, Hosts, PoolConfig, PoolKey, PoolTls, Refused, Tls,
 };
-use tonic::{Code, Request, client::Grpc, metadata::MetadataValue};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+use tonic::{Code, Request, Streaming, client::Grpc, metadata::MetadataValue};
 
 use crate::{
+    guest::number,
     life::certificate,
     sessions::{self, Client},
-    support::{Host, call_with, failure},
+    streams,
+    support::{Host, Raw, call_with, failure},
 };
 
 const NEXT: &str = "/demo.count.ops.v0_1.OpsCounter/Next";
@@ -126,7 +134,7 @@ async fn a_host_that_is_gone_or_unknown_is_a_lost_session() {
     one.stop().await;
     assert_eq!(failure(at_two.call("Next", &handle).await), lost());
     // Something else is there by now.
-    let other = tokio::net::TcpListener::bind(address).await.unwrap();
+    let other = TcpListener::bind(address).await.unwrap();
     let closing = tokio::spawn(async move { while other.accept().await.is_ok() {} });
     tokio::time::sleep(Duration::from_millis(600)).await;
     assert_eq!(failure(at_two.call("Next", &handle).await), lost());
@@ -221,19 +229,14 @@ async fn changed_handles_and_those_of_other_pools_lead_nowhere() {
 }
 
 #[tokio::test]
-async fn a_forwarded_call_keeps_its_deadline_and_its_trace() {
+async fn a_forwarded_call_keeps_its_trace() {
     let Two { one, two, at_one, at_two, .. } = Two::new().await;
     let handle = at_one.create().await;
-    let mut request = Request::new(handle.clone());
-    request.set_timeout(Duration::from_nanos(1));
-    let late = call_with(Grpc::new(at_two.0.clone()), NEXT, request).await;
-    assert_eq!(late.unwrap_err().code(), Code::DeadlineExceeded);
     at_one.call("Drop", &handle).await.unwrap();
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let mut request = Request::new(handle);
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
     request.metadata_mut().insert("traceparent", parent.parse().unwrap());
-    request.set_timeout(Duration::from_secs(1000));
     let status = call_with(Grpc::new(at_two.0.clone()), NEXT, request).await.unwrap_err();
     let info = tonic_types::StatusExt::get_details_error_info(&status).unwrap();
     assert_eq!(info.metadata.get("trace_id").map(String::as_str), Some(trace));
@@ -278,7 +281,7 @@ async fn json_finds_sessions_too() {
             .header("content-type", "application/proto")
             .body(http_body_util::Full::new(message))
             .unwrap();
-        let tcp = tokio::net::TcpStream::connect(two.address).await.unwrap();
+        let tcp = TcpStream::connect(two.address).await.unwrap();
         let io = hyper_util::rt::TokioIo::new(tcp);
         let (mut client, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         tokio::spawn(connection);
@@ -292,6 +295,85 @@ async fn json_finds_sessions_too() {
     let (head, text) = post(handle).await;
     assert_eq!(head.status.as_u16(), 404);
     assert!(String::from_utf8_lossy(&text).contains("NO_SUCH_HANDLE"));
+    one.stop().await;
+    two.stop().await;
+}
+
+const STREAMS: &str = "/hostile.streams.streams.v0_1.StreamsCounter";
+
+async fn stream(client: &Client, method: &str, message: Vec<u8>) -> Streaming<Bytes> {
+    stream_of(client, method, Request::new(message.into())).await
+}
+
+async fn stream_of(client: &Client, method: &str, request: Request<Bytes>) -> Streaming<Bytes> {
+    let mut client = Grpc::new(client.0.clone());
+    client.ready().await.unwrap();
+    let path = format!("{STREAMS}/{method}").parse().unwrap();
+    client.server_streaming(request, path, Raw).await.unwrap().into_inner()
+}
+
+async fn count(client: &Client, method: &str, message: &[u8]) -> Bytes {
+    let request = Request::new(Bytes::copy_from_slice(message));
+    let path = format!("{STREAMS}/{method}");
+    call_with(Grpc::new(client.0.clone()), &path, request).await.unwrap().into_inner()
+}
+
+/// A way to a host that can be cut.
+async fn way(to: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let open = async move {
+        let mut ways = JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            ways.spawn(async move {
+                let mut far = TcpStream::connect(to).await.unwrap();
+                copy_bidirectional(&mut near, &mut far).await.ok();
+            });
+        }
+    };
+    (address, tokio::spawn(open))
+}
+
+#[tokio::test]
+async fn streams_of_a_session_come_through_any_host() {
+    let hosts = Addresses::default();
+    let (one, two) = (member("one", &hosts, None).await, member("two", &hosts, None).await);
+    for host in [&one, &two] {
+        streams::publish(host, "hostile-streams", "limits: {memory: 64Mi}").await;
+    }
+    let (at_one, at_two) = (Client(one.channel().await), Client(two.channel().await));
+    let handle = count(&at_one, "Create", &number(5)).await;
+    let follow = |handle: &[u8], count: u8| [handle, &[16, count]].concat();
+    let mut numbers = stream(&at_two, "Follow", follow(&handle, 3)).await;
+    for expected in [5, 6, 7] {
+        assert_eq!(numbers.message().await.unwrap().unwrap()[..], [8, expected]);
+    }
+    assert_eq!(numbers.message().await.unwrap(), None);
+    let trailers = numbers.trailers().await.unwrap().unwrap();
+    assert_eq!(trailers.get("roadstead-instance").unwrap(), "session");
+    assert_eq!(count(&at_two, "Next", &handle).await[..], [8, 8]);
+    // Who reads no more is heard of on the other host: the session takes other calls.
+    let mut endless = stream(&at_two, "Follow", handle.to_vec()).await;
+    assert!(endless.message().await.unwrap().is_some());
+    drop(endless);
+    assert!(count(&at_one, "Next", &handle).await[1] > 8);
+    // The other host ends it at the caller's deadline.
+    let brief = count(&at_one, "Create", &number(1)).await;
+    let mut request = Request::new(brief);
+    request.set_timeout(Duration::from_secs(2));
+    let mut late = stream_of(&at_two, "Stall", request).await;
+    assert!(late.message().await.unwrap().is_some());
+    let deadline = (Code::DeadlineExceeded, "DEADLINE".to_owned());
+    assert_eq!(failure(late.message().await), deadline);
+    // The host ends within a stream.
+    let (address, cut) = way(one.address).await;
+    hosts.set("one", format!("http://{address}"));
+    let mut cut_off = stream(&at_two, "Stall", handle.to_vec()).await;
+    assert!(cut_off.message().await.unwrap().is_some());
+    cut.abort();
+    assert_eq!(failure(cut_off.message().await), lost());
+    let gone = failure(at_two.call_at(&format!("{STREAMS}/Next"), &handle).await);
+    assert_eq!(gone, lost());
     one.stop().await;
     two.stop().await;
 }

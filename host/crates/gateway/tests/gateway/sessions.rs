@@ -45,9 +45,16 @@ impl Client {
         method: &str,
         message: &[u8],
     ) -> Result<Response<Bytes>, Status> {
-        let path = format!("/demo.count.ops.v0_1.OpsCounter/{method}");
+        self.call_at(&format!("/demo.count.ops.v0_1.OpsCounter/{method}"), message).await
+    }
+
+    pub(crate) async fn call_at(
+        &self,
+        path: &str,
+        message: &[u8],
+    ) -> Result<Response<Bytes>, Status> {
         let request = Request::new(Bytes::copy_from_slice(message));
-        call_with(Grpc::new(self.0.clone()), &path, request).await
+        call_with(Grpc::new(self.0.clone()), path, request).await
     }
 
     /// A response with a handle in `value` is a request with that handle in `self`.
