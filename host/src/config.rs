@@ -7,6 +7,7 @@ mod http;
 mod metrics;
 mod namespace;
 mod offer;
+mod pool;
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +26,7 @@ use serde::Deserialize;
 
 pub(crate) use self::catalog::CatalogPlace;
 use self::namespace::NamespaceBounds;
+pub(crate) use self::pool::PoolSettings;
 use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
@@ -43,6 +45,8 @@ pub(crate) struct ServeConfig {
     pub code_budget: Option<ByteSize>,
     pub memory_budget: Option<ByteSize>,
     pub guest_threads: Option<usize>,
+    pub drain_grace: Duration,
+    pub session_drain: Duration,
     pub drain_timeout: Duration,
     pub compile: CompileConfig,
     /// What the section `[http]` sets of it.
@@ -52,9 +56,10 @@ pub(crate) struct ServeConfig {
     pub breaker: Option<BreakerConfig>,
     pub namespace: NamespaceBounds,
     pub catalog: CatalogPlace,
+    pub pool: Option<PoolSettings>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsFiles {
     pub cert: PathBuf,
     pub key: PathBuf,
@@ -78,6 +83,8 @@ struct File {
     code_budget: Option<ByteSize>,
     memory_budget: Option<ByteSize>,
     guest_threads: Option<usize>,
+    drain_grace: Option<Span>,
+    session_drain: Option<Span>,
     drain_timeout: Option<Span>,
     compile: compile::Section,
     http: http::Section,
@@ -85,6 +92,7 @@ struct File {
     breaker: breaker::Section,
     namespace: namespace::Section,
     catalog: catalog::Section,
+    pool: pool::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -151,16 +159,19 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         code_budget,
         memory_budget,
         guest_threads,
+        drain_grace: file.drain_grace.map_or(Duration::ZERO, Span::duration),
+        session_drain: file.session_drain.map_or(Duration::ZERO, Span::duration),
         drain_timeout: args
             .drain_timeout
             .or(file.drain_timeout)
             .map_or(Duration::from_secs(30), Span::duration),
         compile: file.compile.read()?,
-        http: file.http.read()?,
+        http: file.http.read(listen.ip().is_loopback())?,
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
         namespace: file.namespace.read()?,
         catalog: file.catalog.read()?,
+        pool: file.pool.read(anyone)?,
     })
 }
 
@@ -200,6 +211,17 @@ mod tests {
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.max_upload, ByteSize::mib(2));
         assert_eq!(config.drain_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_drain_has_no_pauses_unless_set() {
+        let drains = |text: &str| {
+            let config = merge(args(), toml::from_str(text).unwrap()).unwrap();
+            (config.drain_grace.as_secs(), config.session_drain.as_secs())
+        };
+        assert_eq!(drains(""), (0, 0));
+        assert_eq!(drains("drain_grace = '5s'\nsession_drain = '1m'"), (5, 60));
+        assert!(toml::from_str::<File>("session_drain = 'long'").is_err());
     }
 
     #[test]

@@ -6,9 +6,11 @@ use anyhow::{Context as _, bail};
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::{Catalog, RedbCatalog};
 use roadstead_catalog_kubernetes::KubernetesCatalog;
+use roadstead_domain::HostName;
 use roadstead_engine::{Engine, EngineConfig, SessionKey};
 use roadstead_gateway::{
-    AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, Tls,
+    AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, PoolConfig,
+    PoolKey, PoolTls, Tls,
 };
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
@@ -20,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 
 use crate::{
     cli::ServeArgs,
-    config::{self, CatalogPlace, ServeConfig},
+    config::{self, CatalogPlace, PoolSettings, ServeConfig, TlsFiles},
     output,
 };
 
@@ -41,12 +43,13 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let running = start(settings).await?;
     output::line(format_args!("listening on {}", running.address()));
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining; once more ends at once"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining; once more ends at once"),
     }
     tokio::select! {
         stopped = running.stop() => stopped?,
-        _ = interrupt.recv() => tracing::warn!("ended before the drain was done"),
+        _ = terminate.recv() => tracing::warn!("SIGTERM: ended before the drain was done"),
+        _ = interrupt.recv() => tracing::warn!("SIGINT: ended before the drain was done"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -59,7 +62,12 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data_dir.clone();
     let blobs = BlobStore::open(&data)?;
     let catalog = open_catalog(&settings.catalog, &data, &blobs).await?;
-    let key = SessionKey::new(blobs.code().secret("handles"));
+    let tls = settings.tls.as_ref().map(read_tls).transpose()?;
+    let pool = settings.pool.as_ref().map(pool_config).transpose()?;
+    let key = match &pool {
+        Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
+        None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
+    };
     let engine = Engine::new(engine_config(&settings, key)).context("start the engine")?;
     let limits = RegistryConfig {
         upload_limit: settings.max_upload,
@@ -70,18 +78,13 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let registry = Registry::open(Arc::clone(&engine), catalog, Arc::new(blobs), limits)
         .await
         .with_context(|| format!("open what is stored in {}", data.display()))?;
-    let tls = match &settings.tls {
-        Some(files) => Some(Tls {
-            certificates: fs::read(&files.cert)
-                .with_context(|| format!("read {}", files.cert.display()))?,
-            key: fs::read(&files.key).with_context(|| format!("read {}", files.key.display()))?,
-        }),
-        None => None,
-    };
     let config = GatewayConfig {
         tls,
+        pool,
         cors: AllowedOrigins::parse(settings.cors_origins),
         allowed_hosts: AllowedHosts::new(settings.allowed_hosts),
+        drain_grace: settings.drain_grace,
+        session_drain: settings.session_drain,
         drain_timeout: settings.drain_timeout,
         ..settings.http
     };
@@ -131,6 +134,26 @@ async fn open_catalog(
             Ok(Arc::new(catalog.context("open the cluster's catalog")?))
         }
     }
+}
+
+fn read_tls(files: &TlsFiles) -> anyhow::Result<Tls> {
+    Ok(Tls { certificates: read(&files.cert)?, key: read(&files.key)? })
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// The host's place in its pool.
+fn pool_config(pool: &PoolSettings) -> anyhow::Result<PoolConfig> {
+    let authority = pool.ca.as_deref().map(read).transpose()?;
+    let own = pool.shown.as_ref().map(read_tls).transpose()?;
+    Ok(PoolConfig {
+        host: pool.host.clone(),
+        key: PoolKey::new(pool.name.as_str(), &pool.secret()?),
+        hosts: Arc::new(pool.peers.clone()),
+        tls: authority.map(|authority| PoolTls { authority, own }),
+    })
 }
 
 /// Without its catalog, everything that is stored would be garbage: an empty one is made only where

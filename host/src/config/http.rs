@@ -1,5 +1,7 @@
 //! `[http]`: what clients of the port may hold, and for how long.
 
+use std::time::Duration;
+
 use anyhow::bail;
 use roadstead_domain::{ByteSize, Span};
 use roadstead_gateway::GatewayConfig;
@@ -33,14 +35,43 @@ pub(crate) struct Section {
     write_timeout: Option<Span>,
     /// How long a connection may stay open without a request [default: 5m]
     idle_timeout: Option<Span>,
+    /// How old a connection may get before its client must connect again, and a fifth more or
+    /// less, or `never` [default: 10m, but never on loopback]
+    connection_age: Option<Age>,
+    /// How long streams may go on after that [default: 30s]
+    connection_grace: Option<Span>,
+}
+
+/// The age of connections, as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+enum Age {
+    Never,
+    At(Span),
+}
+
+impl TryFrom<String> for Age {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "never" => Ok(Self::Never),
+            _ => text.parse().map(Self::At).map_err(|error| format!("{error}, or never")),
+        }
+    }
+}
+
+/// The age where none is set: on loopback there is no other host to go to.
+fn usual_age(loopback: bool) -> Option<Duration> {
+    (!loopback).then_some(Duration::from_secs(600))
 }
 
 impl Section {
-    /// The gateway's settings as far as this section goes.
+    /// The gateway's settings as far as this section goes, for a port on loopback or beyond.
     ///
     /// # Errors
     /// Says which setting is wrong and what it should be.
-    pub(super) fn read(self) -> anyhow::Result<GatewayConfig> {
+    pub(super) fn read(self, loopback: bool) -> anyhow::Result<GatewayConfig> {
         let default = GatewayConfig::default();
         let streams = self.max_streams.map(|streams| streams as usize);
         for (name, count) in [
@@ -73,6 +104,12 @@ impl Section {
             receive_timeout: span(self.receive_timeout, default.receive_timeout),
             write_timeout: span(self.write_timeout, default.write_timeout),
             idle_timeout: span(self.idle_timeout, default.idle_timeout),
+            connection_age: match self.connection_age {
+                None => usual_age(loopback),
+                Some(Age::Never) => None,
+                Some(Age::At(age)) => Some(age.duration()),
+            },
+            connection_grace: span(self.connection_grace, default.connection_grace),
             ..default
         })
     }
@@ -80,12 +117,30 @@ impl Section {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn read(text: &str) -> anyhow::Result<GatewayConfig> {
-        toml::from_str::<Section>(text)?.read()
+        toml::from_str::<Section>(text)?.read(true)
+    }
+
+    #[test]
+    fn connections_age_beyond_loopback_unless_told_otherwise() {
+        let age = |text: &str, loopback| {
+            toml::from_str::<Section>(text).unwrap().read(loopback).unwrap().connection_age
+        };
+        assert_eq!(age("", true), None);
+        assert_eq!(age("", false), Some(Duration::from_secs(600)));
+        assert_eq!(age("connection_age = 'never'", false), None);
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(age("connection_age = '1m'", true), minute);
+        assert_eq!(age("connection_age = '1m'", false), minute);
+        for bad in ["connection_age = '0s'", "connection_age = 'always'"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(error.contains("never"), "{error}");
+        }
+        assert!(read("connection_grace = '0s'").is_err());
+        let config = read("connection_grace = '5m'").unwrap();
+        assert_eq!(config.connection_grace, Duration::from_secs(300));
     }
 
     #[test]

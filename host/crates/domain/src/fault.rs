@@ -92,6 +92,9 @@ pub enum Fault {
     BreakerOpen { retry_after: Duration },
     #[error("the host is draining: connect again")]
     Draining,
+    /// A stream went on after its connection had to end.
+    #[error("the connection is as old as it may get: connect again")]
+    Aged,
     #[error("not ready: {0}")]
     NotReady(String),
     /// The host's own failure. `log_id` stands beside the cause in the host's log.
@@ -218,6 +221,7 @@ impl Fault {
             Self::GuestTrap { .. } => "GUEST_TRAP",
             Self::BreakerOpen { .. } => "BREAKER_OPEN",
             Self::Draining => "DRAINING",
+            Self::Aged => "CONNECTION_AGE",
             Self::NotReady(_) => "NOT_READY",
             Self::Host { .. } => "HOST_FAULT",
         })

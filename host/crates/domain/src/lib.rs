@@ -19,7 +19,9 @@ mod version;
 pub use address::is_public;
 pub use digest::{Digest, DigestError, DigestHasher};
 pub use fault::{Fault, FieldViolation, LimitKind, LimitReached};
-pub use names::{CallId, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace};
+pub use names::{
+    CallId, HostName, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace,
+};
 pub use offer::{Grantee, NetworkOffer};
 pub use route::{Candidate, RouteError, select_version};
 pub use spec::{

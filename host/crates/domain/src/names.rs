@@ -1,4 +1,4 @@
-//! Names of namespaces and modules, and references to a module's versions.
+//! Names of namespaces, modules and hosts, and references to a module's versions.
 //!
 //! A name is a DNS label (RFC 1123): 1 to 63 of `a-z`, `0-9` and `-`, with a letter or digit at
 //! both ends. The words `roadstead`, `google` and `grpc` are reserved for modules.
@@ -44,6 +44,11 @@ pub struct ModuleName(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Namespace(String);
+
+/// The name of a host within its pool.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HostName(String);
 
 /// One immutable version of one module.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -94,6 +99,19 @@ impl Namespace {
     }
 }
 
+impl HostName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The name of a host that is alone.
+impl Default for HostName {
+    fn default() -> Self {
+        Self("host".to_owned())
+    }
+}
+
 impl Default for Namespace {
     fn default() -> Self {
         Self("default".to_owned())
@@ -113,6 +131,15 @@ impl FromStr for ModuleName {
 }
 
 impl FromStr for Namespace {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        dns_label(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for HostName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
@@ -154,6 +181,20 @@ impl TryFrom<String> for Namespace {
     }
 }
 
+impl TryFrom<String> for HostName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<HostName> for String {
+    fn from(name: HostName) -> Self {
+        name.0
+    }
+}
+
 impl From<ModuleName> for String {
     fn from(name: ModuleName) -> Self {
         name.0
@@ -173,6 +214,12 @@ impl fmt::Display for ModuleName {
 }
 
 impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

@@ -159,6 +159,11 @@ impl Engine {
         self.core.budgets.memory.taken()
     }
 
+    /// Sessions that are open.
+    pub fn sessions(&self) -> usize {
+        self.core.sessions.open_now()
+    }
+
     /// Room reserved for the values of all calls.
     pub fn values_taken(&self) -> u64 {
         self.core.budgets.values.taken()

@@ -51,6 +51,6 @@ pub use module::{ImportGrant, Module};
 pub use panics::panics_caught;
 pub use parts::NamespaceShare;
 pub use scheduler::CpuUsage;
-pub use session::SessionKey;
+pub use session::{SessionKey, SessionPlace};
 pub use stats::Stats;
 pub use stream::{NotRead, Requests, Response, Responses};

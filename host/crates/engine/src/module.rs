@@ -25,6 +25,7 @@ use crate::{
     limiter::MakesRoom,
     parts::Parts,
     scheduler::{CpuUsage, Share},
+    session::SessionPlace,
     spares::Spares,
     standing::Standing,
     stats::Counters,
@@ -152,14 +153,13 @@ impl Module {
         self.inner.idle.clear();
     }
 
-    /// The version that a call must be made of, because the session of its handle runs there; none
-    /// where it has no handle. It may be of any module on this host.
+    /// Where the session of a call's handle lives, which is where the call must be made; none where
+    /// it has no handle. It may be of any module on this host, or on another host of the pool.
     ///
     /// # Errors
     /// [`Fault::NoSuchHandle`] or [`Fault::SessionLost`]; the call would end in the same.
-    pub fn session_of(&self, call: &Call) -> Result<Option<ModuleId>, Fault> {
-        let session = self.inner.engine.sessions.of(call)?;
-        Ok(session.map(|session| session.module().clone()))
+    pub fn session_of(&self, call: &Call) -> Result<Option<SessionPlace>, Fault> {
+        self.inner.engine.sessions.place(call)
     }
 
     /// Ends all sessions of a version that is deleted. It opens no more; calls that run finish.

@@ -1,7 +1,7 @@
 //! Sessions: instances that live on between calls because callers hold handles of their resources.
 //!
-//! - A handle's id is sealed by the host: nobody else can make one, or use that of another caller
-//!   or for another resource.
+//! - A handle's id is sealed by the host and names it: nobody else can make one, or use that of
+//!   another caller or for another resource. Only its own host has the session.
 //! - The calls of one session run one after the other, in the order in which they came; at most
 //!   `quota.queue` of them wait. Different sessions run in parallel.
 //! - A session ends when its last handle is dropped or given away, when no call came for
@@ -25,7 +25,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_domain::{Fault, ModuleId};
+use roadstead_domain::{Fault, HostName, ModuleId};
 use roadstead_transcode::{HandlePlan, first_handle};
 use tokio::sync::{Notify, Semaphore};
 
@@ -62,6 +62,15 @@ struct Table {
     /// The oldest first.
     lost: VecDeque<u64>,
     why: HashMap<u64, &'static str>,
+}
+
+/// Where a session lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionPlace {
+    /// On this host, which runs it on this version.
+    Here(ModuleId),
+    /// On another host of the pool.
+    There(HostName),
 }
 
 /// How a session ended.
@@ -136,24 +145,36 @@ impl Sessions {
     /// # Errors
     /// [`Fault::NoSuchHandle`] or [`Fault::SessionLost`].
     pub(crate) fn of(&self, call: &Call) -> Result<Option<Arc<Session>>, Fault> {
+        self.first(call)?.map(|id| self.session(&id)).transpose()
+    }
+
+    /// Where that session lives.
+    ///
+    /// # Errors
+    /// [`Fault::NoSuchHandle`] or [`Fault::SessionLost`].
+    pub(crate) fn place(&self, call: &Call) -> Result<Option<SessionPlace>, Fault> {
+        let Some(id) = self.first(call)? else { return Ok(None) };
+        if !self.seal.is_of_this_host(&id) {
+            return Ok(Some(SessionPlace::There(id.host)));
+        }
+        Ok(Some(SessionPlace::Here(self.session(&id)?.module().clone())))
+    }
+
+    /// What the first handle of a call names.
+    fn first(&self, call: &Call) -> Result<Option<HandleId>, Fault> {
         if !call.method.takes_handles() {
             return Ok(None);
         }
-        let first = first_handle(&call.method, &call.request);
-        first.map(|(handle, id)| self.find(handle, id, call.owner.as_deref())).transpose()
-    }
-
-    fn find(
-        &self,
-        handle: &HandlePlan,
-        id: &[u8],
-        owner: Option<&str>,
-    ) -> Result<Arc<Session>, Fault> {
-        let id = self.seal.open(id, &handle.resource, owner).ok_or(Fault::NoSuchHandle)?;
-        self.session(&id)
+        let opened = |(handle, id): (&HandlePlan, &[u8])| {
+            self.seal.open(id, &handle.resource, call.owner.as_deref()).ok_or(Fault::NoSuchHandle)
+        };
+        first_handle(&call.method, &call.request).map(opened).transpose()
     }
 
     fn session(&self, id: &HandleId) -> Result<Arc<Session>, Fault> {
+        if !self.seal.is_of_this_host(id) {
+            return Err(Fault::SessionLost("it is on another host"));
+        }
         if !self.seal.is_of_this_life(id) {
             return Err(Fault::SessionLost("the host was started anew"));
         }
@@ -224,6 +245,11 @@ impl Sessions {
     pub(crate) fn clear(&self, why: &'static str) {
         let ending: Vec<_> = self.table.lock().live.values().cloned().collect();
         ending.iter().for_each(|session| self.end(session, End::Lost(why)));
+    }
+
+    /// Those that are open.
+    pub(crate) fn open_now(&self) -> usize {
+        self.table.lock().live.len()
     }
 
     /// Ends those that lie idle for too long; says whether any are left.

@@ -9,17 +9,22 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
-use roadstead_domain::CallId;
+use bytes::Bytes;
+use http::{HeaderMap, Response, request::Parts};
+use hyper::body::Incoming;
+use roadstead_domain::{CallId, Fault};
 use roadstead_registry::Registry;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AllowedHosts, AllowedOrigins, Counters, GatewayConfig,
+    AllowedHosts, AllowedOrigins, Counters, GatewayConfig, TlsError,
     builtin::Builtin,
     connection::Ends,
+    counters::{Forwarded, Refused},
     peers::Peers,
+    pool::{Forged, Hop, Pool, unix_ms},
+    steps::{Identity, Permit},
     trace::{Named, TraceId},
 };
 
@@ -37,8 +42,11 @@ pub(crate) struct App {
     pub uploads: Arc<Semaphore>,
     pub uploads_share: usize,
     pub counters: Arc<Counters>,
+    pub pool: Option<Pool>,
     /// Cancelled when streams must end.
     pub streams: CancellationToken,
+    /// Cancelled when the host is not ready any more.
+    pub unready: CancellationToken,
     next_call: AtomicU64,
     /// Tells the traces of this host from those of others.
     trace: u64,
@@ -51,9 +59,10 @@ impl App {
         address: SocketAddr,
         ends: &Ends,
         (counters, peers): (Arc<Counters>, Arc<Peers>),
-    ) -> Arc<Self> {
-        Arc::new(Self {
-            builtin: Builtin::new(&registry, ends.drain.clone(), config),
+    ) -> Result<Arc<Self>, TlsError> {
+        Ok(Arc::new(Self {
+            pool: config.pool.as_ref().map(Pool::new).transpose()?,
+            builtin: Builtin::new(&registry, ends, config),
             registry,
             cors: config.cors.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
@@ -64,9 +73,55 @@ impl App {
             uploads_share: config.uploads.div_ceil(4),
             counters,
             streams: ends.streams.clone(),
+            unready: ends.unready.clone(),
             next_call: AtomicU64::new(random()),
             trace: random(),
-        })
+        }))
+    }
+
+    /// Who asks, where another host of the pool forwarded the request.
+    ///
+    /// # Errors
+    /// [`Forged`] where it says so, and none did.
+    pub(crate) fn arrived(&self, request: &Parts) -> Result<Option<Identity>, Forged> {
+        let Some(pool) = &self.pool else { return Ok(None) };
+        let known = |hop: Hop| Identity::heard(&hop.identity).ok_or(Forged::Other("identity"));
+        let arrived = pool.arrived(request, unix_ms()).and_then(|hop| hop.map(known).transpose());
+        match &arrived {
+            Ok(Some(_)) => self.counters.arrive(),
+            Ok(None) => {}
+            Err(why) => {
+                self.counters.refuse(Refused::Forged);
+                match why {
+                    // Nobody but the pool's hosts can cause these.
+                    Forged::Stale | Forged::Other(_) => tracing::warn!("a forwarded call: {why}"),
+                    Forged::Seal => tracing::debug!("a forwarded call: {why}"),
+                }
+            }
+        }
+        arrived
+    }
+
+    /// The answer of another host of the pool, where a call's handle leads there.
+    ///
+    /// # Errors
+    /// The fault of the call.
+    pub(crate) async fn forwarded(
+        &self,
+        permit: &Permit,
+        headers: &HeaderMap,
+        message: &Bytes,
+        left: Option<Duration>,
+    ) -> Result<Option<Response<Incoming>>, Fault> {
+        let Some(pool) = &self.pool else { return Ok(None) };
+        let Some(host) = permit.elsewhere(message)? else { return Ok(None) };
+        let answered = pool.forward(&host, permit, headers, message, left).await;
+        self.counters.forward(match &answered {
+            Ok(_) => Forwarded::Answered,
+            Err(Fault::SessionLost(_)) => Forwarded::Lost,
+            Err(_) => Forwarded::Failed,
+        });
+        answered.map(Some)
     }
 
     /// Names the next call. Identities are counted up, so that logs sort.
@@ -78,6 +133,6 @@ impl App {
 }
 
 /// Somewhere at random, so that calls of two lives of a host are not taken for one another.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }

@@ -4,13 +4,15 @@ use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
+use roadstead_domain::Fault;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, codegen::StdError};
 
 use crate::{
@@ -45,6 +47,8 @@ pub(crate) struct ResponseBody {
     then: Then,
     charge: Option<Charge>,
     _place: Option<OwnedSemaphorePermit>,
+    /// Ready when a stream must end that does not look for itself.
+    over: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     open: Option<Open>,
 }
 
@@ -60,7 +64,7 @@ enum Then {
 
 impl ResponseBody {
     fn new(ready: Bytes, then: Then) -> Self {
-        Self { ready, then, charge: None, _place: None, open: None }
+        Self { ready, then, charge: None, _place: None, over: None, open: None }
     }
 
     pub(crate) fn empty() -> Self {
@@ -86,8 +90,18 @@ impl ResponseBody {
     }
 
     /// Messages of one of the host's own services.
-    pub(crate) fn tonic(body: tonic::body::Body, place: OwnedSemaphorePermit) -> Self {
-        Self { _place: Some(place), ..Self::new(Bytes::new(), Then::Tonic(body)) }
+    pub(crate) fn tonic(
+        body: tonic::body::Body,
+        place: OwnedSemaphorePermit,
+        over: CancellationToken,
+    ) -> Self {
+        Self { _place: Some(place), ..Self::relayed(body, over) }
+    }
+
+    /// What another host answers.
+    pub(crate) fn relayed(body: tonic::body::Body, over: CancellationToken) -> Self {
+        let over = Some(Box::pin(over.cancelled_owned()));
+        Self { over, ..Self::new(Bytes::new(), Then::Tonic(body)) }
     }
 
     /// Messages of a module's stream.
@@ -127,6 +141,14 @@ impl ResponseBody {
         Ok(())
     }
 
+    /// Ready when the stream must end.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.over {
+            Some(over) => over.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
     fn poll_tonic(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let Then::Tonic(body) = &mut self.then else { return Poll::Ready(None) };
         let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(body).poll_frame(cx)));
@@ -138,7 +160,13 @@ impl ResponseBody {
             let fault = host_fault("stream a response", &"it panicked");
             return Poll::Ready(Some(trailers(&from_fault(&fault, true))));
         };
-        let Poll::Ready(frame) = polled else { return Poll::Pending };
+        let Poll::Ready(frame) = polled else {
+            ready!(self.poll_over(cx));
+            self.then = Then::End;
+            let fault = self.open.as_ref().map(|open| open.asked.session.why_over());
+            let status = from_fault(&fault.unwrap_or(Fault::Draining), true);
+            return Poll::Ready(Some(trailers(&status)));
+        };
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
         match frame.into_data() {
             Ok(bytes) => {
@@ -225,6 +253,12 @@ mod tests {
     use super::*;
     use crate::budget::Budget;
 
+    fn own(body: tonic::body::Body) -> (ResponseBody, CancellationToken) {
+        let over = CancellationToken::new();
+        let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
+        (ResponseBody::tonic(body, place, over.clone()), over)
+    }
+
     async fn pieces(mut body: ResponseBody) -> (Vec<usize>, Option<HeaderMap>) {
         let mut sizes = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -261,13 +295,17 @@ mod tests {
     async fn a_stream_that_waits_for_its_next_message_counts_for_nothing() {
         let budget = Budget::new(ByteSize(100));
         let charge = budget.hold(FREE + 100).unwrap();
-        let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
         let silent = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
         let silent = tonic::body::Body::new(StreamBody::new(silent));
-        let mut body = ResponseBody::tonic(silent, place).charged(charge);
+        let (body, over) = own(silent);
+        let mut body = body.charged(charge);
         assert!(budget.hold(FREE + 1).is_err());
         assert!(futures::poll!(body.frame()).is_pending());
         assert!(budget.hold(FREE + 100).is_ok());
+        over.cancel();
+        let trailers = body.frame().await.unwrap().unwrap().into_trailers().unwrap();
+        assert_eq!(Status::from_header_map(&trailers).unwrap().code(), Code::Unavailable);
+        assert!(body.frame().await.is_none());
     }
 
     #[tokio::test]
@@ -276,8 +314,7 @@ mod tests {
             assert_eq!(at, 0, "on purpose");
             Ok(Frame::data(Bytes::from_static(b"first")))
         });
-        let place = Arc::new(tokio::sync::Semaphore::new(1)).try_acquire_owned().unwrap();
-        let body = ResponseBody::tonic(tonic::body::Body::new(StreamBody::new(frames)), place);
+        let (body, _over) = own(tonic::body::Body::new(StreamBody::new(frames)));
         let (sizes, trailers) = pieces(body).await;
         let status = Status::from_header_map(&trailers.unwrap()).unwrap();
         assert_eq!((sizes, status.code()), (vec![5], Code::Internal));

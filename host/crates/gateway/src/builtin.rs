@@ -30,6 +30,7 @@ use tonic_reflection::pb::{
 use crate::{
     GatewayConfig,
     body::{RequestBody, ResponseBody},
+    connection::Ends,
     grpc,
     health::Health,
     modules::Modules,
@@ -71,11 +72,8 @@ pub(crate) struct Builtin {
 }
 
 impl Builtin {
-    pub(crate) fn new(
-        registry: &Arc<Registry>,
-        drain: CancellationToken,
-        config: &GatewayConfig,
-    ) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>, ends: &Ends, config: &GatewayConfig) -> Self {
+        let drain = &ends.drain;
         let modules = Modules::new(Arc::clone(registry), drain.clone());
         let reflection = Arc::new(Reflection::new(Arc::clone(registry), drain.clone()));
         Self {
@@ -86,7 +84,7 @@ impl Builtin {
                 .max_decoding_message_size(REQUEST),
             reflection_v1alpha: ReflectionV1Alpha::from_arc(reflection)
                 .max_decoding_message_size(REQUEST),
-            health: HealthServer::new(Health::new(Arc::clone(registry), drain))
+            health: HealthServer::new(Health::new(Arc::clone(registry), ends.clone()))
                 .max_decoding_message_size(REQUEST),
             receive_timeout: config.receive_timeout,
             pool: pool(),
@@ -137,13 +135,16 @@ impl Builtin {
             Ok(admitted) => admitted,
             Err(fault) => return grpc::refused(&fault),
         };
+        // An upload ends by itself.
+        let upload = service == HostService::Modules && is_upload(request.uri().path());
+        let over = if upload { CancellationToken::new() } else { session.over.clone() };
         let answering = self.call(session, service, caller, request);
         let answered = match left {
             None => Ok(answering.await),
             Some(left) => tokio::time::timeout(left, answering).await,
         };
         match answered {
-            Ok(response) => amended(response).map(|body| ResponseBody::tonic(body, place)),
+            Ok(response) => amended(response).map(|body| ResponseBody::tonic(body, place, over)),
             Err(_) => grpc::refused(&patience.passed(left.unwrap_or_default())),
         }
     }

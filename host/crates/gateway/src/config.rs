@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use roadstead_domain::ByteSize;
 
-use crate::AllowedHosts;
+use crate::{AllowedHosts, PoolConfig};
 
 /// Everything about the gateway but the address. Each bound says what it keeps away.
 #[derive(Debug, Clone)]
@@ -16,7 +16,13 @@ pub struct GatewayConfig {
     /// Names by which proxies and other machines call a host on loopback: any other could be a web
     /// page's own, by DNS rebinding.
     pub allowed_hosts: AllowedHosts,
-    /// How long running calls may take to finish once the host is told to stop.
+    /// How long the host goes on as before once it is told to stop, but for saying that it is not
+    /// ready: so long load balancers may take to send nobody else.
+    pub drain_grace: Duration,
+    /// How long open sessions may be called after that. Who is connected is told to go elsewhere,
+    /// but who comes anew is served until no session is left.
+    pub session_drain: Duration,
+    /// How long running calls may take to finish after that.
     pub drain_timeout: Duration,
     /// How long a request may take to arrive, and a connection to say its first bytes: slow
     /// senders must not hold places.
@@ -27,6 +33,12 @@ pub struct GatewayConfig {
     /// How long a connection may stay open without a request. It is told to go elsewhere then
     /// (GOAWAY), and closed if it stays for as long again.
     pub idle_timeout: Duration,
+    /// How old a connection may get, and up to a fifth more or less. It is told to go elsewhere
+    /// then, so that clients find the hosts that are new. None: for as long as its client wants.
+    pub connection_age: Option<Duration>,
+    /// How long streams may go on after that. Then they are ended with CONNECTION_AGE; other calls
+    /// have their deadline, and uploads their timeouts.
+    pub connection_grace: Duration,
     /// Bytes of requests and responses that may be held at once, of all connections together; one
     /// peer may hold half of them, one connection a quarter. The first KiB of a message is not
     /// counted.
@@ -46,6 +58,8 @@ pub struct GatewayConfig {
     pub streams: u32,
     /// Bytes of a request's headers, all names and values together.
     pub headers: ByteSize,
+    /// The pool that the host belongs to.
+    pub pool: Option<PoolConfig>,
 }
 
 /// A certificate chain and its private key, as PEM.
@@ -70,10 +84,14 @@ impl Default for GatewayConfig {
             tls: None,
             cors: AllowedOrigins::None,
             allowed_hosts: AllowedHosts::default(),
+            drain_grace: Duration::ZERO,
+            session_drain: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             receive_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(300),
+            connection_age: None,
+            connection_grace: Duration::from_secs(30),
             message_budget: ByteSize::mib(256),
             uploads: 32,
             connections: 10_000,
@@ -81,6 +99,7 @@ impl Default for GatewayConfig {
             requests: 16_384,
             streams: 1024,
             headers: ByteSize::kib(16),
+            pool: None,
         }
     }
 }

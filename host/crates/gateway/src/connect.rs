@@ -4,6 +4,8 @@
 mod error;
 mod host;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response,
@@ -15,8 +17,10 @@ use tonic::{Code, Status};
 
 use crate::{
     body::{RequestBody, ResponseBody},
+    grpc::RECEIPT,
     gzip, json,
     offload::convert,
+    pool::{Relay, collected},
     receive::{Message, Packing, accepts_gzip, in_time, whole_body},
     session::Session,
     status::{host_fault, refusal, traced},
@@ -67,20 +71,57 @@ pub(crate) async fn module<B: RequestBody>(
         Codec::Proto => Ok(None),
         Codec::Json => types(&permit).map(Some),
     };
-    let answer = match &types {
-        Ok(types) => call(session, &terms, permit, types.as_ref(), body).await,
-        Err(fault) => permit.refuse(fault.clone()),
+    let called = match &types {
+        Ok(types) => call(session, &terms, permit, headers, types.as_ref(), body).await,
+        Err(fault) => Called::Here(permit.refuse(fault.clone())),
     };
-    let may_debug = answer.may_debug();
-    let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
+    let may_debug = called.may_debug();
+    let said = |fault: &Fault| traced(fault, may_debug, named.trace);
+    let (result, trailers) = called.parts(said);
     let trailers = prefixed(&trailers);
-    let written = match (answer.result, types) {
-        (Ok(bytes), Ok(types)) => write(session, &terms, types, bytes, output_limit).await,
-        (Err(fault), _) | (_, Err(fault)) => Err(fault),
+    let written = match (result, types) {
+        (Ok(bytes), Ok(types)) => {
+            let written = write(session, &terms, types, bytes, output_limit).await;
+            written.map_err(|fault| said(&fault))
+        }
+        (Err(status), _) => Err(status),
+        (_, Err(fault)) => Err(said(&fault)),
     };
     match written {
         Ok(message) => success(codec, message, headers, trailers).await,
-        Err(fault) => failure(&traced(&fault, may_debug, named.trace), trailers),
+        Err(status) => failure(&status, trailers),
+    }
+}
+
+/// Who answered a call.
+enum Called {
+    Here(Answer),
+    /// Another host of the pool.
+    There(Relay),
+}
+
+impl Called {
+    fn may_debug(&self) -> bool {
+        match self {
+            Self::Here(answer) => answer.may_debug(),
+            Self::There(_) => false,
+        }
+    }
+
+    /// The message or status, and the trailers of the contract.
+    fn parts(self, said: impl Fn(&Fault) -> Status) -> (Result<Bytes, Status>, HeaderMap) {
+        match self {
+            Self::Here(Answer { result, receipt }) => {
+                let trailers = receipt.as_ref().map(Receipt::headers).unwrap_or_default();
+                (result.map_err(|fault| said(&fault)), trailers)
+            }
+            Self::There(Relay { result, trailers }) => {
+                let of_contract = RECEIPT
+                    .into_iter()
+                    .filter_map(|name| Some((name.clone(), trailers.get(&name)?.clone())));
+                (result, of_contract.collect())
+            }
+        }
     }
 }
 
@@ -94,21 +135,41 @@ async fn call<B: RequestBody>(
     session: &Session,
     terms: &Terms,
     permit: Permit,
+    headers: &HeaderMap,
     types: Option<&MethodDescriptor>,
     body: B,
-) -> Answer {
+) -> Called {
     if let Some(fault) = terms.patience.left().map_or_else(Some, |left| permit.shed(left)) {
-        return permit.refuse(fault);
+        return Called::Here(permit.refuse(fault));
     }
     let received = receive(session, terms, permit.input_limit(), types, body).await;
     match received.and_then(|message| Ok((message, terms.patience.left()?))) {
         Ok((message, timeout)) => {
+            let bytes = &message.bytes;
+            match Box::pin(forwarded(session, &permit, headers, bytes, timeout)).await {
+                Ok(None) => {}
+                Ok(Some(relay)) => return Called::There(relay),
+                Err(fault) => return Called::Here(permit.refuse(fault)),
+            }
             let answer = permit.call(message.bytes, timeout).await;
             drop(message.charge);
-            answer
+            Called::Here(answer)
         }
-        Err(fault) => permit.refuse(fault),
+        Err(fault) => Called::Here(permit.refuse(fault)),
     }
+}
+
+/// The answer of another host of the pool, where the call's handle leads there.
+async fn forwarded(
+    session: &Session,
+    permit: &Permit,
+    headers: &HeaderMap,
+    message: &Bytes,
+    left: Option<Duration>,
+) -> Result<Option<Relay>, Fault> {
+    let answered = session.app.forwarded(permit, headers, message, left).await?;
+    let Some(answer) = answered else { return Ok(None) };
+    collected(answer, permit.output_limit(), &session.budget).await.map(Some)
 }
 
 /// The method's descriptor, whose messages JSON is read and printed by.

@@ -1,9 +1,13 @@
 //! One connection: TLS, the protocol it speaks, its requests, its end.
 
-use std::{convert::Infallible, error::Error, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, error::Error, future::pending, panic::AssertUnwindSafe, sync::Arc,
+    time::Duration,
+};
 
 use futures::FutureExt as _;
-use hyper::service::service_fn;
+use http::{HeaderValue, Request, Version, header::CONNECTION};
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
@@ -11,17 +15,19 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Counters, GatewayConfig,
-    app::App,
+    age::jittered,
+    app::{App, random},
     batched::Batched,
     counters::Ended,
     hurry::{Hurried, Taken},
+    linger::Lingering,
     peers::Place,
     route,
     session::Session,
@@ -48,9 +54,13 @@ const HEADER_LINES: usize = 100;
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_PATIENCE: Duration = Duration::from_secs(20);
 
-/// The ends of service: no new calls, no streams, and no calls at all.
+/// How long a connection that came last has to say something before it must go.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+
+/// The ends of service: not ready, no new calls, no streams, and no calls at all.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ends {
+    pub unready: CancellationToken,
     pub drain: CancellationToken,
     pub streams: CancellationToken,
     pub abort: CancellationToken,
@@ -66,6 +76,8 @@ pub(crate) struct Connections {
     patience: Duration,
     write_timeout: Duration,
     idle_timeout: Duration,
+    age: Option<Duration>,
+    grace: Duration,
 }
 
 /// Spawns a connection's HTTP/2 tasks, one for each stream, where they are counted and do not
@@ -105,6 +117,8 @@ impl Connections {
             patience: config.receive_timeout,
             write_timeout: config.write_timeout,
             idle_timeout: config.idle_timeout,
+            age: config.connection_age,
+            grace: config.connection_grace,
         }
     }
 
@@ -150,10 +164,11 @@ impl Connections {
         if let Err(error) = tcp.set_nodelay(true) {
             tracing::debug!(%error, "set TCP_NODELAY");
         }
+        let tcp = Lingering::new(tcp);
         let Some(acceptor) = &self.tls else { return self.speak(tcp, place, ends).await };
         let shaken = tokio::select! {
             shaken = timeout(self.patience, acceptor.accept(tcp)) => shaken,
-            () = ends.drain.cancelled() => return None,
+            () = last_words(&ends.drain) => return None,
         };
         match shaken {
             Ok(Ok(stream)) => return self.speak(stream, place, ends).await,
@@ -170,8 +185,15 @@ impl Connections {
         let session = Session::new(Arc::clone(&self.app), place);
         let of_requests = Arc::clone(&session);
         // Boxed: what hyper and tokio make of it is moved about several times for each request.
-        let service = service_fn(move |request| {
-            Box::pin(route::answer(of_requests.asked(), request).map(Ok::<_, Infallible>))
+        let service = service_fn(move |request: Request<Incoming>| {
+            let session = Arc::clone(&of_requests);
+            let http1 = request.version() < Version::HTTP_2;
+            Box::pin(route::answer(session.asked(), request).map(move |mut response| {
+                if http1 && session.leaves() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(response)
+            }))
         });
         let taken = Taken::default();
         let http = self.http(taken.clone());
@@ -181,33 +203,67 @@ impl Connections {
         let io = TokioIo::new(Batched::new(stream, move || 1 < of_connection.open_requests()));
         let connection = http.serve_connection(io, service);
         tokio::pin!(connection);
-        let mut idle = false;
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.idle(&session) => {
-                idle = true;
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = self.idle(&session) => Ok(()),
-                    () = ends.abort.cancelled() => Ok(()),
-                }
-            }
-            () = ends.drain.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    () = ends.abort.cancelled() => Ok(()),
-                }
-            }
+        let leaving = tokio::select! {
+            ended = connection.as_mut() => return why(ended, &taken, None),
+            () = self.idle(&session) => Some(Ended::Idle),
+            () = self.aged() => Some(Ended::Age),
+            () = ends.drain.cancelled() => None,
         };
-        match ended {
-            Ok(()) => idle.then_some(Ended::Idle),
-            Err(error) => {
-                tracing::debug!(error = &*error, "serve a connection");
-                let flood = taken.flooded() || calmed(&*error);
-                Some(if flood { Ended::Flood } else { Ended::Broken })
+        session.leave();
+        tokio::select! {
+            ended = connection.as_mut() => return why(ended, &taken, leaving),
+            () = self.farewell(leaving, &session, &taken, &ends.drain) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let ended = tokio::select! {
+            ended = connection => ended,
+            () = self.over(leaving, &session) => Ok(()),
+            () = ends.abort.cancelled() => Ok(()),
+        };
+        why(ended, &taken, leaving)
+    }
+
+    /// Until the connection may be told to go.
+    async fn farewell(
+        &self,
+        leaving: Option<Ended>,
+        session: &Session,
+        taken: &Taken,
+        drain: &CancellationToken,
+    ) {
+        match (leaving, taken.http2()) {
+            // Told to go, it would close at once where nothing is asked, while a request may be on
+            // its way. Its next answer says that it is the last.
+            (Some(Ended::Age), Some(false)) => tokio::select! {
+                () = self.idle(session) => {}
+                () = drain.cancelled() => {}
+            },
+            (None, None) => {
+                let spoken = async {
+                    while taken.http2().is_none() {
+                        sleep(FIRST_WORDS / 50).await;
+                    }
+                };
+                timeout(FIRST_WORDS, spoken).await.ok();
             }
+            _ => {}
+        }
+    }
+
+    /// Until a connection that was told to go, and stays, must not.
+    async fn over(&self, leaving: Option<Ended>, session: &Session) {
+        if leaving == Some(Ended::Age) {
+            sleep(self.grace).await;
+            session.over.cancel();
+        }
+        self.idle(session).await;
+    }
+
+    /// Until the connection is as old as it may get.
+    async fn aged(&self) {
+        match self.age {
+            Some(age) => sleep(jittered(age, random())).await,
+            None => pending().await,
         }
     }
 
@@ -215,12 +271,30 @@ impl Connections {
     async fn idle(&self, session: &Session) {
         loop {
             let before = session.requests();
-            tokio::time::sleep(self.idle_timeout).await;
+            sleep(self.idle_timeout).await;
             if session.requests() == before && session.open_requests() == 0 {
                 return;
             }
         }
     }
+}
+
+/// Until those that came last have said what they want.
+async fn last_words(drain: &CancellationToken) {
+    drain.cancelled().await;
+    sleep(FIRST_WORDS).await;
+}
+
+/// Why the host ended a connection, if it did; `leaving` if it was told to go.
+fn why(
+    ended: Result<(), Box<dyn Error + Send + Sync>>,
+    taken: &Taken,
+    leaving: Option<Ended>,
+) -> Option<Ended> {
+    let Err(error) = ended else { return leaving };
+    tracing::debug!(error = &*error, "serve a connection");
+    let flood = taken.flooded() || calmed(&*error);
+    Some(if flood { Ended::Flood } else { Ended::Broken })
 }
 
 /// Counts a panic of what is no request any more, or not yet; the panic hook has logged its text.

@@ -11,6 +11,8 @@ pub struct Counters {
     requests: AtomicU64,
     open_requests: AtomicU64,
     refused: [AtomicU64; Refused::ALL.len()],
+    forwarded: [AtomicU64; Forwarded::ALL.len()],
+    arrived: AtomicU64,
     calls: AtomicU64,
     uploads: AtomicU64,
     panics: AtomicU64,
@@ -29,6 +31,8 @@ pub enum Ended {
     Flood,
     /// Nothing was asked for the idle timeout.
     Idle,
+    /// It got as old as it may.
+    Age,
     /// What is not HTTP, stalls, or breaks off.
     Broken,
 }
@@ -42,6 +46,19 @@ pub enum Refused {
     Misdirected,
     /// As many requests are open as may be, of the host or of the peer.
     Overloaded,
+    /// It says that a host of the pool forwarded it, and none did.
+    Forged,
+}
+
+/// How a call ended that was forwarded to another host of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// That host answers it.
+    Answered,
+    /// That host is not there.
+    Lost,
+    /// It was not answered in time, or could not be sent.
+    Failed,
 }
 
 /// The counters at one instant.
@@ -59,6 +76,10 @@ pub struct Counted {
     pub open_requests: u64,
     /// Requests that were turned away at the door, by why.
     pub refused: Vec<(&'static str, u64)>,
+    /// Calls that were forwarded to other hosts of the pool, by how they ended.
+    pub forwarded: Vec<(&'static str, u64)>,
+    /// Calls that other hosts of the pool forwarded.
+    pub arrived: u64,
     /// Requests that reached a module.
     pub calls: u64,
     /// Uploads that got their place.
@@ -77,6 +98,11 @@ impl Counters {
             requests: load(&self.requests),
             open_requests: load(&self.open_requests),
             refused: Refused::ALL.into_iter().map(|why| (why.label(), self.refused(why))).collect(),
+            forwarded: Forwarded::ALL
+                .into_iter()
+                .map(|end| (end.label(), self.forwarded(end)))
+                .collect(),
+            arrived: load(&self.arrived),
             calls: load(&self.calls),
             uploads: load(&self.uploads),
             panics: load(&self.panics),
@@ -89,6 +115,20 @@ impl Counters {
 
     pub fn refused(&self, why: Refused) -> u64 {
         self.refused.get(why as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    pub fn forwarded(&self, end: Forwarded) -> u64 {
+        self.forwarded.get(end as usize).map_or(0, |counter| counter.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn forward(&self, end: Forwarded) {
+        if let Some(counter) = self.forwarded.get(end as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn arrive(&self) {
+        self.arrived.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {
@@ -139,8 +179,15 @@ impl Counters {
 
 impl Ended {
     /// In the order of the variants.
-    pub const ALL: [Self; 6] =
-        [Self::HostFull, Self::PeerFull, Self::Handshake, Self::Flood, Self::Idle, Self::Broken];
+    pub const ALL: [Self; 7] = [
+        Self::HostFull,
+        Self::PeerFull,
+        Self::Handshake,
+        Self::Flood,
+        Self::Idle,
+        Self::Age,
+        Self::Broken,
+    ];
 
     /// As metrics say it.
     pub fn label(self) -> &'static str {
@@ -150,6 +197,7 @@ impl Ended {
             Self::Handshake => "handshake",
             Self::Flood => "flood",
             Self::Idle => "idle",
+            Self::Age => "age",
             Self::Broken => "broken",
         }
     }
@@ -157,7 +205,7 @@ impl Ended {
 
 impl Refused {
     /// In the order of the variants.
-    pub const ALL: [Self; 3] = [Self::Foreign, Self::Misdirected, Self::Overloaded];
+    pub const ALL: [Self; 4] = [Self::Foreign, Self::Misdirected, Self::Overloaded, Self::Forged];
 
     /// As metrics say it.
     pub fn label(self) -> &'static str {
@@ -165,6 +213,21 @@ impl Refused {
             Self::Foreign => "foreign",
             Self::Misdirected => "misdirected",
             Self::Overloaded => "overloaded",
+            Self::Forged => "forged",
+        }
+    }
+}
+
+impl Forwarded {
+    /// In the order of the variants.
+    pub const ALL: [Self; 3] = [Self::Answered, Self::Lost, Self::Failed];
+
+    /// As metrics say it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Lost => "lost",
+            Self::Failed => "failed",
         }
     }
 }

@@ -4,6 +4,8 @@
 
 mod stream;
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response,
@@ -17,6 +19,7 @@ use crate::{
     budget::Charge,
     gzip,
     offload::convert,
+    pool::relayed,
     receive::{Packing, UnknownPacking, grpc_message, in_time},
     session::Session,
     status::{from_fault, host_fault, refusal, traced},
@@ -44,7 +47,7 @@ pub(crate) const RECEIPT: [HeaderName; 5] = [
 
 /// Answers one call, whether it streams or not.
 pub(crate) async fn answer<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     caller: Caller,
     path: Path<'_>,
     headers: &HeaderMap,
@@ -56,9 +59,15 @@ pub(crate) async fn answer<B: RequestBody>(
     let named = session.name(headers);
     let answer = match prepare(session, named, caller, path, headers) {
         Ok((patience, permit)) if permit.plan().is_streaming() => {
-            return Box::pin(stream::answer(session, patience, permit, packing, body)).await;
+            return Box::pin(stream::answer(session, patience, permit, headers, packing, body))
+                .await;
         }
-        Ok((patience, permit)) => call(session, patience, permit, body, packing).await,
+        Ok((patience, permit)) => {
+            match call(session, patience, permit, headers, body, packing).await {
+                Called::Here(answer) => answer,
+                Called::There(response) => return response,
+            }
+        }
         Err(fault) => fault.into(),
     };
     let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
@@ -87,28 +96,59 @@ fn prepare(
     Ok((patience, target.authorize(named)?))
 }
 
+/// Who answered a call.
+enum Called {
+    Here(Answer),
+    /// Another host of the pool.
+    There(Response<ResponseBody>),
+}
+
+impl From<Answer> for Called {
+    fn from(answer: Answer) -> Self {
+        Self::Here(answer)
+    }
+}
+
 async fn call<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     patience: Patience,
     permit: Permit,
+    headers: &HeaderMap,
     body: B,
     packing: Packing,
-) -> Answer {
+) -> Called {
     let app = &session.app;
     app.counters.call();
     if let Some(fault) = patience.left().map_or_else(Some, |left| permit.shed(left)) {
-        return permit.refuse(fault);
+        return permit.refuse(fault).into();
     }
     let receiving = grpc_message(body, permit.input_limit(), packing, &session.budget);
     let received = in_time(receiving, &patience, app.receive_timeout).await;
     match received.and_then(|message| Ok((message, patience.left()?))) {
         Ok((message, timeout)) => {
+            match Box::pin(forwarded(session, &permit, headers, &message.bytes, timeout)).await {
+                Ok(None) => {}
+                Ok(Some(response)) => return Called::There(response),
+                Err(fault) => return permit.refuse(fault).into(),
+            }
             let answer = permit.call(message.bytes, timeout).await;
             drop(message.charge);
-            answer
+            answer.into()
         }
-        Err(fault) => permit.refuse(fault),
+        Err(fault) => permit.refuse(fault).into(),
     }
+}
+
+/// The answer of another host of the pool, where the call's handle leads there.
+async fn forwarded(
+    session: &Arc<Session>,
+    permit: &Permit,
+    headers: &HeaderMap,
+    message: &Bytes,
+    left: Option<Duration>,
+) -> Result<Option<Response<ResponseBody>>, Fault> {
+    let answered = session.app.forwarded(permit, headers, message, left).await?;
+    Ok(answered.map(|answer| relayed(session, answer, permit.trace())))
 }
 
 /// Packs the message if the request was packed: a client that wants to spend time to save bytes

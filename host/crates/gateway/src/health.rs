@@ -5,7 +5,6 @@ use std::{pin::Pin, sync::Arc};
 use futures::Stream;
 use roadstead_domain::Namespace;
 use roadstead_registry::Registry;
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server,
@@ -13,6 +12,7 @@ use tonic_health::pb::{
 
 use crate::{
     builtin::{SERVICES, caller},
+    connection::Ends,
     status::refusal,
 };
 
@@ -21,23 +21,28 @@ pub(crate) struct Health(Arc<State>);
 
 struct State {
     registry: Arc<Registry>,
-    drain: CancellationToken,
+    ends: Ends,
 }
 
 impl Health {
-    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken) -> Self {
-        Self(Arc::new(State { registry, drain }))
+    pub(crate) fn new(registry: Arc<Registry>, ends: Ends) -> Self {
+        Self(Arc::new(State { registry, ends }))
     }
 }
 
 impl State {
+    /// Whether the host is ready, and whether watches end.
+    fn ends(&self) -> (bool, bool) {
+        (!self.ends.unready.is_cancelled(), self.ends.drain.is_cancelled())
+    }
+
     /// None for a service that nobody in the namespace exports.
     fn status(&self, namespace: &Namespace, service: &str) -> Option<ServingStatus> {
         let known = service.is_empty()
             || SERVICES.contains(&service)
             || self.registry.routes().serves(namespace, service);
         known.then(|| {
-            if self.drain.is_cancelled() {
+            if self.ends.unready.is_cancelled() {
                 ServingStatus::NotServing
             } else {
                 ServingStatus::Serving
@@ -80,7 +85,7 @@ impl health_server::Health for Health {
             let mut said = None;
             loop {
                 changes.mark_unchanged();
-                let last = state.drain.is_cancelled();
+                let (ready, last) = state.ends();
                 let status = state.status(&namespace, &service);
                 let status = status.unwrap_or(ServingStatus::ServiceUnknown);
                 if said != Some(status) {
@@ -92,7 +97,8 @@ impl health_server::Health for Health {
                 }
                 tokio::select! {
                     changed = changes.changed() => if changed.is_err() { return },
-                    () = state.drain.cancelled() => {}
+                    () = state.ends.unready.cancelled(), if ready => {}
+                    () = state.ends.drain.cancelled() => {}
                 }
             }
         })))

@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -34,6 +34,8 @@ pub(crate) struct Taken(Arc<Traffic>);
 struct Traffic {
     bytes: AtomicU64,
     flooded: AtomicBool,
+    /// Set once it is known what it speaks.
+    http2: OnceLock<bool>,
 }
 
 impl Taken {
@@ -44,6 +46,11 @@ impl Taken {
     /// Bytes of bodies. What else is sent, a client may call for without reading any.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the connection speaks HTTP/2, once it has said so much.
+    pub(crate) fn http2(&self) -> Option<bool> {
+        self.0.http2.get().copied()
     }
 
     /// Whether the connection was ended for its manners.
@@ -118,8 +125,10 @@ impl<S: AsyncWrite + Unpin> Hurried<S> {
             *seen += part.len();
             if !expected.starts_with(part) {
                 self.protocol = Protocol::Http1;
+                self.taken.0.http2.get_or_init(|| false);
             } else if *seen == PREFACE.len() {
                 self.protocol = Protocol::Http2(Manners::new(self.streams));
+                self.taken.0.http2.get_or_init(|| true);
                 bytes = rest;
             }
         }

@@ -13,6 +13,7 @@
 //! quarter of the uploads. Frames that ask for nothing end it once they are many. What it leaves half-sent or unread is given up after the receive and
 //! write timeouts.
 
+mod age;
 mod app;
 mod batched;
 mod body;
@@ -29,12 +30,14 @@ mod gzip;
 mod health;
 mod hurry;
 mod json;
+mod linger;
 mod manners;
 mod metrics;
 mod modules;
 mod offload;
 mod origin;
 mod peers;
+mod pool;
 mod receive;
 mod reflection;
 mod route;
@@ -49,9 +52,10 @@ mod trace;
 mod upload;
 
 pub use config::{AllowedOrigins, GatewayConfig, Tls};
-pub use counters::{Counted, Counters, Ended, Refused};
+pub use counters::{Counted, Counters, Ended, Forwarded, Refused};
 pub use metrics::{MetricsBindError, MetricsListener, Monitor};
 pub use origin::AllowedHosts;
+pub use pool::{Hosts, PoolConfig, PoolKey, PoolTls};
 pub use server::{BindError, Drained, Gateway};
 pub use status::{ERROR_DOMAIN, from_fault};
 pub use tls::TlsError;

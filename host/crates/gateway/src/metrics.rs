@@ -31,13 +31,13 @@ pub struct Monitor {
     pub(crate) peers: Arc<Peers>,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) most_uploads: usize,
-    pub(crate) drain: CancellationToken,
+    pub(crate) unready: CancellationToken,
 }
 
 impl Monitor {
     /// Whether new calls are answered.
     pub fn ready(&self) -> bool {
-        !self.drain.is_cancelled()
+        !self.unready.is_cancelled()
     }
 
     /// All metrics, as OpenMetrics text.
@@ -221,6 +221,13 @@ impl Monitor {
             "Requests that were turned away before anything looked for what answers them, by why.",
             reasons(counted.refused),
         )?;
+        to.counters(
+            "calls_forwarded",
+            "Calls that were forwarded to the hosts of their sessions, by how they ended.",
+            counted.forwarded.into_iter().map(|(end, count)| ([("end", end)], count)),
+        )?;
+        let help = "Calls that other hosts of the pool forwarded.";
+        to.counter("calls_arrived", help, counted.arrived)?;
         to.counter("calls", "Requests that reached a module.", counted.calls)?;
         to.counter("uploads", "Uploads that were begun.", counted.uploads)?;
         let busy = self.most_uploads.saturating_sub(self.uploads.available_permits());

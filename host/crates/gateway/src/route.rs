@@ -82,14 +82,20 @@ pub(crate) async fn answer<B: RequestBody>(
 }
 
 async fn speak<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     dialect: Dialect,
     request: Request<B>,
 ) -> Response<ResponseBody> {
     let (parts, body) = request.into_parts();
     // Who asks, and where: before anything about the namespace is looked at.
-    let caller = match authenticate(&parts.headers).enter(&parts.headers) {
-        Ok(caller) => caller,
+    let Ok(arrived) = session.app.arrived(&parts) else { return dialect.forged() };
+    let forwarded = arrived.is_some();
+    let identity = arrived.unwrap_or_else(|| authenticate(&parts.headers));
+    let caller = match identity.enter(&parts.headers) {
+        Ok(mut caller) => {
+            caller.forwarded = forwarded;
+            caller
+        }
         Err(fault) => return dialect.refuse(&fault),
     };
     let Some(path) = Path::parse(parts.uri.path()) else {
@@ -100,7 +106,7 @@ async fn speak<B: RequestBody>(
 
 /// Who answers which path.
 async fn route<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     dialect: Dialect,
     path: Path<'_>,
     caller: Caller,
@@ -191,6 +197,16 @@ impl Dialect {
             return Ok(Self::Connect(Codec::Proto));
         }
         Err(Misdirected::MediaType)
+    }
+
+    /// What only hosts of the pool may say was said by somebody else.
+    fn forged(self) -> Response<ResponseBody> {
+        let text = "the metadata `roadstead-forwarded-bin` is for hosts of a pool among themselves";
+        let status = refusal(Code::PermissionDenied, "FORGED_METADATA", text);
+        match self {
+            Self::Grpc => grpc::failure(status, HeaderMap::new()),
+            Self::Connect(_) => connect::failure(&status, HeaderMap::new()),
+        }
     }
 
     fn refuse(self, fault: &Fault) -> Response<ResponseBody> {

@@ -4,11 +4,12 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use roadstead_registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{TcpListener, TcpStream},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,12 @@ use crate::{
 
 /// How long callers of streams have to hear that the drain timeout has passed.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether sessions are left.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long it takes at most to hear of who has connected.
+const LAST_LOOK: Duration = Duration::from_millis(10);
 
 /// A wait after the kernel refused to accept, which it does while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -54,6 +61,13 @@ pub enum Drained {
     TimedOut,
 }
 
+/// How long each part of the end may take.
+struct Drains {
+    grace: Duration,
+    sessions: Duration,
+    calls: Duration,
+}
+
 /// A bound gateway, not yet serving.
 pub struct Gateway {
     listener: TcpListener,
@@ -64,7 +78,7 @@ pub struct Gateway {
     peers: Arc<Peers>,
     tls: bool,
     monitor: Monitor,
-    drain_timeout: Duration,
+    drains: Drains,
     counters: Arc<Counters>,
 }
 
@@ -85,17 +99,17 @@ impl Gateway {
         let tasks = TaskTracker::new();
         let ends = Ends::default();
         let counters = Arc::new(Counters::default());
-        let drain = ends.drain.clone();
+        let unready = ends.unready.clone();
         let peers = Peers::new(&config, connections(&config));
         let of_app = (Arc::clone(&counters), Arc::clone(&peers));
-        let app = App::new(Arc::clone(&registry), &config, address, &ends, of_app);
+        let app = App::new(Arc::clone(&registry), &config, address, &ends, of_app)?;
         let monitor = Monitor {
             registry,
             counters: Arc::clone(&counters),
             peers: Arc::clone(&peers),
             uploads: Arc::clone(&app.uploads),
             most_uploads: config.uploads,
-            drain,
+            unready,
         };
         Ok(Self {
             listener,
@@ -106,7 +120,11 @@ impl Gateway {
             peers,
             tls: config.tls.is_some(),
             monitor,
-            drain_timeout: config.drain_timeout,
+            drains: Drains {
+                grace: config.drain_grace,
+                sessions: config.session_drain,
+                calls: config.drain_timeout,
+            },
             counters,
         })
     }
@@ -124,29 +142,31 @@ impl Gateway {
         Arc::clone(&self.counters)
     }
 
-    /// Serves until `shutdown` is ready, then drains: accepts no more, tells clients to go
-    /// elsewhere (GOAWAY), and gives running calls the drain timeout to finish. Streams that go on
-    /// by then are ended with their reason.
+    /// Serves until `shutdown` is ready, then drains. First the host only says that it is not
+    /// ready, for the drain grace. Then, where sessions are open, it sends its clients elsewhere
+    /// (GOAWAY) and serves who comes anew until no session is left, or the time for them is over.
+    /// Then it accepts no more, and running calls have the drain timeout to finish. Streams that go
+    /// on by then are ended with their reason.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
-        tokio::pin!(shutdown);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut shutdown => break,
-                (tcp, from) = accept(&self.listener) => match self.peers.enter(from.ip()) {
-                    Ok(place) => {
-                        let connections = Arc::clone(&self.connections);
-                        let served = connections.serve(tcp, place, self.ends.clone());
-                        self.tasks.spawn(counted(Arc::clone(&self.counters), served));
-                    }
-                    Err(why) => self.turn_away(&tcp, why),
-                }
-            }
+        let Drains { grace, sessions, calls } = self.drains;
+        // Of the connections that come before sessions are waited for.
+        let early = Ends { drain: self.ends.drain.child_token(), ..self.ends.clone() };
+        self.accept_until(shutdown, &early).await;
+        self.ends.unready.cancel();
+        if !grace.is_zero() {
+            self.accept_until(sleep(grace), &early).await;
         }
-        drop(self.listener);
+        if !sessions.is_zero() && self.sessions() > 0 {
+            early.drain.cancel();
+            let ended = timeout(sessions, self.sessions_end()).map(drop);
+            self.accept_until(ended, &self.ends).await;
+        }
         self.ends.drain.cancel();
+        // Who has connected by now would be reset.
+        self.accept_until(sleep(LAST_LOOK), &self.ends).await;
+        drop(self.listener);
         self.tasks.close();
-        if timeout(self.drain_timeout, self.tasks.wait()).await.is_ok() {
+        if timeout(calls, self.tasks.wait()).await.is_ok() {
             return Drained::Clean;
         }
         self.ends.streams.cancel();
@@ -155,6 +175,39 @@ impl Gateway {
             self.tasks.wait().await;
         }
         Drained::TimedOut
+    }
+
+    /// Serves who comes until `end` is ready.
+    async fn accept_until(&self, end: impl Future<Output = ()>, ends: &Ends) {
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut end => return,
+                (tcp, from) = accept(&self.listener) => self.let_in(tcp, from, ends),
+            }
+        }
+    }
+
+    fn let_in(&self, tcp: TcpStream, from: SocketAddr, ends: &Ends) {
+        match self.peers.enter(from.ip()) {
+            Ok(place) => {
+                let served = Arc::clone(&self.connections).serve(tcp, place, ends.clone());
+                self.tasks.spawn(counted(Arc::clone(&self.counters), served));
+            }
+            Err(why) => self.turn_away(&tcp, why),
+        }
+    }
+
+    /// Sessions that are open.
+    fn sessions(&self) -> usize {
+        self.monitor.registry.engine().sessions()
+    }
+
+    async fn sessions_end(&self) {
+        while self.sessions() > 0 {
+            sleep(LOOK).await;
+        }
     }
 }
 
@@ -206,7 +259,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) if is_about_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -2,12 +2,13 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use http::HeaderMap;
 use roadstead_domain::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
@@ -26,6 +27,9 @@ pub(crate) struct Session {
     pub app: Arc<App>,
     /// The connection's share.
     pub budget: Budget,
+    /// Cancelled when the connection's streams must end.
+    pub over: CancellationToken,
+    leaves: AtomicBool,
     requests: AtomicU64,
     open_requests: AtomicUsize,
     own_requests: Arc<Semaphore>,
@@ -50,14 +54,31 @@ impl Session {
         let own_requests = Arc::new(Semaphore::new(OWN_REQUESTS));
         let uploads = Arc::new(Semaphore::new(app.uploads_share));
         Arc::new(Self {
+            over: app.streams.child_token(),
             app,
             budget,
+            leaves: AtomicBool::new(false),
             requests: AtomicU64::new(0),
             open_requests: AtomicUsize::new(0),
             own_requests,
             uploads,
             place,
         })
+    }
+
+    /// The connection must end once that costs nobody a request.
+    pub(crate) fn leave(&self) {
+        self.leaves.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the next answer should be the last.
+    pub(crate) fn leaves(&self) -> bool {
+        self.leaves.load(Ordering::Relaxed) || self.app.unready.is_cancelled()
+    }
+
+    /// Why streams end, once they must.
+    pub(crate) fn why_over(&self) -> Fault {
+        if self.app.streams.is_cancelled() { Fault::Draining } else { Fault::Aged }
     }
 
     /// Counts a request that came.

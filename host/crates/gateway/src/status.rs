@@ -57,7 +57,7 @@ fn status(fault: &Fault, may_debug: bool, trace: Option<TraceId>) -> Status {
         Fault::Overloaded { retry_after, .. } | Fault::BreakerOpen { retry_after } => {
             details.set_retry_info(Some(*retry_after));
         }
-        Fault::Draining | Fault::NotReady(_) => {
+        Fault::Draining | Fault::Aged | Fault::NotReady(_) => {
             details.set_retry_info(Some(RETRY_SOON));
         }
         Fault::GuestTrap { message, backtrace } if may_debug => {
@@ -229,7 +229,9 @@ fn code(fault: &Fault) -> Code {
         Fault::Deadline(_) | Fault::Idle(_) => Code::DeadlineExceeded,
         Fault::Cancelled => Code::Cancelled,
         Fault::GuestTrap { .. } => Code::Aborted,
-        Fault::BreakerOpen { .. } | Fault::Draining | Fault::NotReady(_) => Code::Unavailable,
+        Fault::BreakerOpen { .. } | Fault::Draining | Fault::Aged | Fault::NotReady(_) => {
+            Code::Unavailable
+        }
         Fault::Host { .. } => Code::Internal,
     }
 }

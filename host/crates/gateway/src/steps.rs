@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use roadstead_domain::{CallId, Fault, LimitKind, ModuleRef, Namespace};
-use roadstead_engine::{Call, Module, Requests, Responses, Usage};
+use roadstead_domain::{CallId, Fault, HostName, LimitKind, ModuleRef, Namespace};
+use roadstead_engine::{Call, Module, Requests, Responses, SessionPlace, Usage};
 use roadstead_registry::{LiveMethod, LiveVersion, Registry, RouteTable};
 use roadstead_transcode::MethodPlan;
 use tokio::time::Instant;
@@ -23,6 +23,9 @@ use crate::{
 pub(crate) const NAMESPACE: &str = "roadstead-namespace";
 pub(crate) const MODULE: &str = "roadstead-module";
 
+/// [`Identity::Anonymous`], in words.
+const ANONYMOUS: &str = "anonymous";
+
 /// Who asks. Nobody is asked for credentials yet: a host without authentication refuses to listen
 /// beyond loopback unless told to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(crate) enum Identity {
 pub(crate) struct Caller {
     identity: Identity,
     pub namespace: Namespace,
+    /// Another host of the pool forwarded the call, which is never done again.
+    pub forwarded: bool,
 }
 
 /// A path of the form `/package.Service/Method`.
@@ -97,6 +102,18 @@ impl Identity {
         }
     }
 
+    /// The identity, for another host of the pool.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Anonymous => ANONYMOUS.to_owned(),
+        }
+    }
+
+    /// The identity that another host of the pool says; None if this host knows none of the kind.
+    pub(crate) fn heard(said: &str) -> Option<Self> {
+        (said == ANONYMOUS).then_some(Self::Anonymous)
+    }
+
     /// Whose instances and sessions its calls may use; none where nobody can be told from others.
     fn owner(&self) -> Option<Arc<str>> {
         match self {
@@ -110,7 +127,7 @@ impl Identity {
     /// [`Fault::BadInput`] if the metadata is not a namespace.
     pub(crate) fn enter(self, headers: &HeaderMap) -> Result<Caller, Fault> {
         let namespace = parsed(headers, NAMESPACE)?.unwrap_or_default();
-        Ok(Caller { identity: self, namespace })
+        Ok(Caller { identity: self, namespace, forwarded: false })
     }
 }
 
@@ -123,6 +140,10 @@ impl<'a> Path<'a> {
 }
 
 impl Caller {
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
     /// Finds what answers.
     ///
     /// # Errors
@@ -170,8 +191,12 @@ impl Target {
     /// answers by now.
     fn follow(&mut self, call: &mut Call) -> Result<(), Fault> {
         let Some(Leads { routes, otherwise }) = self.leads.take() else { return Ok(()) };
-        let Some(id) = self.module.session_of(call)? else {
-            return otherwise.map_or(Ok(()), Err);
+        let id = match self.module.session_of(call)? {
+            Some(SessionPlace::Here(id)) => id,
+            Some(SessionPlace::There(_)) => {
+                return Err(Fault::SessionLost("it is on another host"));
+            }
+            None => return otherwise.map_or(Ok(()), Err),
         };
         if id.namespace != self.caller.namespace {
             return Err(Fault::NoSuchHandle);
@@ -209,6 +234,31 @@ impl Permit {
 
     pub(crate) fn trace(&self) -> TraceId {
         self.named.trace
+    }
+
+    pub(crate) fn id(&self) -> CallId {
+        self.named.id
+    }
+
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.target.caller
+    }
+
+    /// The other host of the pool that the call must be forwarded to, by its handle.
+    ///
+    /// # Errors
+    /// The fault of a handle that leads nowhere.
+    pub(crate) fn elsewhere(&self, request: &Bytes) -> Result<Option<HostName>, Fault> {
+        let Target { caller, plan, module, leads, .. } = &self.target;
+        if leads.is_none() || caller.forwarded {
+            return Ok(None);
+        }
+        let (id, method, request) = (self.named.id, Arc::clone(plan), request.clone());
+        let call = Call { id, method, request, timeout: None, owner: caller.identity.owner() };
+        Ok(match module.session_of(&call)? {
+            Some(SessionPlace::There(host)) => Some(host),
+            Some(SessionPlace::Here(_)) | None => None,
+        })
     }
 
     pub(crate) fn plan(&self) -> &MethodPlan {

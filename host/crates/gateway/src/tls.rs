@@ -1,15 +1,15 @@
-//! TLS by flags: one certificate chain, ALPN for h2 and http/1.1.
+//! TLS by flags: one certificate chain, ALPN for h2 and http/1.1; and TLS to the hosts of a pool.
 
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::Tls;
+use crate::{PoolTls, Tls};
 
 /// Why a certificate or key cannot be served with.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,10 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
+/// A chain of certificates and its key.
+type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn read(tls: &Tls) -> Result<Identity, TlsError> {
     let chain = CertificateDer::pem_slice_iter(&tls.certificates)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| TlsError::Certificate(error.to_string()))?;
@@ -33,12 +36,41 @@ pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
     }
     let key = PrivateKeyDer::from_pem_slice(&tls.key)
         .map_err(|error| TlsError::Key(error.to_string()))?;
+    Ok((chain, key))
+}
+
+pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
+    let (chain, key) = read(tls)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// How other hosts of a pool are called.
+pub(crate) fn connector(tls: &PoolTls) -> Result<TlsConnector, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(&tls.authority) {
+        let authority = authority.map_err(|error| TlsError::Certificate(error.to_string()))?;
+        roots.add(authority)?;
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
+    let mut config = match &tls.own {
+        Some(own) => {
+            let (chain, key) = read(own)?;
+            builder.with_client_auth_cert(chain, key)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 #[cfg(test)]
@@ -61,5 +93,22 @@ mod tests {
         assert!(error(&certificate, &certificate).contains("key file"));
         let foreign = error(&certificate, &other.signing_key.serialize_pem());
         assert!(foreign.contains("cannot be used"), "{foreign}");
+    }
+
+    #[test]
+    fn hosts_are_known_by_their_authority_and_show_what_they_have() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (authority, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem());
+        let own = Tls { certificates: authority.clone(), key: key.into_bytes() };
+        for own in [None, Some(own)] {
+            let shows = own.is_some();
+            let tls = PoolTls { authority: authority.clone(), own };
+            let config = connector(&tls).unwrap();
+            assert_eq!(config.config().client_auth_cert_resolver.has_certs(), shows);
+        }
+        for authority in [&b""[..], b"no PEM"] {
+            let tls = PoolTls { authority: authority.to_vec(), own: None };
+            assert!(matches!(connector(&tls), Err(TlsError::NoCertificate)));
+        }
     }
 }

@@ -47,6 +47,13 @@ impl TraceId {
     }
 }
 
+impl TraceId {
+    /// The `traceparent` of a request that `call` makes.
+    pub(crate) fn parent(self, call: u64) -> String {
+        format!("00-{self}-{:016x}-01", call.max(1))
+    }
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)

@@ -78,7 +78,9 @@ impl Handles for CallHandles<'_> {
         let named = self.sessions.seal.open(id, &handle.resource, self.owner);
         let named = named.ok_or(Fault::NoSuchHandle)?;
         let Some(session) = self.session.filter(|session| session.number == named.session) else {
-            self.sessions.session(&named)?;
+            if self.sessions.seal.is_of_this_host(&named) {
+                self.sessions.session(&named)?;
+            }
             return Err(Fault::MixedSessions);
         };
         let found = session.handles.lock().live.get(&named.handle).copied();

@@ -162,14 +162,21 @@ async fn handles_of_two_sessions_do_not_mix() {
 
 #[tokio::test]
 async fn a_host_that_was_started_anew_says_that_the_session_is_lost() {
-    let key = SessionKey::new([7; 32]);
-    let start = || Engine::new(EngineConfig { session_key: key.clone(), ..settings() }).unwrap();
+    let key = |host: &str| SessionKey::new([7; 32], host.parse().unwrap());
+    let named = |host| Engine::new(EngineConfig { session_key: key(host), ..settings() }).unwrap();
+    let start = || named("one");
     let before = counters(&start(), "");
     let id = before.create(1).await;
     let after = counters(&start(), "");
     assert!(
         matches!(after.add(&id, 1).await, Err(Fault::SessionLost(why)) if why.contains("anew"))
     );
+    let other = counters(&named("two"), "");
+    let lost = other.add(&id, 1).await;
+    assert!(matches!(lost, Err(Fault::SessionLost(why)) if why.contains("another host")));
+    let own = other.create(1).await;
+    let mixed = [handle(1, &own), handle(2, &id)].concat();
+    assert_eq!(other.call("[static]counter.sum", mixed).await, Err(Fault::MixedSessions));
     let stranger = counters(&engine(), "");
     assert_eq!(stranger.add(&id, 1).await, Err(Fault::NoSuchHandle), "another host's key");
 }

@@ -3,6 +3,8 @@
 //! Nothing is read of the request's body while the guest takes no more, and nothing is taken from
 //! the guest while the client's window is closed: HTTP/2's flow control holds whoever is too fast.
 
+use std::sync::Arc;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{FutureExt as _, stream};
 use http::{HeaderMap, Response};
@@ -10,10 +12,9 @@ use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 use roadstead_domain::Fault;
 use roadstead_engine::{Requests, Response as Event, Responses};
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{ENCODING, GRPC, GZIP, OK, STATUS, failure};
+use super::{Called, ENCODING, GRPC, GZIP, OK, STATUS, failure, forwarded};
 use crate::{
     body::{RequestBody, ResponseBody},
     budget::{Budget, Charge},
@@ -33,37 +34,40 @@ const JOIN: usize = 32 << 10;
 
 /// Answers one call of a streaming method.
 pub(super) async fn answer<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     patience: Patience,
     permit: Permit,
+    headers: &HeaderMap,
     packing: Packing,
     body: B,
 ) -> Response<ResponseBody> {
     session.app.counters.call();
     let trace = permit.trace();
-    match open(session, patience, permit, packing, body).await {
+    match open(session, patience, permit, headers, packing, body).await {
         Ok((responses, opened)) => {
-            let over = session.app.streams.clone();
-            streamed(Outgoing { responses, opened, packing, over, end: None })
+            let session = Arc::clone(session);
+            streamed(Outgoing { responses, opened, packing, session, end: None })
         }
-        Err(answer) => refused(answer, trace),
+        Err(Called::Here(answer)) => refused(answer, trace),
+        Err(Called::There(response)) => response,
     }
 }
 
 /// Begins the call, and passes on what its caller sends.
 async fn open<B: RequestBody>(
-    session: &Session,
+    session: &Arc<Session>,
     patience: Patience,
     permit: Permit,
+    headers: &HeaderMap,
     packing: Packing,
     body: B,
-) -> Result<(Responses, Opened), Answer> {
+) -> Result<(Responses, Opened), Called> {
     let timeout = match patience.left() {
         Ok(left) => left,
-        Err(fault) => return Err(permit.refuse(fault)),
+        Err(fault) => return Err(permit.refuse(fault).into()),
     };
     if let Some(fault) = permit.shed(timeout) {
-        return Err(permit.refuse(fault));
+        return Err(permit.refuse(fault).into());
     }
     let limit = permit.input_limit();
     if permit.plan().input.is_some() {
@@ -75,10 +79,15 @@ async fn open<B: RequestBody>(
     let receiving = grpc_message(body, limit, packing, &session.budget);
     match in_time(receiving, &patience, session.app.receive_timeout).await {
         Ok(Message { bytes, charge }) => {
+            match forwarded(session, &permit, headers, &bytes, timeout).await {
+                Ok(None) => {}
+                Ok(Some(response)) => return Err(Called::There(response)),
+                Err(fault) => return Err(permit.refuse(fault).into()),
+            }
             let (_, responses, opened) = permit.open(held(bytes, charge), timeout)?;
             Ok((responses, opened))
         }
-        Err(fault) => Err(permit.refuse(fault)),
+        Err(fault) => Err(permit.refuse(fault).into()),
     }
 }
 
@@ -184,8 +193,7 @@ struct Outgoing {
     responses: Responses,
     opened: Opened,
     packing: Packing,
-    /// Cancelled when streams must end.
-    over: CancellationToken,
+    session: Arc<Session>,
     /// How it ended, where that is known and not said yet.
     end: Option<Result<(), Fault>>,
 }
@@ -197,7 +205,7 @@ impl Outgoing {
             let mut joined = BytesMut::new();
             let mut next = Some(tokio::select! {
                 biased;
-                () = self.over.cancelled() => Event::End(Err(Fault::Draining)),
+                () = self.session.over.cancelled() => Event::End(Err(self.session.why_over())),
                 event = self.responses.next() => event,
             });
             while let Some(event) = next {

@@ -61,7 +61,7 @@ async fn app(data: &std::path::Path) -> Arc<App> {
     let config = GatewayConfig::default();
     let shared = (Arc::default(), Peers::new(&config, 10));
     let address = "127.0.0.1:1".parse().unwrap();
-    App::new(registry, &config, address, &Ends::default(), shared)
+    App::new(registry, &config, address, &Ends::default(), shared).unwrap()
 }
 
 #[tokio::test]

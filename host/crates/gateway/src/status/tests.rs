@@ -49,6 +49,7 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
             Some("BREAKER_OPEN"),
         ),
         (Fault::Draining, Code::Unavailable, Some("DRAINING")),
+        (Fault::Aged, Code::Unavailable, Some("CONNECTION_AGE")),
         (Fault::NotReady("x".into()), Code::Unavailable, Some("NOT_READY")),
         (Fault::Host { log_id: "id".into() }, Code::Internal, Some("HOST_FAULT")),
     ];
@@ -89,6 +90,7 @@ fn details_carry_what_the_contract_promises() {
     let open = from_fault(&Fault::BreakerOpen { retry_after: retry }, true);
     assert_eq!(open.get_details_retry_info().unwrap().retry_delay, Some(retry));
     assert!(from_fault(&Fault::Draining, true).get_details_retry_info().is_some());
+    assert!(from_fault(&Fault::Aged, true).get_details_retry_info().is_some());
     assert!(from_fault(&Fault::NotReady(String::new()), true).get_details_retry_info().is_some());
 }
 

@@ -37,22 +37,33 @@ const WAT: &str = r#"
   (export "demo:count/ops@0.1.0" (instance $ops)))
 "#;
 
-struct Client(Channel);
+pub(crate) struct Client(pub(crate) Channel);
 
 impl Client {
-    async fn call(&self, method: &str, message: &[u8]) -> Result<Response<Bytes>, Status> {
-        let path = format!("/demo.count.ops.v0_1.OpsCounter/{method}");
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        message: &[u8],
+    ) -> Result<Response<Bytes>, Status> {
+        self.call_at(&format!("/demo.count.ops.v0_1.OpsCounter/{method}"), message).await
+    }
+
+    pub(crate) async fn call_at(
+        &self,
+        path: &str,
+        message: &[u8],
+    ) -> Result<Response<Bytes>, Status> {
         let request = Request::new(Bytes::copy_from_slice(message));
-        call_with(Grpc::new(self.0.clone()), &path, request).await
+        call_with(Grpc::new(self.0.clone()), path, request).await
     }
 
     /// A response with a handle in `value` is a request with that handle in `self`.
-    async fn create(&self) -> Bytes {
+    pub(crate) async fn create(&self) -> Bytes {
         self.call("Create", b"").await.unwrap().into_inner()
     }
 
     /// What the counter says, and which version and instance answered.
-    async fn next(&self, handle: &[u8]) -> (u8, String, String) {
+    pub(crate) async fn next(&self, handle: &[u8]) -> (u8, String, String) {
         let answer = self.call("Next", handle).await.unwrap();
         let trailer =
             |name: &str| answer.metadata().get(name).unwrap().to_str().unwrap().to_owned();
@@ -61,14 +72,18 @@ impl Client {
     }
 }
 
-async fn publish(host: &Host, name: &str, version: &str) {
+pub(crate) async fn publish(host: &Host, name: &str, version: &str) {
+    publish_over(host.channel().await, name, version).await;
+}
+
+pub(crate) async fn publish_over(channel: Channel, name: &str, version: &str) {
     let (name, version) = (name.to_owned(), version.to_owned());
     let header = PushHeader { name, version, ..PushHeader::default() };
     let padding = u8::try_from(header.version.len()).unwrap();
     // Other bytes, so that it is another component.
     let component = [wat::parse_str(WAT).unwrap(), vec![0, 2 + padding, 1, b'x']].concat();
     let component = [component, vec![0; usize::from(padding)]].concat();
-    outcome(&push(host.channel().await, header, component).await.unwrap());
+    outcome(&push(channel, header, component).await.unwrap());
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use crate::{
     support::{Host, PATIENCE, failure, outcome, push},
 };
 
-async fn publish(host: &Host, name: &str, spec: &str) {
+pub(crate) async fn publish(host: &Host, name: &str, spec: &str) {
     let header = PushHeader {
         name: name.to_owned(),
         spec: spec.to_owned(),
@@ -39,13 +39,13 @@ async fn publish(host: &Host, name: &str, spec: &str) {
 }
 
 /// A file on its way, and the rows of it.
-struct Reading {
-    send: Option<mpsc::Sender<RowsRequest>>,
+pub(crate) struct Reading {
+    pub(crate) send: Option<mpsc::Sender<RowsRequest>>,
     rows: Streaming<RowsResponse>,
 }
 
 impl Reading {
-    async fn begin(host: &Host) -> Self {
+    pub(crate) async fn begin(host: &Host) -> Self {
         let (send, requests) = mpsc::channel(4);
         let start = Start { options: Some(Options::default()) };
         send.send(RowsRequest { message: Some(Message::Start(start)) }).await.unwrap();
@@ -54,17 +54,17 @@ impl Reading {
         Self { send: Some(send), rows }
     }
 
-    async fn write(&self, bytes: &str) {
+    pub(crate) async fn write(&self, bytes: &str) {
         let item = Message::Item(bytes.as_bytes().to_vec());
         let sent = self.send.as_ref().unwrap().send(RowsRequest { message: Some(item) });
         sent.await.unwrap();
     }
 
-    async fn next(&mut self) -> Result<Option<Event>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Event>, Status> {
         Ok(self.rows.message().await?.map(|response| response.event.unwrap()))
     }
 
-    async fn row(&mut self) -> Row {
+    pub(crate) async fn row(&mut self) -> Row {
         match self.next().await.unwrap() {
             Some(Event::Item(row)) => row,
             other => panic!("{other:?}"),
@@ -72,7 +72,7 @@ impl Reading {
     }
 }
 
-async fn until(come: impl Fn() -> bool) {
+pub(crate) async fn until(come: impl Fn() -> bool) {
     let waiting = async {
         while !come() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -7,7 +7,7 @@ use http::uri::PathAndQuery;
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::MemoryCatalog;
 use roadstead_domain::ByteSize;
-use roadstead_engine::{Engine, EngineConfig, Stats};
+use roadstead_engine::{Engine, EngineConfig, SessionKey, Stats};
 use roadstead_gateway::{Counters, Drained, Gateway, GatewayConfig, Monitor};
 use roadstead_proto::v1::{
     PushHeader, PushModuleRequest, PushModuleResponse, PushOutcome, SpecFormat,
@@ -20,7 +20,7 @@ use tonic::{
     Code, Request, Response, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    transport::Channel,
+    transport::{Certificate, Channel, ClientTlsConfig},
 };
 use tonic_types::StatusExt as _;
 
@@ -35,8 +35,8 @@ pub(crate) struct Host {
     pub(crate) registry: Arc<Registry>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) monitor: Monitor,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<Drained>,
+    stop: Option<oneshot::Sender<()>>,
+    served: Option<JoinHandle<Drained>>,
     data: tempfile::TempDir,
 }
 
@@ -46,7 +46,13 @@ impl Host {
     }
 
     pub(crate) async fn with(config: GatewayConfig) -> Self {
+        Self::of(config, SessionKey::random()).await
+    }
+
+    /// One whose handles are sealed with a certain key.
+    pub(crate) async fn of(config: GatewayConfig, session_key: SessionKey) -> Self {
         let engine = Engine::new(EngineConfig {
+            session_key,
             slots: 100,
             memory_budget: ByteSize::mib(1024),
             value_budget: ByteSize::mib(8192),
@@ -66,7 +72,7 @@ impl Host {
         let served = tokio::spawn(gateway.serve(async {
             stopped.await.ok();
         }));
-        Self { address, registry, counters, monitor, stop, served, data }
+        Self { address, registry, counters, monitor, stop: Some(stop), served: Some(served), data }
     }
 
     /// A host with the guest published.
@@ -79,6 +85,13 @@ impl Host {
     pub(crate) async fn channel(&self) -> Channel {
         let uri = format!("http://{}", self.address);
         Channel::from_shared(uri).unwrap().connect().await.unwrap()
+    }
+
+    /// The same over TLS, by its certificate.
+    pub(crate) async fn secure(&self, pem: &str) -> Channel {
+        let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
+        let uri = format!("https://localhost:{}", self.address.port());
+        Channel::from_shared(uri).unwrap().tls_config(config).unwrap().connect().await.unwrap()
     }
 
     /// Publishes the guest under a name, with a spec in YAML.
@@ -117,8 +130,14 @@ impl Host {
 
     /// Tells the gateway to stop, and does not wait.
     pub(crate) fn begin_stop(self) -> JoinHandle<Drained> {
-        self.stop.send(()).unwrap();
-        self.served
+        self.stopping().1
+    }
+
+    /// The same for those who look at it meanwhile.
+    pub(crate) fn stopping(mut self) -> (Self, JoinHandle<Drained>) {
+        self.stop.take().unwrap().send(()).unwrap();
+        let served = self.served.take().unwrap();
+        (self, served)
     }
 
     pub(crate) async fn stop(self) -> Drained {
