@@ -16,7 +16,7 @@ mod version;
 
 pub use address::is_public;
 pub use digest::{Digest, DigestError, DigestHasher};
-pub use fault::{Fault, FieldViolation, LimitKind, LimitReached};
+pub use fault::{Credentials, Fault, FieldViolation, LimitKind, LimitReached, NotGranted};
 pub use names::{CallId, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace};
 pub use offer::{Grantee, NetworkOffer};
 pub use route::{Candidate, RouteError, select_version};

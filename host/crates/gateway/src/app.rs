@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::HeaderMap;
+use roadstead_auth::Auth;
 use roadstead_domain::CallId;
 use roadstead_registry::Registry;
 use tokio::sync::Semaphore;
@@ -27,9 +28,10 @@ use crate::{
 pub(crate) struct App {
     pub registry: Arc<Registry>,
     pub builtin: Builtin,
+    pub auth: Arc<Auth>,
     pub cors: AllowedOrigins,
     pub allowed_hosts: AllowedHosts,
-    /// Only this machine may call, and nobody is asked for credentials.
+    /// Only this machine may call, in plain text: pages of browsers are looked at.
     pub loopback: bool,
     pub receive_timeout: Duration,
     pub peers: Arc<Peers>,
@@ -55,6 +57,7 @@ impl App {
         Arc::new(Self {
             builtin: Builtin::new(&registry, ends.drain.clone(), config),
             registry,
+            auth: Arc::clone(&config.auth),
             cors: config.cors.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
             loopback: config.tls.is_none() && address.ip().is_loopback(),

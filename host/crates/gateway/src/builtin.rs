@@ -36,7 +36,7 @@ use crate::{
     reflection::Reflection,
     session::Session,
     status::from_fault,
-    steps::Caller,
+    steps::Visit,
     timeout::Patience,
 };
 
@@ -108,7 +108,7 @@ impl Builtin {
         &self,
         session: &Session,
         service: HostService,
-        caller: Caller,
+        visit: Visit,
         parts: &Parts,
         body: B,
     ) -> Response<ResponseBody> {
@@ -120,7 +120,7 @@ impl Builtin {
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
-        self.in_time(session, service, caller, request, &patience).await
+        self.in_time(session, service, visit, request, &patience).await
     }
 
     /// The same for a request made here.
@@ -128,7 +128,7 @@ impl Builtin {
         &self,
         session: &Session,
         service: HostService,
-        caller: Caller,
+        visit: Visit,
         request: Request<B>,
         patience: &Patience,
     ) -> Response<ResponseBody> {
@@ -137,7 +137,7 @@ impl Builtin {
             Ok(admitted) => admitted,
             Err(fault) => return grpc::refused(&fault),
         };
-        let answering = self.call(session, service, caller, request);
+        let answering = self.call(session, service, visit, request);
         let answered = match left {
             None => Ok(answering.await),
             Some(left) => tokio::time::timeout(left, answering).await,
@@ -152,10 +152,10 @@ impl Builtin {
         &self,
         session: &Session,
         service: HostService,
-        caller: Caller,
+        visit: Visit,
         mut request: Request<B>,
     ) -> Response<tonic::body::Body> {
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(visit);
         let whole = |body| short(body, self.receive_timeout);
         let answered = match service {
             // These look after slow senders on their own.
@@ -174,12 +174,6 @@ impl Builtin {
             Err(never) => match never {},
         }
     }
-}
-
-/// The caller that [`Builtin`] put beside the request.
-pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    let found = request.extensions().get::<Caller>().cloned();
-    found.ok_or_else(|| Status::internal("a request without a caller"))
 }
 
 /// tonic's own refusals, in the contract's words: it calls an oversized message OUT_OF_RANGE and
@@ -270,7 +264,7 @@ pub(crate) const DESCRIPTORS: [&[u8]; 5] = [
     tonic_types::pb::FILE_DESCRIPTOR_SET,
 ];
 
-fn pool() -> DescriptorPool {
+pub(crate) fn pool() -> DescriptorPool {
     let mut pool = DescriptorPool::global();
     for set in DESCRIPTORS {
         if let Err(error) = pool.decode_file_descriptor_set(set) {

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use roadstead_domain::Fault;
+
 /// Counted since the gateway started.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -40,6 +42,10 @@ pub enum Refused {
     Foreign,
     /// Neither gRPC nor JSON.
     Misdirected,
+    /// Without credentials, or with bad ones.
+    Unauthenticated,
+    /// By somebody who has no role there.
+    NotGranted,
     /// As many requests are open as may be, of the host or of the peer.
     Overloaded,
 }
@@ -124,6 +130,15 @@ impl Counters {
         }
     }
 
+    /// Counts a request by somebody who is not known, or has nothing to do here.
+    pub(crate) fn refuse_for(&self, fault: &Fault) {
+        match fault {
+            Fault::Unauthenticated { .. } => self.refuse(Refused::Unauthenticated),
+            Fault::NotGranted(_) => self.refuse(Refused::NotGranted),
+            _ => {}
+        }
+    }
+
     pub(crate) fn call(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
@@ -157,13 +172,21 @@ impl Ended {
 
 impl Refused {
     /// In the order of the variants.
-    pub const ALL: [Self; 3] = [Self::Foreign, Self::Misdirected, Self::Overloaded];
+    pub const ALL: [Self; 5] = [
+        Self::Foreign,
+        Self::Misdirected,
+        Self::Unauthenticated,
+        Self::NotGranted,
+        Self::Overloaded,
+    ];
 
     /// As metrics say it.
     pub fn label(self) -> &'static str {
         match self {
             Self::Foreign => "foreign",
             Self::Misdirected => "misdirected",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NotGranted => "not_granted",
             Self::Overloaded => "overloaded",
         }
     }

@@ -24,9 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    builtin::caller,
     offload,
     status::{from_change, from_fault},
+    steps::{permit, while_granted},
 };
 use uploads::Messages;
 
@@ -61,17 +61,19 @@ impl ModuleService for Modules {
         &self,
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<Self::PushModuleStream>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request)?;
+        let namespace = permit.namespace().clone();
         let messages = Messages::of(request)?;
         let registry = Arc::clone(&self.registry);
-        Ok(Response::new(Box::pin(push::push(registry, namespace, messages))))
+        let pushing = push::push(registry, namespace, messages);
+        Ok(Response::new(Box::pin(while_granted(permit, pushing))))
     }
 
     async fn check_module(
         &self,
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<CheckModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let messages = Messages::of(request)?;
         let checked = push::check(&self.registry, &namespace, messages).await?;
         Ok(Response::new(checked))
@@ -81,7 +83,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<GetModuleRequest>,
     ) -> Result<Response<GetModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let name = module_name(&request.into_inner().name)?;
         self.answer(move |registry| {
             let module = registry.get(&namespace, &name).map_err(from_change)?;
@@ -95,7 +97,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<ListModulesRequest>,
     ) -> Result<Response<ListModulesResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         self.answer(move |registry| {
             let modules = to_proto::modules(&namespace, &registry.list(&namespace));
             Ok(ListModulesResponse { modules })
@@ -107,7 +109,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<ListUsageRequest>,
     ) -> Result<Response<ListUsageResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let name = request.into_inner().name;
         self.answer(move |registry| {
             let modules = if name.is_empty() {
@@ -126,7 +128,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<DeleteModuleRequest>,
     ) -> Result<Response<DeleteModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let DeleteModuleRequest { name, version } = request.into_inner();
         let (name, version) = (module_name(&name)?, optional_version(&version)?);
         let deleted = self.registry.delete(&namespace, &name, version.as_ref()).await;
@@ -139,7 +141,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<PinModuleRequest>,
     ) -> Result<Response<PinModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let PinModuleRequest { name, version } = request.into_inner();
         let (name, version) = (module_name(&name)?, parsed::<Version>("version", &version)?);
         let pinned = self.registry.pin(&namespace, &name, Some(&version)).await;
@@ -155,7 +157,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<UnpinModuleRequest>,
     ) -> Result<Response<UnpinModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let name = module_name(&request.into_inner().name)?;
         let unpinned = self.registry.pin(&namespace, &name, None).await;
         let unpinned = unpinned.map_err(from_change)?;
@@ -170,7 +172,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<GetModuleProtosRequest>,
     ) -> Result<Response<GetModuleProtosResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let GetModuleProtosRequest { name, version } = request.into_inner();
         let (name, version) = (module_name(&name)?, optional_version(&version)?);
         self.answer(move |registry| {
@@ -188,17 +190,23 @@ impl ModuleService for Modules {
         &self,
         request: Request<WatchModulesRequest>,
     ) -> Result<Response<Self::WatchModulesStream>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request)?;
+        let namespace = permit.namespace().clone();
         let (registry, drain) = (Arc::clone(&self.registry), self.drain.clone());
-        Ok(Response::new(Box::pin(watch(registry, drain, namespace))))
+        let watching = watch(registry, drain, namespace);
+        Ok(Response::new(Box::pin(while_granted(permit, watching))))
     }
 
     async fn list_offers(
         &self,
         request: Request<ListOffersRequest>,
     ) -> Result<Response<ListOffersResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
-        let within = (!request.into_inner().all_namespaces).then_some(namespace);
+        let permit = permit(&request)?;
+        let all = request.into_inner().all_namespaces;
+        if all {
+            permit.for_host().map_err(|fault| from_fault(&fault, true))?;
+        }
+        let within = (!all).then(|| permit.namespace().clone());
         self.answer(move |registry| {
             let offers = registry.offers(within.as_ref());
             Ok(ListOffersResponse { offers: offers.into_iter().map(offers::offer).collect() })
@@ -212,12 +220,13 @@ impl ModuleService for Modules {
         &self,
         request: Request<StreamLogsRequest>,
     ) -> Result<Response<Self::StreamLogsStream>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request)?;
+        let namespace = permit.namespace();
         let asked = request.into_inner();
         let name = module_name(&asked.name)?;
-        self.registry.get(&namespace, &name).map_err(from_change)?;
-        let logs = logs::stream(&self.registry, self.drain.clone(), &namespace, &name, &asked);
-        Ok(Response::new(Box::pin(logs)))
+        self.registry.get(namespace, &name).map_err(from_change)?;
+        let logs = logs::stream(&self.registry, self.drain.clone(), namespace, &name, &asked);
+        Ok(Response::new(Box::pin(while_granted(permit, logs))))
     }
 }
 
