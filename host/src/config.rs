@@ -227,7 +227,7 @@ mod tests {
         let documented = merge(args(), toml::from_str(documented).unwrap()).unwrap();
         let defaults = merge(args(), File::default()).unwrap();
         assert_eq!(format!("{documented:#?}"), format!("{defaults:#?}"));
-        let offers = blocks[1].split("```").next().unwrap();
+        let offers = blocks[2].split("```").next().unwrap();
         assert!(toml::from_str::<File>(offers).is_ok(), "{offers}");
     }
 

@@ -37,6 +37,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("roadstead-blobs", &["tonic", "wasmtime", "kube", "redb"]),
     ("roadstead-catalog", &["tonic", "wasmtime", "wasmtime-wasi", "object_store"]),
     ("roadstead-registry", &["tonic", "kube"]),
+    ("roadstead-auth", &["tonic", "wasmtime", "kube", "redb", "object_store"]),
     ("roadstead-gateway", &["kube"]),
     ("roadstead-proto", &["wasmtime", "kube"]),
 ];

@@ -12,6 +12,7 @@ use std::{
 };
 
 use http::Uri;
+use roadstead_domain::Span;
 use toml::Spanned;
 
 use crate::{TokenHash, identity::Source};
@@ -88,7 +89,7 @@ impl fmt::Display for PolicyError {
 }
 
 /// Tells where in the text something stands.
-pub(super) struct Text<'a>(&'a str);
+struct Text<'a>(&'a str);
 
 impl Text<'_> {
     fn error(&self, at: Option<Range<usize>>, field: &str, problem: impl Into<String>) -> PolicyError {
@@ -214,7 +215,7 @@ fn issuer(
         }
         Some(list) => list.as_ref().clone(),
     };
-    let span = |value: &Option<Spanned<roadstead_domain::Span>>, default, field, most| {
+    let span = |value: &Option<Spanned<Span>>, default: Duration, field: &str, most: Duration| {
         let Some(given) = value else { return Ok(default) };
         let given_for = given.as_ref().duration();
         if most < given_for {

@@ -7,12 +7,12 @@ use jsonwebtoken::{
     Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey,
     crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils},
     errors::{ErrorKind, Result, new_error},
+    signature::{self, Verifier},
 };
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     UnparsedPublicKey,
 };
-use signature::Verifier;
 
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: no_signer,

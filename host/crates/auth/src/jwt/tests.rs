@@ -161,7 +161,7 @@ fn claims_that_do_not_hold_are_named() {
         (json!({"exp": NOW - 10}), "expired"),
         (json!({"exp": 0}), "expired"),
         (json!({"exp": -5}), "`exp`"),
-        (json!({"exp": null}), "lacks"),
+        (json!({"exp": null}), "of use"),
         (json!({"exp": "soon"}), "of use"),
         (json!({"exp": 1e300}), "`exp`"),
         (json!({"nbf": NOW + 11}), "not good yet"),

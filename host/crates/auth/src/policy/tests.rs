@@ -70,6 +70,19 @@ fn a_whole_policy_is_read() {
 }
 
 #[test]
+fn the_documented_policy_is_one() {
+    let page = include_str!("../../../../README.md");
+    let blocks: Vec<_> = page.split("```toml\n").skip(1).collect();
+    let documented = blocks[1].split("```").next().unwrap();
+    let policy = read(documented).unwrap();
+    assert_eq!((policy.tokens.len(), policy.issuers.len()), (1, 1));
+    assert!(policy.client_ca.is_some());
+    let settings = &policy.issuers[0];
+    let defaults = documented.replace("leeway =", "#").replace("refresh =", "#").replace("min_#", "#");
+    assert_eq!(read(&defaults).unwrap().issuers[0], *settings, "what it shows are the defaults");
+}
+
+#[test]
 fn grants_add_up() {
     let policy = read(WHOLE).unwrap();
     let team = |name: &str| name.parse().unwrap();
