@@ -161,6 +161,9 @@ pub(crate) struct NameArgs {
 
 #[derive(Args)]
 pub(crate) struct TopArgs {
+    /// The modules of every namespace
+    #[arg(long)]
+    pub all_namespaces: bool,
     /// Print once instead of again and again
     #[arg(long)]
     pub once: bool,

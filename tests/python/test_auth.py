@@ -151,8 +151,11 @@ def test_the_command_line_shows_a_token(guarded, tokens, tmp_path, components):
     assert {found["name"] for found in publisher.json("list")["modules"]} == {"tide", "again"}
     publisher.run("delete", "again")
     publisher.run("logs", "tide")
-    publisher.run("offers", "--all-namespaces", code=1)
-    Cli(guarded, extra=["--token", tokens["root"]]).run("offers", "--all-namespaces")
+    root = Cli(guarded, extra=["--token", tokens["root"]])
+    for verb in (["offers", "--all-namespaces"], ["top", "--once", "--all-namespaces"]):
+        publisher.run(*verb, code=1)
+        root.run(*verb)
+    assert "team-a/tide" in root.run("top", "--once", "--all-namespaces").stdout
     reader = Cli(guarded, extra=["--token", tokens["reader"]])
     reader.run("describe", "tide")
     refused = reader.push(components("tide-1"), "--name", "x", code=1)

@@ -15,7 +15,8 @@ use roadstead_proto::v1::{
     CheckModuleResponse, DeleteModuleRequest, DeleteModuleResponse, GetModuleProtosRequest,
     GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListModulesRequest,
     ListModulesResponse, ListOffersRequest, ListOffersResponse, ListUsageRequest,
-    ListUsageResponse, PinModuleRequest, PinModuleResponse, PushModuleRequest, PushModuleResponse,
+    ListUsageResponse, ModuleUsage, PinModuleRequest, PinModuleResponse, PushModuleRequest,
+    PushModuleResponse,
     StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse,
     WatchModulesRequest, WatchModulesResponse, module_service_server::ModuleService,
 };
@@ -109,15 +110,21 @@ impl ModuleService for Modules {
         &self,
         request: Request<ListUsageRequest>,
     ) -> Result<Response<ListUsageResponse>, Status> {
-        let namespace = permit(&request)?.namespace().clone();
-        let name = request.into_inner().name;
+        let permit = permit(&request)?;
+        let ListUsageRequest { name, all_namespaces } = request.into_inner();
+        if all_namespaces {
+            permit.for_host().map_err(|fault| from_fault(&fault, true))?;
+        }
+        let namespace = permit.namespace().clone();
         self.answer(move |registry| {
-            let modules = if name.is_empty() {
-                registry.list(&namespace)
+            let modules = if all_namespaces {
+                everything(registry)
+            } else if name.is_empty() {
+                registry.list(&namespace).iter().map(|one| usage::of(&namespace, one)).collect()
             } else {
-                vec![registry.get(&namespace, &module_name(&name)?).map_err(from_change)?]
+                let module = registry.get(&namespace, &module_name(&name)?).map_err(from_change)?;
+                vec![usage::of(&namespace, &module)]
             };
-            let modules = modules.iter().map(|module| usage::of(module)).collect();
             let host_millicores = registry.engine().cpu().0;
             Ok(ListUsageResponse { modules, host_millicores })
         })
@@ -228,6 +235,14 @@ impl ModuleService for Modules {
         let logs = logs::stream(&self.registry, self.drain.clone(), namespace, &name, &asked);
         Ok(Response::new(Box::pin(while_granted(permit, logs))))
     }
+}
+
+/// What all modules of the host use, in order.
+fn everything(registry: &Registry) -> Vec<ModuleUsage> {
+    let routes = registry.routes();
+    let mut all: Vec<_> = routes.all().collect();
+    all.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
+    all.into_iter().map(|(namespace, module)| usage::of(namespace, module)).collect()
 }
 
 /// The namespace's modules now and after every change of them; changes that come faster than the

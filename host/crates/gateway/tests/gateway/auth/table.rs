@@ -173,13 +173,22 @@ async fn each_role_may_do_what_the_table_says_and_no_more() {
 #[tokio::test]
 async fn what_concerns_the_whole_host_is_for_admins_of_all_namespaces() {
     let host = Guarded::start().await;
-    let path = "/roadstead.v1.ModuleService/ListOffers";
-    let all = [0x08, 1];
-    for who in ["reader", "publisher", "admin"] {
-        let (code, reason, text) = host.ask(who, "team-a", path, &all).await;
-        assert_eq!((code, reason.as_str()), (7, "NOT_GRANTED"), "{who}: {text}");
+    for namespace in ["team-a", "team-b"] {
+        host.publish(namespace, "guest", &guest::component()).await;
     }
-    assert_eq!(host.ask("root", "team-a", path, &all).await.0, 0);
+    for (method, all) in [("ListOffers", [0x08, 1]), ("ListUsage", [0x10, 1])] {
+        let path = format!("/roadstead.v1.ModuleService/{method}");
+        for who in ["reader", "publisher", "admin"] {
+            let (code, reason, text) = host.ask(who, "team-a", &path, &all).await;
+            assert_eq!((code, reason.as_str()), (7, "NOT_GRANTED"), "{who}: {text}");
+        }
+        assert_eq!(host.ask("root", "team-a", &path, &all).await.0, 0);
+    }
+    let usage = "/roadstead.v1.ModuleService/ListUsage";
+    let all = vec![crate::raw::framed(&[0x10, 1])];
+    let (_, told) = host.send("root", "team-a", usage, all).await;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert!(told.contains("team-a") && told.contains("team-b"), "{told}");
     host.host.stop().await;
 }
 
