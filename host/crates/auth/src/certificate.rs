@@ -63,16 +63,17 @@ pub(crate) fn fingerprint(pem: &[u8]) -> [u8; 32] {
 }
 
 fn name(certificate: &X509Certificate<'_>) -> Result<String, Refusal> {
-    let alternatives = certificate
-        .subject_alternative_name()
-        .map_err(|_| Refusal::Bad("the client certificate's alternative names do not read"))?;
-    let mut uris = alternatives
-        .iter()
-        .flat_map(|names| &names.value.general_names)
-        .filter_map(|name| match name {
-            GeneralName::URI(uri) => Some(*uri),
-            _ => None,
-        });
+    let unreadable = Refusal::Bad("the client certificate's alternative names do not read");
+    let alternatives = certificate.subject_alternative_name().map_err(|_| unreadable.clone())?;
+    let names = || alternatives.iter().flat_map(|names| &names.value.general_names);
+    // It could have been a URI, and then the common name does not count.
+    if names().any(|name| matches!(name, GeneralName::Invalid(..))) {
+        return Err(unreadable);
+    }
+    let mut uris = names().filter_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    });
     let (first, second) = (uris.next(), uris.next());
     if second.is_some() {
         return Err(Refusal::Bad("the client certificate has several URIs: which one counts?"));
