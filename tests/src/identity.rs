@@ -41,7 +41,8 @@ pub(crate) fn jwt(claims: &str, out: &Path) -> anyhow::Result<()> {
         let der = EcdsaKeyPair::generate_pkcs8(of, &random).map_err(unusable)?;
         fs::write(&file, der.as_ref())?;
     }
-    let key = EcdsaKeyPair::from_pkcs8(of, &fs::read(&file)?, &random)?;
+    let key = EcdsaKeyPair::from_pkcs8(of, &fs::read(&file)?, &random)
+        .map_err(|error| anyhow::anyhow!("read the key: {error}"))?;
     let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let (_, point) = key.public_key().as_ref().split_first().context("a public key")?;
     let (x, y) = point.split_at_checked(32).context("two coordinates")?;

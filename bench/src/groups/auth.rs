@@ -79,7 +79,8 @@ fn signed(directory: &Path) -> anyhow::Result<String> {
     let (of, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
     let unusable = |_| anyhow::anyhow!("make a key");
     let der = EcdsaKeyPair::generate_pkcs8(of, &random).map_err(unusable)?;
-    let key = EcdsaKeyPair::from_pkcs8(of, der.as_ref(), &random)?;
+    let key = EcdsaKeyPair::from_pkcs8(of, der.as_ref(), &random)
+        .map_err(|error| anyhow::anyhow!("read the key: {error}"))?;
     let part = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let (_, point) = key.public_key().as_ref().split_first().context("a public key")?;
     let (x, y) = point.split_at_checked(32).context("two coordinates")?;

@@ -29,7 +29,7 @@ pub enum TlsError {
     #[error("the key file does not hold a PEM private key: {0}")]
     Key(String),
     #[error("certificate and key cannot be used: {0}")]
-    Unusable(#[from] rustls::Error),
+    Unusable(#[from] Error),
 }
 
 pub(crate) fn acceptor(tls: &Tls, auth: &Arc<Auth>) -> Result<TlsAcceptor, TlsError> {
