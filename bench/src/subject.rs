@@ -46,14 +46,16 @@ impl Server {
     }
 
     pub(crate) fn with_modules(at: &Process, names: &[String]) -> anyhow::Result<Self> {
-        let modules: anyhow::Result<Vec<_>> = names.iter().map(|name| Module::named(name)).collect();
+        let modules: anyhow::Result<Vec<_>> =
+            names.iter().map(|name| Module::named(name)).collect();
         Ok(Self { at: at.clone(), modules: modules?.into() })
     }
 
     /// The same, called by whoever has the token.
     pub(crate) fn with_token(self, token: &str) -> anyhow::Result<Self> {
         let authorization = Some(format!("Bearer {token}").parse()?);
-        let known = |module: &Module| Module { authorization: authorization.clone(), ..module.clone() };
+        let known =
+            |module: &Module| Module { authorization: authorization.clone(), ..module.clone() };
         Ok(Self { modules: self.modules.iter().map(known).collect(), ..self })
     }
 

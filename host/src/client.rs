@@ -32,7 +32,8 @@ impl As {
             (None, token) => token.clone(),
         };
         let authorization = token.map(|token| {
-            let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim()).parse().ok()?;
+            let mut value: MetadataValue<Ascii> =
+                format!("Bearer {}", token.trim()).parse().ok()?;
             value.set_sensitive(true);
             Some(value)
         });
@@ -49,7 +50,8 @@ impl As {
 
 impl Interceptor for As {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let said = [("roadstead-namespace", &self.namespace), ("authorization", &self.authorization)];
+        let said =
+            [("roadstead-namespace", &self.namespace), ("authorization", &self.authorization)];
         for (name, value) in said {
             if let Some(value) = value {
                 request.metadata_mut().insert(name, value.clone());

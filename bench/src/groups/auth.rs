@@ -46,7 +46,10 @@ pub(crate) async fn measure(stage: &mut Stage) -> anyhow::Result<Vec<Row>> {
         ),
     )?;
     let host = Host::start(&stage.paths.host, &directory.path().join("data"), &[])?;
-    let guest = stage.paths.guest(Language::Rust)?.named("rust", &format!("{SPEC}{}", Policy::Pooled.spec()));
+    let guest = stage
+        .paths
+        .guest(Language::Rust)?
+        .named("rust", &format!("{SPEC}{}", Policy::Pooled.spec()));
     push(host.child.connect().await?, guest).await?;
     let policy = policy.to_str().context("the name of a temporary directory")?;
     let host = host.restart_with(&["--auth", policy])?;

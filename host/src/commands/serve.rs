@@ -135,7 +135,8 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         // A sender that is gone is a reason to stop, too.
         drop(stopped.await);
     }));
-    let policy = auth.is_required().then(|| AbortOnDrop::new(tokio::spawn(Arc::clone(&auth).follow())));
+    let policy =
+        auth.is_required().then(|| AbortOnDrop::new(tokio::spawn(Arc::clone(&auth).follow())));
     Ok(Running { address, engine, auth, _policy: policy, stop, gateway, _metrics: metrics })
 }
 

@@ -31,8 +31,9 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
         "FUEL",
         "BREAKER",
     ];
-    let rows: Vec<_> =
-        std::iter::once(columns.map(str::to_owned)).chain(usage.modules.iter().map(|module| row(module, whole))).collect();
+    let rows: Vec<_> = std::iter::once(columns.map(str::to_owned))
+        .chain(usage.modules.iter().map(|module| row(module, whole)))
+        .collect();
     format!("{head}\n\n{}", table(&rows))
 }
 

@@ -3,9 +3,7 @@
 //! The name is the certificate's one URI (a SPIFFE ID, for one), else its subject's common name.
 
 use ring::digest::{SHA256, digest};
-use x509_parser::{
-    certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate,
-};
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, parse_x509_certificate};
 
 use crate::{Refusal, TokenHash};
 

@@ -8,9 +8,7 @@ mod keys;
 
 use std::collections::HashSet;
 
-use jsonwebtoken::{
-    Header, Validation, dangerous::insecure_decode, decode, errors::ErrorKind,
-};
+use jsonwebtoken::{Header, Validation, dangerous::insecure_decode, decode, errors::ErrorKind};
 use serde::Deserialize;
 
 use crate::{Refusal, policy::IssuerSettings};
@@ -105,7 +103,9 @@ fn judge(claims: Claims, settings: &IssuerSettings, now: u64) -> Result<Verified
     if let Some(from) = claims.nbf {
         let from = seconds(from).ok_or_else(|| bad("the token's `nbf` is no time"))?;
         if now.saturating_add(leeway) < from {
-            return Err(bad("the token is not good yet: its `nbf` is later than this host's clock"));
+            return Err(bad(
+                "the token is not good yet: its `nbf` is later than this host's clock",
+            ));
         }
     }
     let subject = claims.sub;

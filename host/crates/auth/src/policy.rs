@@ -16,8 +16,8 @@ use roadstead_domain::Span;
 use toml::Spanned;
 
 use crate::{TokenHash, identity::Source};
-use file::{File, JwtEntry};
 pub(crate) use file::Algorithm;
+use file::{File, JwtEntry};
 pub(crate) use grants::Grants;
 
 /// What a policy file says.
@@ -92,7 +92,12 @@ impl fmt::Display for PolicyError {
 struct Text<'a>(&'a str);
 
 impl Text<'_> {
-    fn error(&self, at: Option<Range<usize>>, field: &str, problem: impl Into<String>) -> PolicyError {
+    fn error(
+        &self,
+        at: Option<Range<usize>>,
+        field: &str,
+        problem: impl Into<String>,
+    ) -> PolicyError {
         let before = at.and_then(|span| self.0.get(..span.start));
         let line = before.map(|text| text.matches('\n').count() + 1);
         PolicyError { line, field: field.to_owned(), problem: problem.into() }

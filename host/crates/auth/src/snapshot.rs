@@ -53,7 +53,10 @@ impl Snapshot {
                 return Ok(Arc::clone(same));
             }
             let keys = Issuer::start(settings.clone()).map(Arc::new);
-            keys.map_err(|error| OpenError::Keys { name: settings.name.clone(), error: error.into() })
+            keys.map_err(|error| OpenError::Keys {
+                name: settings.name.clone(),
+                error: error.into(),
+            })
         });
         let issuers = issuers.collect::<Result<_, _>>()?;
         let anonymous = policy.grants.anonymous().then(|| {

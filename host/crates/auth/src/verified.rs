@@ -69,7 +69,8 @@ mod tests {
     use crate::identity::{Source, Standing};
 
     fn entry(until: u64) -> Entry {
-        let identity = Identity::new("x".into(), Source::Anonymous, Some(until), Standing::default());
+        let identity =
+            Identity::new("x".into(), Source::Anonymous, Some(until), Standing::default());
         Entry { identity, keys: None }
     }
 

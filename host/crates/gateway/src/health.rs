@@ -39,7 +39,8 @@ impl State {
 
     /// None for a service that nobody in the namespace exports.
     fn status(&self, namespace: &Namespace, service: &str) -> Option<ServingStatus> {
-        let known = SERVICES.contains(&service) || self.registry.routes().serves(namespace, service);
+        let known =
+            SERVICES.contains(&service) || self.registry.routes().serves(namespace, service);
         known.then(|| self.host())
     }
 }

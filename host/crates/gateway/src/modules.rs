@@ -16,9 +16,9 @@ use roadstead_proto::v1::{
     GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListModulesRequest,
     ListModulesResponse, ListOffersRequest, ListOffersResponse, ListUsageRequest,
     ListUsageResponse, ModuleUsage, PinModuleRequest, PinModuleResponse, PushModuleRequest,
-    PushModuleResponse,
-    StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse,
-    WatchModulesRequest, WatchModulesResponse, module_service_server::ModuleService,
+    PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest,
+    UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
+    module_service_server::ModuleService,
 };
 use roadstead_registry::{Protos, Registry};
 use tokio_util::sync::CancellationToken;

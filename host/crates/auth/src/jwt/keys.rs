@@ -44,8 +44,8 @@ impl KeySet {
     /// Reads a set. Keys for anything else are left out: sets may hold keys of any kind.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, KeysError> {
         crypto::install();
-        let written: Written =
-            serde_json::from_slice(json).map_err(|error| KeysError::Malformed(error.to_string()))?;
+        let written: Written = serde_json::from_slice(json)
+            .map_err(|error| KeysError::Malformed(error.to_string()))?;
         if MOST < written.keys.len() {
             return Err(KeysError::TooMany(written.keys.len()));
         }

@@ -78,7 +78,8 @@ fn the_documented_policy_is_one() {
     assert_eq!((policy.tokens.len(), policy.issuers.len()), (1, 1));
     assert!(policy.client_ca.is_some());
     let settings = &policy.issuers[0];
-    let defaults = documented.replace("leeway =", "#").replace("refresh =", "#").replace("min_#", "#");
+    let defaults =
+        documented.replace("leeway =", "#").replace("refresh =", "#").replace("min_#", "#");
     assert_eq!(read(&defaults).unwrap().issuers[0], *settings, "what it shows are the defaults");
 }
 
@@ -90,7 +91,8 @@ fn grants_add_up() {
     assert_eq!(ci.home, Some(team("team-a")));
     assert_eq!(ci.namespaces.get(&team("team-b")), Some(&Role::Publisher));
     assert_eq!(ci.everywhere, None);
-    let of = |name: &str| policy.grants.standing(&format!("jwt:cluster:system:serviceaccount:{name}"));
+    let of =
+        |name: &str| policy.grants.standing(&format!("jwt:cluster:system:serviceaccount:{name}"));
     assert_eq!(of("team-a:worker").namespaces.get(&team("team-a")), Some(&Role::Caller));
     assert_eq!(of("team-a:worker").everywhere, None);
     let boss = of("team-a:boss");

@@ -99,7 +99,8 @@ fn config(client: &Client) -> Result<ClientConfig, WebError> {
     match &client.ca {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
         Some(pem) => {
-            let unreadable = |error: &dyn std::fmt::Display| WebError::Authorities(error.to_string());
+            let unreadable =
+                |error: &dyn std::fmt::Display| WebError::Authorities(error.to_string());
             for certificate in CertificateDer::pem_slice_iter(pem) {
                 roots.add(certificate.map_err(|error| unreadable(&error))?)?;
             }

@@ -141,7 +141,8 @@ async fn keys_in_a_file_are_read_with_the_policy() {
     assert!(Auth::open(&policy.path(), false).await.unwrap_err().to_string().contains("keys.json"));
     policy.write("keys.json", old.set());
     let auth = policy.open().await;
-    let (from_old, from_new) = (old.token(&claims("me", "alice")), new.token(&claims("me", "alice")));
+    let (from_old, from_new) =
+        (old.token(&claims("me", "alice")), new.token(&claims("me", "alice")));
     assert_eq!(who(&auth, &from_old).unwrap(), "jwt:idp:alice");
     assert!(who(&auth, &from_new).is_err());
     policy.write("keys.json", new.set());

@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::{CONTENT_TYPE, WWW_AUTHENTICATE}};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde::Serialize;

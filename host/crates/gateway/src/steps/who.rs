@@ -48,7 +48,9 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&[u8]>, Refusal> {
     let value = match (all.next(), all.next()) {
         (None, _) => return Ok(None),
         (Some(value), None) => value.as_bytes(),
-        (Some(_), Some(_)) => return Err(Refusal::Bad("there are several `authorization` headers")),
+        (Some(_), Some(_)) => {
+            return Err(Refusal::Bad("there are several `authorization` headers"));
+        }
     };
     let (scheme, token) = value.split_at_checked("Bearer ".len()).unwrap_or_default();
     if !scheme.eq_ignore_ascii_case(b"Bearer ") || token.trim_ascii().is_empty() {

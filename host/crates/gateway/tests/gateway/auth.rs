@@ -88,7 +88,8 @@ impl Guarded {
     }
 
     async fn push(&self, namespace: &str, header: PushHeader, component: &[u8]) {
-        let message = |message| framed(&PushModuleRequest { message: Some(message) }.encode_to_vec());
+        let message =
+            |message| framed(&PushModuleRequest { message: Some(message) }.encode_to_vec());
         let header = message(Message::Header(header));
         let chunk = message(Message::Chunk(Bytes::copy_from_slice(component)));
         let path = "/roadstead.v1.ModuleService/PushModule";
@@ -184,7 +185,8 @@ fn policy(tokens: &[(String, Token)], grants: &[&str]) -> String {
         } else {
             format!("token:{who}")
         };
-        text += &format!("[[grant]]\nwho = '{who}'\nrole = '{role}'\nnamespaces = {namespaces:?}\n");
+        text +=
+            &format!("[[grant]]\nwho = '{who}'\nrole = '{role}'\nnamespaces = {namespaces:?}\n");
     }
     text
 }

@@ -43,7 +43,8 @@ impl Registry {
                 });
                 let mut holders: Vec<_> = held.filter(|held| !held.grants.is_empty()).collect();
                 holders.sort_by(|a, b| key(&a.id).cmp(&key(&b.id)));
-                let told = |to: &&_| within.is_none_or(|namespace| Grantee::is_within(to, namespace));
+                let told =
+                    |to: &&_| within.is_none_or(|namespace| Grantee::is_within(to, namespace));
                 HeldOffer {
                     kind: offer.kind,
                     name: offer.name(),

@@ -11,9 +11,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Identity},
 };
 
-use crate::{
-    support::{Host, call_with, failure},
-};
+use crate::support::{Host, call_with, failure};
 
 /// Who signs certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -44,7 +42,11 @@ impl Authority {
     }
 }
 
-async fn list(host: &Host, server: &Authority, shown: Option<(String, String)>) -> Result<(), Status> {
+async fn list(
+    host: &Host,
+    server: &Authority,
+    shown: Option<(String, String)>,
+) -> Result<(), Status> {
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(server.pem()))
         .domain_name("localhost");

@@ -153,8 +153,7 @@ async fn each_role_may_do_what_the_table_says_and_no_more() {
             let found = grpc(&host, who, "team-a", &operation).await;
             assert_eq!(found, (16, expected.to_owned()), "{what}");
             let Some(body) = &operation.json else { continue };
-            let (status, headers, answer) =
-                json(&host, who, "team-a", operation.path, body).await;
+            let (status, headers, answer) = json(&host, who, "team-a", operation.path, body).await;
             assert_eq!(status, StatusCode::UNAUTHORIZED, "{what}");
             assert_eq!(headers["www-authenticate"], "Bearer realm=\"roadstead\"");
             assert_eq!(reason(&answer), expected, "{what}");
@@ -226,7 +225,8 @@ async fn credentials_are_one_header_of_bounded_length() {
         (vec![host.token("reader").to_owned()], false),
         (vec![format!("Bearer {}", host.token("reader")); 2], false),
     ] {
-        let mut request = crate::raw::request("Add", crate::raw::chunks(vec![crate::raw::framed(b"")]));
+        let mut request =
+            crate::raw::request("Add", crate::raw::chunks(vec![crate::raw::framed(b"")]));
         *request.uri_mut() = format!("http://localhost{list}").parse().unwrap();
         request.headers_mut().insert("roadstead-namespace", "team-a".parse().unwrap());
         for value in &values {
