@@ -37,11 +37,14 @@ pub(crate) enum Group {
     CpuQuota,
     /// What a flood of one module's calls leaves of its own answers and its neighbour's latency
     Overload,
+    /// What it costs to ask who calls: small calls with a token, with a JSON Web Token, and of a host
+    /// that does not ask
+    Auth,
 }
 
 impl Group {
     /// In the order in which they are measured.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Unary,
         Self::HalfLoad,
         Self::Payloads,
@@ -57,6 +60,7 @@ impl Group {
         Self::Ray,
         Self::CpuQuota,
         Self::Overload,
+        Self::Auth,
     ];
 
     /// The subcommand, and what records say.
@@ -77,6 +81,7 @@ impl Group {
             Self::Ray => "ray",
             Self::CpuQuota => "cpu-quota",
             Self::Overload => "overload",
+            Self::Auth => "auth",
         }
     }
 
@@ -95,7 +100,7 @@ impl Group {
             | Self::Ray => figure::CALLS,
             Self::Streams => figure::ITEMS,
             Self::HalfLoad => figure::P99,
-            Self::Instances => figure::SERVER,
+            Self::Instances | Self::Auth => figure::SERVER,
             Self::Compute => figure::TIME,
             Self::Memory => figure::EACH,
             Self::Start => figure::LISTENING,
@@ -113,6 +118,7 @@ impl Group {
             }
             Self::HalfLoad => Some("p99, times native's"),
             Self::Instances => Some("times pooled"),
+            Self::Auth => Some("times without"),
             Self::Compute => Some("times native"),
             Self::Modules => Some("of one module"),
             Self::Ray => Some("times Ray's actor"),

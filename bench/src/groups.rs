@@ -1,5 +1,6 @@
 //! How each group is measured.
 
+mod auth;
 pub(crate) mod compute;
 mod cpu_quota;
 mod guests;
@@ -34,6 +35,7 @@ pub(crate) async fn measure(groups: &[Group], stage: &mut Stage) -> anyhow::Resu
             Group::Push => push::measure(&stage.paths).await?,
             Group::Ray => ray::measure(stage).await?,
             Group::CpuQuota => cpu_quota::measure(stage).await?,
+            Group::Auth => auth::measure(stage).await?,
             Group::Overload => overload::measure(stage).await?,
             // Measured below.
             Group::Modules | Group::Start => Vec::new(),

@@ -33,6 +33,12 @@ impl Host {
         Ok(Self { program: program.to_owned(), data: data.to_owned(), flags, child })
     }
 
+    /// The same data with other flags.
+    pub(crate) fn restart_with(self, flags: &[&str]) -> anyhow::Result<Self> {
+        let flags = flags.iter().map(Into::into).collect();
+        Self { flags, ..self }.restart()
+    }
+
     /// Ends the process and starts another on the same data.
     pub(crate) fn restart(self) -> anyhow::Result<Self> {
         let Self { program, data, flags, child } = self;

@@ -52,7 +52,10 @@ impl Caller {
 fn to<T>(module: Option<&Module>, message: T) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(module) = module {
-        request.metadata_mut().insert("roadstead-module", module.clone());
+        request.metadata_mut().insert("roadstead-module", module.name.clone());
+        if let Some(authorization) = &module.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
+        }
     }
     request
 }

@@ -24,7 +24,7 @@ use crate::{
 pub(crate) const SHARING: usize = 16;
 
 /// Room for the largest messages that are measured, and for as much work on them.
-const SPEC: &str = "\
+pub(crate) const SPEC: &str = "\
 limits: {memory: 512Mi, deadline: 2m, fuel_per_call: 1_000_000_000_000, input: 32Mi, output: 32Mi}
 quota: {concurrency: 512, queue: 1024}
 ";

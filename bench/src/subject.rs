@@ -19,8 +19,18 @@ use crate::{
     work::{Exchange, Task, Work},
 };
 
-/// The name of a module, as calls carry it.
-pub(crate) type Module = MetadataValue<Ascii>;
+/// What a call carries beside its message: the name of a module, and who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Module {
+    pub name: MetadataValue<Ascii>,
+    pub authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl Module {
+    pub(crate) fn named(name: &str) -> anyhow::Result<Self> {
+        Ok(Self { name: name.parse().context("a module's name")?, authorization: None })
+    }
+}
 
 /// A server, and which of its modules are called: each call one of them at random.
 #[derive(Clone)]
@@ -36,8 +46,17 @@ impl Server {
     }
 
     pub(crate) fn with_modules(at: &Process, names: &[String]) -> anyhow::Result<Self> {
-        let modules: Result<Vec<_>, _> = names.iter().map(|name| name.parse()).collect();
-        Ok(Self { at: at.clone(), modules: modules.context("a module's name")?.into() })
+        let modules: anyhow::Result<Vec<_>> =
+            names.iter().map(|name| Module::named(name)).collect();
+        Ok(Self { at: at.clone(), modules: modules?.into() })
+    }
+
+    /// The same, called by whoever has the token.
+    pub(crate) fn with_token(self, token: &str) -> anyhow::Result<Self> {
+        let authorization = Some(format!("Bearer {token}").parse()?);
+        let known =
+            |module: &Module| Module { authorization: authorization.clone(), ..module.clone() };
+        Ok(Self { modules: self.modules.iter().map(known).collect(), ..self })
     }
 
     pub(crate) fn module(&self, number: usize) -> Option<&Module> {

@@ -77,6 +77,7 @@ fn a_quick_run_measures_every_group_and_keeps_a_record() {
         "ray",
         "cpu-quota",
         "overload",
+        "auth",
     ];
     assert_eq!(measured, BTreeSet::from(groups));
     for row in rows {

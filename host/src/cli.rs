@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 }
 
 /// Which host a client verb talks to, as whom, and how it prints.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct Connection {
     /// The host to talk to
     #[arg(
@@ -50,6 +50,24 @@ pub(crate) struct Connection {
     /// PEM file of certificates to trust for https, beside none other
     #[arg(long, global = true, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// The token to show; --token-file keeps it out of the list of processes
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "ROADSTEAD_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<String>,
+    /// File with the token to show, before --token
+    #[arg(long, global = true, value_name = "FILE", env = "ROADSTEAD_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// PEM file of the certificate to show
+    #[arg(long, global = true, value_name = "FILE", env = "ROADSTEAD_CERT")]
+    pub cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key
+    #[arg(long, global = true, value_name = "FILE", env = "ROADSTEAD_KEY")]
+    pub key: Option<PathBuf>,
     /// Print machine-readable JSON
     #[arg(long, global = true)]
     pub json: bool,
@@ -83,6 +101,8 @@ pub(crate) enum Verb {
     Call(CallArgs),
     /// Show what a module wrote to stdout, stderr and its log
     Logs(LogsArgs),
+    /// Tokens for hosts that ask who calls
+    Token(TokenArgs),
     /// Show the main job from end to end on a throw-away host
     Demo(DemoArgs),
 }
@@ -141,6 +161,9 @@ pub(crate) struct NameArgs {
 
 #[derive(Args)]
 pub(crate) struct TopArgs {
+    /// The modules of every namespace
+    #[arg(long)]
+    pub all_namespaces: bool,
     /// Print once instead of again and again
     #[arg(long)]
     pub once: bool,
@@ -209,6 +232,22 @@ pub(crate) struct LogsArgs {
     /// Only the newest lines
     #[arg(long, value_name = "N")]
     pub tail: Option<u32>,
+}
+
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    #[command(subcommand)]
+    pub what: TokenVerb,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TokenVerb {
+    /// Make a token, and its hash for a host's policy file; needs no host
+    New {
+        /// The name that the policy's grants will use
+        #[arg(default_value = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Args)]

@@ -1,32 +1,76 @@
 //! The connection of the client verbs to a host, and how a host's refusal becomes a readable error.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use roadstead_proto::v1::module_service_client::ModuleServiceClient;
 use tonic::{
     Code, Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 use tonic_types::StatusExt as _;
 
 use crate::cli::Connection;
 
-/// A channel that says the namespace with every call.
-pub(crate) type HostChannel = InterceptedService<Channel, InNamespace>;
+/// A channel that says with every call who asks, and where.
+pub(crate) type HostChannel = InterceptedService<Channel, As>;
 
-/// Adds the metadata `roadstead-namespace`.
+/// Adds the metadata `roadstead-namespace` and `authorization`.
 #[derive(Clone)]
-pub(crate) struct InNamespace(Option<MetadataValue<Ascii>>);
+pub(crate) struct As {
+    namespace: Option<MetadataValue<Ascii>>,
+    authorization: Option<MetadataValue<Ascii>>,
+}
 
-impl Interceptor for InNamespace {
+impl As {
+    fn new(to: &Connection) -> anyhow::Result<Self> {
+        let namespace = to.namespace.as_ref().map(|namespace| namespace.as_str().parse());
+        let token = match (&to.token_file, &to.token) {
+            (Some(path), _) => Some(text(path)?),
+            (None, token) => token.clone(),
+        };
+        let authorization = token.map(|token| {
+            let mut value: MetadataValue<Ascii> =
+                format!("Bearer {}", token.trim()).parse().ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Ok(Self {
+            namespace: namespace.transpose().context("write the namespace")?,
+            authorization: match authorization {
+                // Its text stays out of the error.
+                Some(None) => bail!("the token holds what no header can: is it the right one?"),
+                authorization => authorization.flatten(),
+            },
+        })
+    }
+}
+
+impl Interceptor for As {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(namespace) = &self.0 {
-            request.metadata_mut().insert("roadstead-namespace", namespace.clone());
+        let said =
+            [("roadstead-namespace", &self.namespace), ("authorization", &self.authorization)];
+        for (name, value) in said {
+            if let Some(value) = value {
+                request.metadata_mut().insert(name, value.clone());
+            }
         }
         Ok(request)
+    }
+}
+
+fn text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// The certificate to show, where there is one.
+fn certificate(to: &Connection) -> anyhow::Result<Option<Identity>> {
+    match (&to.cert, &to.key) {
+        (Some(cert), Some(key)) => Ok(Some(Identity::from_pem(text(cert)?, text(key)?))),
+        (None, None) => Ok(None),
+        _ => bail!("a certificate needs both --cert and --key"),
     }
 }
 
@@ -38,6 +82,10 @@ pub(crate) async fn connect(to: &Connection) -> anyhow::Result<HostChannel> {
     let mut endpoint = Endpoint::from_shared(to.host.clone())
         .with_context(|| format!("`{}` is not a URL like http://127.0.0.1:7411", to.host))?
         .connect_timeout(Duration::from_secs(5));
+    let shown = certificate(to)?;
+    if shown.is_some() && !to.host.starts_with("https:") {
+        bail!("certificates are shown over https alone, and --host says {}", to.host);
+    }
     if to.host.starts_with("https:") {
         let mut tls = ClientTlsConfig::new();
         tls = match &to.ca {
@@ -48,6 +96,9 @@ pub(crate) async fn connect(to: &Connection) -> anyhow::Result<HostChannel> {
             }
             None => tls.with_native_roots(),
         };
+        if let Some(identity) = shown {
+            tls = tls.identity(identity);
+        }
         endpoint = endpoint.tls_config(tls).context("set up TLS")?;
     }
     let channel = endpoint.connect().await.with_context(|| {
@@ -56,11 +107,7 @@ pub(crate) async fn connect(to: &Connection) -> anyhow::Result<HostChannel> {
             to.host
         )
     })?;
-    let namespace = match &to.namespace {
-        Some(namespace) => Some(namespace.as_str().parse().context("write the namespace")?),
-        None => None,
-    };
-    Ok(InterceptedService::new(channel, InNamespace(namespace)))
+    Ok(InterceptedService::new(channel, As::new(to)?))
 }
 
 /// The module service of that host.
@@ -89,6 +136,12 @@ impl fmt::Display for Refusal {
         if self.reason().as_deref() == Some("BREAKING_CHANGE") {
             f.write_str(
                 "\n  give the interface a new version, or publish it nevertheless with --force",
+            )?;
+        }
+        if self.0.code() == Code::Unauthenticated {
+            f.write_str(
+                "\n  say who you are with --token-file, --token or ROADSTEAD_TOKEN, or show a \
+                 certificate with --cert and --key",
             )?;
         }
         if let Some(bad) = self.0.get_details_bad_request() {

@@ -8,6 +8,7 @@ pub(crate) mod proto;
 pub(crate) mod push;
 mod serve;
 mod sources;
+mod token;
 mod top;
 
 use std::process::ExitCode;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Proto(args) => proto::proto(&to, args).await,
         Verb::Call(args) => call::call(&to, args).await,
         Verb::Logs(args) => logs::logs(&to, args).await,
+        Verb::Token(args) => token::token(&to, args),
         Verb::Demo(args) => demo::demo(args).await,
     }
 }

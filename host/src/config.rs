@@ -39,6 +39,8 @@ pub(crate) struct ServeConfig {
     pub data_dir: PathBuf,
     pub offers: Offers,
     pub tls: Option<TlsFiles>,
+    /// The policy that says who may do what.
+    pub auth: Option<PathBuf>,
     pub cors_origins: Vec<String>,
     pub allowed_hosts: Vec<String>,
     pub max_upload: ByteSize,
@@ -78,6 +80,7 @@ struct File {
     tls_key: Option<PathBuf>,
     cors_origin: Vec<String>,
     allowed_host: Vec<String>,
+    auth: Option<PathBuf>,
     insecure_no_auth: bool,
     max_upload: Option<ByteSize>,
     code_budget: Option<ByteSize>,
@@ -119,10 +122,15 @@ fn read(args: ServeArgs) -> anyhow::Result<ServeConfig> {
 fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
     let listen = args.listen.or(file.listen).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 7411).into());
     let anyone = args.insecure_no_auth || file.insecure_no_auth;
-    if !anyone && !listen.ip().is_loopback() {
+    let auth = args.auth.or(file.auth);
+    if anyone && auth.is_some() {
+        bail!("auth asks callers who they are and insecure_no_auth does not: leave one out");
+    }
+    if !anyone && auth.is_none() && !listen.ip().is_loopback() {
         bail!(
             "{listen} can be reached from other machines and nobody would be asked who they are: \
-             listen on 127.0.0.1, or add --insecure-no-auth if the network is closed"
+             name a policy file with --auth, listen on 127.0.0.1, or add --insecure-no-auth if the \
+             network is closed"
         );
     }
     let guest_threads = args.guest_threads.or(file.guest_threads);
@@ -149,6 +157,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         },
         offers,
         tls,
+        auth,
         cors_origins: if args.cors_origin.is_empty() { file.cors_origin } else { args.cors_origin },
         allowed_hosts: if args.allowed_host.is_empty() {
             file.allowed_host
@@ -231,6 +240,10 @@ mod tests {
         assert!(error.contains("--insecure-no-auth"), "{error}");
         let told = ServeArgs { insecure_no_auth: true, ..open() };
         assert!(merge(told, File::default()).is_ok());
+        let asked = ServeArgs { auth: Some("policy.toml".into()), ..open() };
+        assert!(merge(asked, File::default()).is_ok());
+        let both = ServeArgs { insecure_no_auth: true, auth: Some("policy.toml".into()), ..open() };
+        assert!(merge(both, File::default()).is_err());
         let v6 = ServeArgs { listen: "[::1]:1".parse().ok(), ..args() };
         assert!(merge(v6, File::default()).is_ok());
     }
@@ -243,7 +256,7 @@ mod tests {
         let documented = merge(args(), toml::from_str(documented).unwrap()).unwrap();
         let defaults = merge(args(), File::default()).unwrap();
         assert_eq!(format!("{documented:#?}"), format!("{defaults:#?}"));
-        let offers = blocks[1].split("```").next().unwrap();
+        let offers = blocks[2].split("```").next().unwrap();
         assert!(toml::from_str::<File>(offers).is_ok(), "{offers}");
         let cluster = blocks[2].split("```").next().unwrap();
         let cluster = merge(args(), toml::from_str(cluster).unwrap()).unwrap().catalog;

@@ -161,12 +161,7 @@ impl ThrowAwayHost {
         })?;
         let running = commands::start(settings).await?;
         let address = running.address();
-        let to = Connection {
-            host: format!("http://{address}"),
-            namespace: None,
-            ca: None,
-            json: false,
-        };
+        let to = Connection { host: format!("http://{address}"), ..Connection::default() };
         Ok(Self { to, address, running, data })
     }
 

@@ -1,10 +1,12 @@
 //! `roadstead-fixture`: what the end-to-end tests need beside the host.
 //!
 //! `component` makes a component from WIT text alone, so that a test can say in WIT which shape it
-//! publishes without a guest toolchain. `certificate` makes one for TLS. `protox` compiles `.proto` files with the pure Rust
+//! publishes without a guest toolchain. `certificate` makes one for TLS, `client` one for a client and
+//! its authority, `jwt` a token and the keys of its issuer. `protox` compiles `.proto` files with the pure Rust
 //! compiler, as the counterpart of Google's.
 
 mod component;
+mod identity;
 
 use std::{fs, path::PathBuf};
 
@@ -31,6 +33,20 @@ enum Verb {
         #[arg(short, long)]
         out: PathBuf,
     },
+    /// Makes client.pem and client-key.pem, and the authority that vouches for it: clients.pem
+    Client {
+        /// The common name, or a URI
+        name: String,
+        #[arg(short, long)]
+        out: PathBuf,
+    },
+    /// Prints a token with these claims, signed by ES256, and writes the key to keys.json
+    Jwt {
+        /// JSON
+        claims: String,
+        #[arg(short, long)]
+        out: PathBuf,
+    },
     /// Compiles every given file with protox
     Protox {
         #[arg(short = 'I', long)]
@@ -53,6 +69,8 @@ fn main() -> anyhow::Result<()> {
             fs::write(out.join("key.pem"), made.signing_key.serialize_pem())?;
             Ok(())
         }
+        Verb::Client { name, out } => identity::client(&name, &out),
+        Verb::Jwt { claims, out } => identity::jwt(&claims, &out),
         Verb::Protox { include, files } => {
             protox::compile(files, [include]).context("compile with protox")?;
             Ok(())

@@ -16,7 +16,7 @@ use crate::{
     record::{Case, Row, Sample},
     report,
     stage::{Language, SHARING, Stage},
-    subject::{Server, Subject},
+    subject::{Module, Server, Subject},
     work::{Exchange, Work},
 };
 
@@ -200,7 +200,7 @@ pub(super) async fn small_call(
     module: &str,
 ) -> anyhow::Result<()> {
     let exchange = Exchange::of(Work::SMALL)?;
-    let module = module.parse()?;
+    let module = Module::named(module)?;
     load::Caller::new(channel.clone()).send(&exchange, Some(&module)).await?;
     Ok(())
 }

@@ -117,6 +117,6 @@ async fn callers(stage: &mut Stage) -> anyhow::Result<(Vec<Worker>, Vec<(String,
 
 /// An address and a module, or none, as the client in Python reads them.
 fn target(server: &Server) -> anyhow::Result<String> {
-    let module = server.module(0).map(|module| module.to_str()).transpose()?;
+    let module = server.module(0).map(|module| module.name.to_str()).transpose()?;
     Ok(format!("{} {}", server.at.address(), module.unwrap_or_default()))
 }

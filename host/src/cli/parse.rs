@@ -9,7 +9,7 @@ use roadstead_domain::{ModuleName, ModuleRef, Span, Version};
 use super::Cli;
 
 /// Flags of the client verbs that mean nothing to a verb with a host of its own.
-const OF_CLIENTS: [&str; 3] = ["host", "namespace", "ca"];
+const OF_CLIENTS: [&str; 7] = ["host", "namespace", "ca", "token", "token_file", "cert", "key"];
 
 /// The command line of this process; wrong usage ends it with status 2.
 pub(crate) fn parse() -> Cli {
@@ -27,7 +27,7 @@ fn command() -> Command {
 }
 
 fn tidy(mut verb: Command) -> Command {
-    if matches!(verb.get_name(), "serve" | "demo") {
+    if matches!(verb.get_name(), "serve" | "demo" | "token") {
         verb = verb.mut_args(|arg| {
             let hidden = OF_CLIENTS.contains(&arg.get_id().as_str());
             if hidden { arg.hide(true) } else { arg }
@@ -86,10 +86,12 @@ mod tests {
 
     #[test]
     fn a_host_of_its_own_takes_no_flags_of_clients() {
-        for verb in ["serve", "demo"] {
+        for verb in ["serve", "demo", "token"] {
             let (help, code) = said(&[verb, "--help"]);
             assert_eq!(code, 0);
-            assert!(!help.contains("--namespace") && !help.contains("--host"), "{help}");
+            for flag in ["--namespace", "--host", "--token", "--cert"] {
+                assert!(!help.contains(flag), "{help}");
+            }
             assert!(help.contains("--json"), "{help}");
         }
         let (help, _) = said(&["list", "--help"]);

@@ -35,6 +35,9 @@ pub(crate) struct ServeArgs {
     /// Name by which proxies or other machines call a host that listens on loopback; repeat it
     #[arg(long, value_name = "NAME")]
     pub allowed_host: Vec<String>,
+    /// Policy file that says who may do what; without it, whoever can connect may do everything
+    #[arg(long, value_name = "FILE", env = "ROADSTEAD_AUTH")]
+    pub auth: Option<PathBuf>,
     /// Serve beyond loopback although nobody is asked who they are
     #[arg(long)]
     pub insecure_no_auth: bool,

@@ -3,6 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail};
+use roadstead_auth::Auth;
 use roadstead_blobs::BlobStore;
 use roadstead_catalog::{Catalog, RedbCatalog};
 use roadstead_catalog_kubernetes::KubernetesCatalog;
@@ -14,7 +15,7 @@ use roadstead_gateway::{
 };
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
     task::JoinHandle,
 };
@@ -23,13 +24,16 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 use crate::{
     cli::ServeArgs,
     config::{self, CatalogPlace, PoolSettings, ServeConfig, TlsFiles},
-    output,
+    output::{self, WrongUsage},
 };
 
 /// A host that serves until it is stopped.
 pub(crate) struct Running {
     address: SocketAddr,
     engine: Arc<Engine>,
+    auth: Arc<Auth>,
+    /// Follows the policy file.
+    _policy: Option<AbortOnDrop<()>>,
     stop: oneshot::Sender<()>,
     gateway: JoinHandle<Drained>,
     /// Answers until the drain is done.
@@ -42,9 +46,20 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
     let running = start(settings).await?;
     output::line(format_args!("listening on {}", running.address()));
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining; once more ends at once"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining; once more ends at once"),
+    let mut hangup = match running.auth.is_required() {
+        true => Some(signal(SignalKind::hangup()).context("listen for SIGHUP")?),
+        false => None,
+    };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining; once more ends at once"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining; once more ends at once"),
+            () = next(&mut hangup) => {
+                running.auth.reload().await;
+                continue;
+            }
+        }
+        break;
     }
     tokio::select! {
         stopped = running.stop() => stopped?,
@@ -54,12 +69,32 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The next signal of a kind that is listened for.
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The policy at work; without one, whoever can connect may do everything.
+async fn policy(settings: &ServeConfig) -> anyhow::Result<Arc<Auth>> {
+    let Some(path) = &settings.auth else { return Ok(Auth::none()) };
+    let tls = settings.tls.is_some();
+    if !tls && !settings.listen.ip().is_loopback() {
+        tracing::warn!("tokens travel in plain text: set tls_cert and tls_key");
+    }
+    let opened = Auth::open(path, tls).await;
+    Ok(opened.map_err(|error| WrongUsage(anyhow::Error::new(error).context("read the policy")))?)
+}
+
 /// Starts a host: everything it needs is open and the address is bound when this returns.
 ///
 /// # Errors
 /// Says which part could not start and what to do.
 pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data_dir.clone();
+    let auth = policy(&settings).await?;
     let blobs = BlobStore::open(&data)?;
     let catalog = open_catalog(&settings.catalog, &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
@@ -81,6 +116,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let config = GatewayConfig {
         tls,
         pool,
+        auth: Arc::clone(&auth),
         cors: AllowedOrigins::parse(settings.cors_origins),
         allowed_hosts: AllowedHosts::new(settings.allowed_hosts),
         drain_grace: settings.drain_grace,
@@ -103,7 +139,9 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         // A sender that is gone is a reason to stop, too.
         drop(stopped.await);
     }));
-    Ok(Running { address, engine, stop, gateway, _metrics: metrics })
+    let policy =
+        auth.is_required().then(|| AbortOnDrop::new(tokio::spawn(Arc::clone(&auth).follow())));
+    Ok(Running { address, engine, auth, _policy: policy, stop, gateway, _metrics: metrics })
 }
 
 /// The catalog's file in the data directory.

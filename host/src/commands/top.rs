@@ -14,7 +14,10 @@ use crate::{
 pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCode> {
     let mut modules = client::modules(to).await?;
     loop {
-        let request = api::ListUsageRequest::default();
+        let request = api::ListUsageRequest {
+            all_namespaces: args.all_namespaces,
+            ..api::ListUsageRequest::default()
+        };
         let mut answer = modules.list_usage(request).await.map_err(Refusal::from)?.into_inner();
         answer.modules.sort_by_key(|module| {
             let cpu = module.cpu.unwrap_or_default();
@@ -25,9 +28,9 @@ pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCo
             // One document a line where more follow.
             if args.once { output::json(&value) } else { output::line(value) }
         } else if args.once {
-            output::line(usage::top(&answer));
+            output::line(usage::top(&answer, args.all_namespaces));
         } else {
-            output::screen(usage::top(&answer));
+            output::screen(usage::top(&answer, args.all_namespaces));
         }
         if args.once {
             return Ok(ExitCode::SUCCESS);

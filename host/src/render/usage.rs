@@ -7,8 +7,8 @@ use roadstead_proto::v1 as api;
 
 use super::table;
 
-/// One line a module, the first being the busiest.
-pub(crate) fn top(usage: &api::ListUsageResponse) -> String {
+/// One line a module, the first being the busiest; `whole` names where they are.
+pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
     let used: u64 = usage.modules.iter().map(|one| one.cpu.unwrap_or_default().millicores_2s).sum();
     let head = format!("cpu {} of {}", cpu(used), cpu(usage.host_millicores));
     if usage.modules.is_empty() {
@@ -31,15 +31,16 @@ pub(crate) fn top(usage: &api::ListUsageResponse) -> String {
         "FUEL",
         "BREAKER",
     ];
-    let rows: Vec<_> =
-        std::iter::once(columns.map(str::to_owned)).chain(usage.modules.iter().map(row)).collect();
+    let rows: Vec<_> = std::iter::once(columns.map(str::to_owned))
+        .chain(usage.modules.iter().map(|module| row(module, whole)))
+        .collect();
     format!("{head}\n\n{}", table(&rows))
 }
 
-fn row(module: &api::ModuleUsage) -> [String; 15] {
+fn row(module: &api::ModuleUsage, whole: bool) -> [String; 15] {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     [
-        module.name.clone(),
+        if whole { format!("{}/{}", module.namespace, module.name) } else { module.name.clone() },
         cpu(used.millicores_2s),
         granted(&used),
         cpu(used.millicores_60s),

@@ -295,6 +295,8 @@ pub struct ModuleUsage {
     /// Streaming calls that are open.
     #[prost(uint64, tag = "13")]
     pub streams: u64,
+    #[prost(string, tag = "14")]
+    pub namespace: ::prost::alloc::string::String,
 }
 /// A version whose breaker is not closed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -351,10 +353,13 @@ pub struct ListUsageRequest {
     /// Empty for all modules of the namespace.
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// All modules of every namespace instead: for who may do everything everywhere.
+    #[prost(bool, tag = "2")]
+    pub all_namespaces: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListUsageResponse {
-    /// By name.
+    /// By namespace and name.
     #[prost(message, repeated, tag = "1")]
     pub modules: ::prost::alloc::vec::Vec<ModuleUsage>,
     /// Processor time that the host has for modules, in thousandths of a processor.

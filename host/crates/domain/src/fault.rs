@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{ModuleName, ModuleRef};
+use crate::{ModuleName, ModuleRef, Namespace};
 
 /// A bound of the spec that a call ran into. The order and names are those of the spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +41,27 @@ pub struct LimitReached {
     pub limit: LimitKind,
     pub allowed: u64,
     pub used: Option<u64>,
+}
+
+/// What is wrong with what a caller shows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Credentials {
+    Missing,
+    Bad,
+    Expired,
+}
+
+/// A role that somebody would need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotGranted {
+    /// As the host's policy names them.
+    pub who: String,
+    pub needs: &'static str,
+    pub has: Option<&'static str>,
+    /// None for the host as a whole.
+    pub namespace: Option<Namespace>,
+    /// Where it has a role.
+    pub elsewhere: Vec<Namespace>,
 }
 
 /// Why a call was not answered with a value.
@@ -83,6 +104,12 @@ pub enum Fault {
     /// No message of a stream went either way for so long.
     #[error("no message of the stream came or went for {} ms", .0.as_millis())]
     Idle(Duration),
+    /// Who asks is not known.
+    #[error("{why}")]
+    Unauthenticated { credentials: Credentials, why: String },
+    /// Who asks is known, and may not.
+    #[error("{}", not_granted_text(.0))]
+    NotGranted(NotGranted),
     #[error("the caller cancelled")]
     Cancelled,
     #[error("the module trapped: {message}")]
@@ -121,6 +148,36 @@ fn limit_text(reached: &LimitReached) -> String {
     match reached.used {
         Some(used) => format!("the limit `{name}` of {} was reached: {used}", reached.allowed),
         None => format!("the limit `{name}` of {} was reached", reached.allowed),
+    }
+}
+
+fn not_granted_text(not: &NotGranted) -> String {
+    let NotGranted { who, needs, has, namespace, elsewhere } = not;
+    let place = match namespace {
+        Some(namespace) => format!("in namespace `{namespace}`"),
+        None => "in all namespaces".to_owned(),
+    };
+    let advice = "a grant in this host's policy file would allow it";
+    match has {
+        Some(has) => format!("{who} has the role {has} {place}, this needs {needs}: {advice}"),
+        None if elsewhere.is_empty() => format!("{who} has no role {place}: {advice}"),
+        None => {
+            let elsewhere: Vec<_> = elsewhere.iter().map(Namespace::as_str).collect();
+            let elsewhere = elsewhere.join(", ");
+            format!(
+                "{who} has no role {place}, but in: {elsewhere} (metadata `roadstead-namespace`)"
+            )
+        }
+    }
+}
+
+impl Credentials {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Missing => "NO_CREDENTIALS",
+            Self::Bad => "BAD_CREDENTIALS",
+            Self::Expired => "EXPIRED_CREDENTIALS",
+        }
     }
 }
 
@@ -217,6 +274,8 @@ impl Fault {
             Self::NotOffered(_) => "NOT_OFFERED",
             Self::Deadline(_) => "DEADLINE",
             Self::Idle(_) => "STREAM_IDLE",
+            Self::Unauthenticated { credentials, .. } => credentials.reason(),
+            Self::NotGranted(_) => "NOT_GRANTED",
             Self::Cancelled => return None,
             Self::GuestTrap { .. } => "GUEST_TRAP",
             Self::BreakerOpen { .. } => "BREAKER_OPEN",

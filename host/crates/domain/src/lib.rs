@@ -18,7 +18,7 @@ mod version;
 
 pub use address::is_public;
 pub use digest::{Digest, DigestError, DigestHasher};
-pub use fault::{Fault, FieldViolation, LimitKind, LimitReached};
+pub use fault::{Credentials, Fault, FieldViolation, LimitKind, LimitReached, NotGranted};
 pub use names::{
     CallId, HostName, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace,
 };

@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Response, request::Parts};
 use hyper::body::Incoming;
+use roadstead_auth::{Auth, Identity};
 use roadstead_domain::{CallId, Fault};
 use roadstead_registry::Registry;
 use tokio::sync::Semaphore;
@@ -24,7 +25,7 @@ use crate::{
     counters::{Forwarded, Refused},
     peers::Peers,
     pool::{Forged, Hop, Pool, unix_ms},
-    steps::{Identity, Permit},
+    steps::Permit,
     trace::{Named, TraceId},
 };
 
@@ -32,9 +33,10 @@ use crate::{
 pub(crate) struct App {
     pub registry: Arc<Registry>,
     pub builtin: Builtin,
+    pub auth: Arc<Auth>,
     pub cors: AllowedOrigins,
     pub allowed_hosts: AllowedHosts,
-    /// Only this machine may call, and nobody is asked for credentials.
+    /// Only this machine may call, in plain text: pages of browsers are looked at.
     pub loopback: bool,
     pub receive_timeout: Duration,
     pub peers: Arc<Peers>,
@@ -64,6 +66,7 @@ impl App {
             pool: config.pool.as_ref().map(Pool::new).transpose()?,
             builtin: Builtin::new(&registry, ends, config),
             registry,
+            auth: Arc::clone(&config.auth),
             cors: config.cors.clone(),
             allowed_hosts: config.allowed_hosts.clone(),
             loopback: config.tls.is_none() && address.ip().is_loopback(),
@@ -85,7 +88,7 @@ impl App {
     /// [`Forged`] where it says so, and none did.
     pub(crate) fn arrived(&self, request: &Parts) -> Result<Option<Identity>, Forged> {
         let Some(pool) = &self.pool else { return Ok(None) };
-        let known = |hop: Hop| Identity::heard(&hop.identity).ok_or(Forged::Other("identity"));
+        let known = |hop: Hop| hop.identity().ok_or(Forged::Other("identity"));
         let arrived = pool.arrived(request, unix_ms()).and_then(|hop| hop.map(known).transpose());
         match &arrived {
             Ok(Some(_)) => self.counters.arrive(),

@@ -37,7 +37,7 @@ use crate::{
     reflection::Reflection,
     session::Session,
     status::from_fault,
-    steps::Caller,
+    steps::Visit,
     timeout::Patience,
 };
 
@@ -106,7 +106,7 @@ impl Builtin {
         &self,
         session: &Session,
         service: HostService,
-        caller: Caller,
+        visit: Visit,
         parts: &Parts,
         body: B,
     ) -> Response<ResponseBody> {
@@ -118,7 +118,7 @@ impl Builtin {
         *request.method_mut() = parts.method.clone();
         *request.uri_mut() = parts.uri.clone();
         *request.headers_mut() = parts.headers.clone();
-        self.in_time(session, service, caller, request, &patience).await
+        self.in_time(session, service, visit, request, &patience).await
     }
 
     /// The same for a request made here.
@@ -126,7 +126,7 @@ impl Builtin {
         &self,
         session: &Session,
         service: HostService,
-        caller: Caller,
+        visit: Visit,
         request: Request<B>,
         patience: &Patience,
     ) -> Response<ResponseBody> {
@@ -138,7 +138,7 @@ impl Builtin {
         // An upload ends by itself.
         let upload = service == HostService::Modules && is_upload(request.uri().path());
         let over = if upload { CancellationToken::new() } else { session.over.clone() };
-        let answering = self.call(session, service, caller, request);
+        let answering = self.call(session, service, visit, request);
         let answered = match left {
             None => Ok(answering.await),
             Some(left) => tokio::time::timeout(left, answering).await,
@@ -153,10 +153,10 @@ impl Builtin {
         &self,
         session: &Session,
         service: HostService,
-        caller: Caller,
+        visit: Visit,
         mut request: Request<B>,
     ) -> Response<tonic::body::Body> {
-        request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(visit);
         let whole = |body| short(body, self.receive_timeout);
         let answered = match service {
             // These look after slow senders on their own.
@@ -175,12 +175,6 @@ impl Builtin {
             Err(never) => match never {},
         }
     }
-}
-
-/// The caller that [`Builtin`] put beside the request.
-pub(crate) fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
-    let found = request.extensions().get::<Caller>().cloned();
-    found.ok_or_else(|| Status::internal("a request without a caller"))
 }
 
 /// tonic's own refusals, in the contract's words: it calls an oversized message OUT_OF_RANGE and
@@ -271,7 +265,7 @@ pub(crate) const DESCRIPTORS: [&[u8]; 5] = [
     tonic_types::pb::FILE_DESCRIPTOR_SET,
 ];
 
-fn pool() -> DescriptorPool {
+pub(crate) fn pool() -> DescriptorPool {
     let mut pool = DescriptorPool::global();
     for set in DESCRIPTORS {
         if let Err(error) = pool.decode_file_descriptor_set(set) {

@@ -1,7 +1,8 @@
 //! The gateway's settings.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use roadstead_auth::Auth;
 use roadstead_domain::ByteSize;
 
 use crate::{AllowedHosts, PoolConfig};
@@ -11,6 +12,8 @@ use crate::{AllowedHosts, PoolConfig};
 pub struct GatewayConfig {
     /// Serves TLS instead of plain text.
     pub tls: Option<Tls>,
+    /// Who may do what; without a policy, whoever can connect may do everything.
+    pub auth: Arc<Auth>,
     /// Whose pages may call from a browser.
     pub cors: AllowedOrigins,
     /// Names by which proxies and other machines call a host on loopback: any other could be a web
@@ -82,6 +85,7 @@ impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
             tls: None,
+            auth: Auth::none(),
             cors: AllowedOrigins::None,
             allowed_hosts: AllowedHosts::default(),
             drain_grace: Duration::ZERO,

@@ -12,6 +12,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
+use roadstead_auth::Peer;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -165,24 +166,34 @@ impl Connections {
             tracing::debug!(%error, "set TCP_NODELAY");
         }
         let tcp = Lingering::new(tcp);
-        let Some(acceptor) = &self.tls else { return self.speak(tcp, place, ends).await };
+        let Some(acceptor) = &self.tls else { return self.speak(tcp, place, None, ends).await };
         let shaken = tokio::select! {
             shaken = timeout(self.patience, acceptor.accept(tcp)) => shaken,
             () = last_words(&ends.drain) => return None,
         };
         match shaken {
-            Ok(Ok(stream)) => return self.speak(stream, place, ends).await,
+            Ok(Ok(stream)) => {
+                let chain = stream.get_ref().1.peer_certificates();
+                let peer = chain.and_then(|chain| self.app.auth.peer(chain));
+                return self.speak(stream, place, peer, ends).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "shake hands over TLS"),
             Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
         Some(Ended::Handshake)
     }
 
-    async fn speak<S>(&self, stream: S, place: Place, ends: Ends) -> Option<Ended>
+    async fn speak<S>(
+        &self,
+        stream: S,
+        place: Place,
+        peer: Option<Peer>,
+        ends: Ends,
+    ) -> Option<Ended>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let session = Session::new(Arc::clone(&self.app), place);
+        let session = Session::new(Arc::clone(&self.app), place, peer);
         let of_requests = Arc::clone(&session);
         // Boxed: what hyper and tokio make of it is moved about several times for each request.
         let service = service_fn(move |request: Request<Incoming>| {

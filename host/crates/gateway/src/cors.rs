@@ -12,7 +12,7 @@ use http::{
 use crate::{AllowedOrigins, body::ResponseBody};
 
 const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
-    "content-type, content-encoding, accept-encoding, connect-protocol-version, \
+    "authorization, content-type, content-encoding, accept-encoding, connect-protocol-version, \
      connect-timeout-ms, roadstead-module, roadstead-namespace",
 );
 const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use roadstead_domain::Fault;
+
 /// Counted since the gateway started.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -44,6 +46,10 @@ pub enum Refused {
     Foreign,
     /// Neither gRPC nor JSON.
     Misdirected,
+    /// Without credentials, or with bad ones.
+    Unauthenticated,
+    /// By somebody who has no role there.
+    NotGranted,
     /// As many requests are open as may be, of the host or of the peer.
     Overloaded,
     /// It says that a host of the pool forwarded it, and none did.
@@ -164,6 +170,15 @@ impl Counters {
         }
     }
 
+    /// Counts a request by somebody who is not known, or has nothing to do here.
+    pub(crate) fn refuse_for(&self, fault: &Fault) {
+        match fault {
+            Fault::Unauthenticated { .. } => self.refuse(Refused::Unauthenticated),
+            Fault::NotGranted(_) => self.refuse(Refused::NotGranted),
+            _ => {}
+        }
+    }
+
     pub(crate) fn call(&self) {
         self.calls.fetch_add(1, Ordering::Relaxed);
     }
@@ -205,13 +220,22 @@ impl Ended {
 
 impl Refused {
     /// In the order of the variants.
-    pub const ALL: [Self; 4] = [Self::Foreign, Self::Misdirected, Self::Overloaded, Self::Forged];
+    pub const ALL: [Self; 6] = [
+        Self::Foreign,
+        Self::Misdirected,
+        Self::Unauthenticated,
+        Self::NotGranted,
+        Self::Overloaded,
+        Self::Forged,
+    ];
 
     /// As metrics say it.
     pub fn label(self) -> &'static str {
         match self {
             Self::Foreign => "foreign",
             Self::Misdirected => "misdirected",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NotGranted => "not_granted",
             Self::Overloaded => "overloaded",
             Self::Forged => "forged",
         }

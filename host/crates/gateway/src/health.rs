@@ -1,4 +1,5 @@
-//! `grpc.health.v1`: the host as `""`, its own services, and every service of the namespace.
+//! `grpc.health.v1`: the host as `""`, to whoever asks, its own services, and every service of the
+//! namespace.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -11,9 +12,10 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    builtin::{SERVICES, caller},
+    builtin::SERVICES,
     connection::Ends,
     status::refusal,
+    steps::{permit, while_granted},
 };
 
 /// Looks services up as they are asked for; keeps no state of its own.
@@ -31,23 +33,18 @@ impl Health {
 }
 
 impl State {
-    /// Whether the host is ready, and whether watches end.
-    fn ends(&self) -> (bool, bool) {
-        (!self.ends.unready.is_cancelled(), self.ends.drain.is_cancelled())
+    fn host(&self) -> ServingStatus {
+        match self.ends.unready.is_cancelled() {
+            true => ServingStatus::NotServing,
+            false => ServingStatus::Serving,
+        }
     }
 
     /// None for a service that nobody in the namespace exports.
     fn status(&self, namespace: &Namespace, service: &str) -> Option<ServingStatus> {
-        let known = service.is_empty()
-            || SERVICES.contains(&service)
-            || self.registry.routes().serves(namespace, service);
-        known.then(|| {
-            if self.ends.unready.is_cancelled() {
-                ServingStatus::NotServing
-            } else {
-                ServingStatus::Serving
-            }
-        })
+        let known =
+            SERVICES.contains(&service) || self.registry.routes().serves(namespace, service);
+        known.then(|| self.host())
     }
 }
 
@@ -61,9 +58,12 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request);
         let service = request.into_inner().service;
-        let status = self.0.status(&namespace, &service);
+        if service.is_empty() {
+            return Ok(Response::new(response(self.0.host())));
+        }
+        let status = self.0.status(permit?.namespace(), &service);
         let status = status.ok_or_else(|| {
             refusal(Code::NotFound, "NO_SUCH_SERVICE", &format!("no service `{service}` here"))
         })?;
@@ -77,30 +77,45 @@ impl health_server::Health for Health {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request);
         let service = request.into_inner().service;
         let state = Arc::clone(&self.0);
+        if service.is_empty() {
+            return Ok(Response::new(Box::pin(watch(state, |state| state.host()))));
+        }
+        let permit = permit?;
+        let namespace = permit.namespace().clone();
+        let answers = watch(state, move |state| {
+            state.status(&namespace, &service).unwrap_or(ServingStatus::ServiceUnknown)
+        });
+        Ok(Response::new(Box::pin(while_granted(permit, answers))))
+    }
+}
+
+fn watch(
+    state: Arc<State>,
+    look: impl Fn(&State) -> ServingStatus + Send,
+) -> impl Stream<Item = Result<HealthCheckResponse, Status>> + Send {
+    async_stream::stream! {
         let mut changes = state.registry.watch();
-        Ok(Response::new(Box::pin(async_stream::stream! {
-            let mut said = None;
-            loop {
-                changes.mark_unchanged();
-                let (ready, last) = state.ends();
-                let status = state.status(&namespace, &service);
-                let status = status.unwrap_or(ServingStatus::ServiceUnknown);
-                if said != Some(status) {
-                    said = Some(status);
-                    yield Ok(response(status));
-                }
-                if last {
-                    return;
-                }
-                tokio::select! {
-                    changed = changes.changed() => if changed.is_err() { return },
-                    () = state.ends.unready.cancelled(), if ready => {}
-                    () = state.ends.drain.cancelled() => {}
-                }
+        let mut said = None;
+        loop {
+            changes.mark_unchanged();
+            let ready = !state.ends.unready.is_cancelled();
+            let last = state.ends.drain.is_cancelled();
+            let status = look(&state);
+            if said != Some(status) {
+                said = Some(status);
+                yield Ok(response(status));
             }
-        })))
+            if last {
+                return;
+            }
+            tokio::select! {
+                changed = changes.changed() => if changed.is_err() { return },
+                () = state.ends.unready.cancelled(), if ready => {}
+                () = state.ends.drain.cancelled() => {}
+            }
+        }
     }
 }

@@ -15,18 +15,19 @@ use roadstead_proto::v1::{
     CheckModuleResponse, DeleteModuleRequest, DeleteModuleResponse, GetModuleProtosRequest,
     GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListModulesRequest,
     ListModulesResponse, ListOffersRequest, ListOffersResponse, ListUsageRequest,
-    ListUsageResponse, PinModuleRequest, PinModuleResponse, PushModuleRequest, PushModuleResponse,
-    StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse,
-    WatchModulesRequest, WatchModulesResponse, module_service_server::ModuleService,
+    ListUsageResponse, ModuleUsage, PinModuleRequest, PinModuleResponse, PushModuleRequest,
+    PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest,
+    UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
+    module_service_server::ModuleService,
 };
 use roadstead_registry::{Protos, Registry};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    builtin::caller,
     offload,
     status::{from_change, from_fault},
+    steps::{permit, while_granted},
 };
 use uploads::Messages;
 
@@ -61,17 +62,19 @@ impl ModuleService for Modules {
         &self,
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<Self::PushModuleStream>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request)?;
+        let namespace = permit.namespace().clone();
         let messages = Messages::of(request)?;
         let registry = Arc::clone(&self.registry);
-        Ok(Response::new(Box::pin(push::push(registry, namespace, messages))))
+        let pushing = push::push(registry, namespace, messages);
+        Ok(Response::new(Box::pin(while_granted(permit, pushing))))
     }
 
     async fn check_module(
         &self,
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<CheckModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let messages = Messages::of(request)?;
         let checked = push::check(&self.registry, &namespace, messages).await?;
         Ok(Response::new(checked))
@@ -81,7 +84,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<GetModuleRequest>,
     ) -> Result<Response<GetModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let name = module_name(&request.into_inner().name)?;
         self.answer(move |registry| {
             let module = registry.get(&namespace, &name).map_err(from_change)?;
@@ -95,7 +98,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<ListModulesRequest>,
     ) -> Result<Response<ListModulesResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         self.answer(move |registry| {
             let modules = to_proto::modules(&namespace, &registry.list(&namespace));
             Ok(ListModulesResponse { modules })
@@ -107,15 +110,21 @@ impl ModuleService for Modules {
         &self,
         request: Request<ListUsageRequest>,
     ) -> Result<Response<ListUsageResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
-        let name = request.into_inner().name;
+        let permit = permit(&request)?;
+        let ListUsageRequest { name, all_namespaces } = request.into_inner();
+        if all_namespaces {
+            permit.for_host().map_err(|fault| from_fault(&fault, true))?;
+        }
+        let namespace = permit.namespace().clone();
         self.answer(move |registry| {
-            let modules = if name.is_empty() {
-                registry.list(&namespace)
+            let modules = if all_namespaces {
+                everything(registry)
+            } else if name.is_empty() {
+                registry.list(&namespace).iter().map(|one| usage::of(&namespace, one)).collect()
             } else {
-                vec![registry.get(&namespace, &module_name(&name)?).map_err(from_change)?]
+                let module = registry.get(&namespace, &module_name(&name)?).map_err(from_change)?;
+                vec![usage::of(&namespace, &module)]
             };
-            let modules = modules.iter().map(|module| usage::of(module)).collect();
             let host_millicores = registry.engine().cpu().0;
             Ok(ListUsageResponse { modules, host_millicores })
         })
@@ -126,7 +135,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<DeleteModuleRequest>,
     ) -> Result<Response<DeleteModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let DeleteModuleRequest { name, version } = request.into_inner();
         let (name, version) = (module_name(&name)?, optional_version(&version)?);
         let deleted = self.registry.delete(&namespace, &name, version.as_ref()).await;
@@ -139,7 +148,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<PinModuleRequest>,
     ) -> Result<Response<PinModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let PinModuleRequest { name, version } = request.into_inner();
         let (name, version) = (module_name(&name)?, parsed::<Version>("version", &version)?);
         let pinned = self.registry.pin(&namespace, &name, Some(&version)).await;
@@ -155,7 +164,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<UnpinModuleRequest>,
     ) -> Result<Response<UnpinModuleResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let name = module_name(&request.into_inner().name)?;
         let unpinned = self.registry.pin(&namespace, &name, None).await;
         let unpinned = unpinned.map_err(from_change)?;
@@ -170,7 +179,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<GetModuleProtosRequest>,
     ) -> Result<Response<GetModuleProtosResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let namespace = permit(&request)?.namespace().clone();
         let GetModuleProtosRequest { name, version } = request.into_inner();
         let (name, version) = (module_name(&name)?, optional_version(&version)?);
         self.answer(move |registry| {
@@ -188,17 +197,23 @@ impl ModuleService for Modules {
         &self,
         request: Request<WatchModulesRequest>,
     ) -> Result<Response<Self::WatchModulesStream>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request)?;
+        let namespace = permit.namespace().clone();
         let (registry, drain) = (Arc::clone(&self.registry), self.drain.clone());
-        Ok(Response::new(Box::pin(watch(registry, drain, namespace))))
+        let watching = watch(registry, drain, namespace);
+        Ok(Response::new(Box::pin(while_granted(permit, watching))))
     }
 
     async fn list_offers(
         &self,
         request: Request<ListOffersRequest>,
     ) -> Result<Response<ListOffersResponse>, Status> {
-        let namespace = caller(&request)?.namespace;
-        let within = (!request.into_inner().all_namespaces).then_some(namespace);
+        let permit = permit(&request)?;
+        let all = request.into_inner().all_namespaces;
+        if all {
+            permit.for_host().map_err(|fault| from_fault(&fault, true))?;
+        }
+        let within = (!all).then(|| permit.namespace().clone());
         self.answer(move |registry| {
             let offers = registry.offers(within.as_ref());
             Ok(ListOffersResponse { offers: offers.into_iter().map(offers::offer).collect() })
@@ -212,13 +227,22 @@ impl ModuleService for Modules {
         &self,
         request: Request<StreamLogsRequest>,
     ) -> Result<Response<Self::StreamLogsStream>, Status> {
-        let namespace = caller(&request)?.namespace;
+        let permit = permit(&request)?;
+        let namespace = permit.namespace();
         let asked = request.into_inner();
         let name = module_name(&asked.name)?;
-        self.registry.get(&namespace, &name).map_err(from_change)?;
-        let logs = logs::stream(&self.registry, self.drain.clone(), &namespace, &name, &asked);
-        Ok(Response::new(Box::pin(logs)))
+        self.registry.get(namespace, &name).map_err(from_change)?;
+        let logs = logs::stream(&self.registry, self.drain.clone(), namespace, &name, &asked);
+        Ok(Response::new(Box::pin(while_granted(permit, logs))))
     }
+}
+
+/// What all modules of the host use, in order.
+fn everything(registry: &Registry) -> Vec<ModuleUsage> {
+    let routes = registry.routes();
+    let mut all: Vec<_> = routes.all().collect();
+    all.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
+    all.into_iter().map(|(namespace, module)| usage::of(namespace, module)).collect()
 }
 
 /// The namespace's modules now and after every change of them; changes that come faster than the

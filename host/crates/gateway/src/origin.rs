@@ -1,7 +1,6 @@
 //! Whether a request may come from a web page that has no business here.
 //!
-//! A host on loopback asks nobody for credentials: what keeps others out is that they are on other
-//! machines. A browser is not, and shows pages of anyone. Such a page may name this host as its
+//! What keeps others out of a host on loopback is, first of all, that they are on other machines. A browser is not, and shows pages of anyone. Such a page may name this host as its
 //! own by DNS rebinding, so names that are not loopback's are refused, and so are pages of other
 //! origins. gRPC needs HTTP/2 without TLS, which no browser speaks, so its clients may name the
 //! host as they like. Who names the host otherwise on purpose, as a proxy does, is let in by
@@ -35,12 +34,12 @@ impl Foreign {
     pub(crate) fn advice(self) -> &'static str {
         match self {
             Self::Name => {
-                "This host listens on loopback without authentication, so it answers to \
+                "This host listens on loopback in plain text, so it answers to \
                  loopback's names only. Call it as localhost, let your proxy send \
                  `host: localhost`, or start it with --allowed-host to name it otherwise.\n"
             }
             Self::Page => {
-                "This host listens on loopback without authentication, so pages of other \
+                "This host listens on loopback in plain text, so pages of other \
                  origins may not call it. Start it with --cors-origin to name those that may.\n"
             }
         }

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
-    builtin::{REQUEST, amended_status, caller},
+    builtin::{REQUEST, amended_status},
     offload::answer,
     status::from_fault,
+    steps::{permit, while_granted},
 };
 use index::Index;
 
@@ -185,10 +186,11 @@ macro_rules! version {
                     &self,
                     request: Request<Streaming<ServerReflectionRequest>>,
                 ) -> Result<Response<Self::ServerReflectionInfoStream>, Status> {
-                    let namespace = caller(&request)?.namespace;
+                    let permit = permit(&request)?;
+                    let namespace = permit.namespace().clone();
                     let state = Arc::clone(&self.0);
                     let mut questions = request.into_inner();
-                    Ok(Response::new(Box::pin(async_stream::try_stream! {
+                    let answers = async_stream::try_stream! {
                         loop {
                             let asked = tokio::select! {
                                 asked = questions.message() => asked,
@@ -201,7 +203,8 @@ macro_rules! version {
                             let reply = reply(&index, question);
                             yield response(asked, reply);
                         }
-                    })))
+                    };
+                    Ok(Response::new(Box::pin(while_granted(permit, answers))))
                 }
             }
         };

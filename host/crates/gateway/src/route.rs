@@ -14,6 +14,7 @@ use tonic::Code;
 use crate::{
     Counters,
     body::{RequestBody, ResponseBody},
+    builtin::HostService,
     connect::{self, Codec},
     cors::Grant,
     counters::Refused,
@@ -21,7 +22,7 @@ use crate::{
     origin::{self, Foreign},
     session::{Asked, Session},
     status::{from_fault, host_fault, refusal},
-    steps::{Caller, Path, authenticate},
+    steps::{Caller, Path, Visit, authenticate},
 };
 
 const HOW_TO_CALL: &str = "\
@@ -90,40 +91,55 @@ async fn speak<B: RequestBody>(
     // Who asks, and where: before anything about the namespace is looked at.
     let Ok(arrived) = session.app.arrived(&parts) else { return dialect.forged() };
     let forwarded = arrived.is_some();
-    let identity = arrived.unwrap_or_else(|| authenticate(&parts.headers));
-    let caller = match identity.enter(&parts.headers) {
-        Ok(mut caller) => {
-            caller.forwarded = forwarded;
-            caller
-        }
-        Err(fault) => return dialect.refuse(&fault),
+    let entered = match arrived {
+        Some(identity) => Ok(identity),
+        None => authenticate(&session.app.auth, &parts.headers, session.peer.as_ref()),
     };
-    let Some(path) = Path::parse(parts.uri.path()) else {
-        return dialect.refuse(&Fault::NoSuchService(parts.uri.path().to_owned()));
+    let entered = entered.and_then(|who| Caller::enter(who, &parts.headers, forwarded));
+    if let Err(fault) = &entered {
+        session.app.counters.refuse_for(fault);
+    }
+    let path = Path::parse(parts.uri.path());
+    let routed = match path.and_then(|path| Some((path, session.app.builtin.find(path.service)?))) {
+        Some((path, service)) => Visit::begin(entered, &session.app.auth, service, path.method)
+            .map(|visit| Routed::Own(path, service, visit)),
+        None => entered.and_then(|caller| match path {
+            Some(path) => Ok(Routed::Module(path, caller)),
+            None => Err(Fault::NoSuchService(parts.uri.path().to_owned())),
+        }),
     };
-    route(session, dialect, path, caller, &parts, body).await
+    match routed {
+        Ok(routed) => route(session, dialect, routed, &parts, body).await,
+        Err(fault) => dialect.refuse(&fault),
+    }
 }
 
-/// Who answers which path.
+/// Who answers, for whom.
+enum Routed<'a> {
+    /// One of the host's own services: modules, reflection, health.
+    Own(Path<'a>, HostService, Visit),
+    /// Everything else is a module's.
+    Module(Path<'a>, Caller),
+}
+
 async fn route<B: RequestBody>(
     session: &Arc<Session>,
     dialect: Dialect,
-    path: Path<'_>,
-    caller: Caller,
+    routed: Routed<'_>,
     parts: &Parts,
     body: B,
 ) -> Response<ResponseBody> {
-    match (session.app.builtin.find(path.service), dialect) {
-        // The host's own services: modules, reflection, health.
-        (Some(service), Dialect::Grpc) => {
-            Box::pin(session.app.builtin.grpc(session, service, caller, parts, body)).await
+    match (routed, dialect) {
+        (Routed::Own(_, service, visit), Dialect::Grpc) => {
+            Box::pin(session.app.builtin.grpc(session, service, visit, parts, body)).await
         }
-        (Some(service), Dialect::Connect(codec)) => {
-            Box::pin(connect::host(session, service, codec, path, caller, parts, body)).await
+        (Routed::Own(path, service, visit), Dialect::Connect(codec)) => {
+            Box::pin(connect::host(session, service, codec, path, visit, parts, body)).await
         }
-        // Everything else is a module's.
-        (None, Dialect::Grpc) => grpc::answer(session, caller, path, &parts.headers, body).await,
-        (None, Dialect::Connect(codec)) => {
+        (Routed::Module(path, caller), Dialect::Grpc) => {
+            grpc::answer(session, caller, path, &parts.headers, body).await
+        }
+        (Routed::Module(path, caller), Dialect::Connect(codec)) => {
             Box::pin(connect::module(session, codec, path, caller, &parts.headers, body)).await
         }
     }

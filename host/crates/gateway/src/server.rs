@@ -92,7 +92,7 @@ impl Gateway {
         config: GatewayConfig,
         registry: Arc<Registry>,
     ) -> Result<Self, BindError> {
-        let tls = config.tls.as_ref().map(acceptor).transpose()?;
+        let tls = config.tls.as_ref().map(|tls| acceptor(tls, &config.auth)).transpose()?;
         let failed = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

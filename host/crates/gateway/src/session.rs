@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use http::HeaderMap;
+use roadstead_auth::Peer;
 use roadstead_domain::Fault;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +36,8 @@ pub(crate) struct Session {
     own_requests: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
     place: Place,
+    /// The client's certificate.
+    pub peer: Option<Peer>,
 }
 
 /// A request that came, until the last byte of its response.
@@ -49,7 +52,7 @@ pub(crate) struct Open {
 }
 
 impl Session {
-    pub(crate) fn new(app: Arc<App>, place: Place) -> Arc<Self> {
+    pub(crate) fn new(app: Arc<App>, place: Place, peer: Option<Peer>) -> Arc<Self> {
         let budget = place.peer.budget.share();
         let own_requests = Arc::new(Semaphore::new(OWN_REQUESTS));
         let uploads = Arc::new(Semaphore::new(app.uploads_share));
@@ -63,6 +66,7 @@ impl Session {
             own_requests,
             uploads,
             place,
+            peer,
         })
     }
 

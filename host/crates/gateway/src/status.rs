@@ -227,6 +227,8 @@ fn code(fault: &Fault) -> Code {
         | Fault::NotOffered(_)
         | Fault::MixedSessions => Code::FailedPrecondition,
         Fault::Deadline(_) | Fault::Idle(_) => Code::DeadlineExceeded,
+        Fault::Unauthenticated { .. } => Code::Unauthenticated,
+        Fault::NotGranted(_) => Code::PermissionDenied,
         Fault::Cancelled => Code::Cancelled,
         Fault::GuestTrap { .. } => Code::Aborted,
         Fault::BreakerOpen { .. } | Fault::Draining | Fault::Aged | Fault::NotReady(_) => {
@@ -265,6 +267,12 @@ fn metadata(fault: &Fault) -> HashMap<String, String> {
         Fault::Overloaded { what, .. } => put("what", (*what).to_owned()),
         Fault::Deadline(limit) => put("deadline_ms", limit.as_millis().to_string()),
         Fault::Idle(limit) => put("stream_idle_ms", limit.as_millis().to_string()),
+        Fault::NotGranted(not) => {
+            put("who", not.who.clone());
+            put("needs", not.needs.to_owned());
+            put("has", not.has.unwrap_or("nothing").to_owned());
+            put("namespace", not.namespace.as_ref().map_or("*", |name| name.as_str()).to_owned());
+        }
         Fault::Host { log_id } => put("log_id", log_id.clone()),
         _ => {}
     }

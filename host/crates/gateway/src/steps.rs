@@ -1,12 +1,19 @@
 //! The way of a call, one type per step; each consumes the one before, so none can be skipped.
 //!
 //! [`authenticate`] → [`Identity`] → [`Caller`] → [`Target`] → [`Permit`] → [`Answer`]
+//!
+//! The host's own services go [`Caller`] → [`OwnPermit`]. A permit is made by
+//! [`Caller::authorize`]'s word alone.
+
+mod own;
+mod who;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use roadstead_domain::{CallId, Fault, HostName, LimitKind, ModuleRef, Namespace};
+use roadstead_auth::Role;
+use roadstead_domain::{CallId, Fault, HostName, LimitKind, ModuleRef};
 use roadstead_engine::{Call, Module, Requests, Responses, SessionPlace, Usage};
 use roadstead_registry::{LiveMethod, LiveVersion, Registry, RouteTable};
 use roadstead_transcode::MethodPlan;
@@ -18,29 +25,12 @@ use crate::{
     status::traced,
     trace::{Named, TraceId},
 };
+pub(crate) use own::{Visit, permit, while_granted};
+pub(crate) use who::{Caller, authenticate};
 
 /// Request metadata that selects a namespace and a module.
 pub(crate) const NAMESPACE: &str = "roadstead-namespace";
 pub(crate) const MODULE: &str = "roadstead-module";
-
-/// [`Identity::Anonymous`], in words.
-const ANONYMOUS: &str = "anonymous";
-
-/// Who asks. Nobody is asked for credentials yet: a host without authentication refuses to listen
-/// beyond loopback unless told to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Identity {
-    Anonymous,
-}
-
-/// Who asks, within which namespace.
-#[derive(Debug, Clone)]
-pub(crate) struct Caller {
-    identity: Identity,
-    pub namespace: Namespace,
-    /// Another host of the pool forwarded the call, which is never done again.
-    pub forwarded: bool,
-}
 
 /// A path of the form `/package.Service/Method`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,49 +78,6 @@ pub(crate) struct Receipt {
     may_debug: bool,
 }
 
-/// Says who asks.
-pub(crate) fn authenticate(_headers: &HeaderMap) -> Identity {
-    Identity::Anonymous
-}
-
-impl Identity {
-    /// Whether the identity may see wasm backtraces: those of its own modules, which on a host
-    /// without authentication are all.
-    pub(crate) fn may_debug(&self) -> bool {
-        match self {
-            Self::Anonymous => true,
-        }
-    }
-
-    /// The identity, for another host of the pool.
-    pub(crate) fn said(&self) -> String {
-        match self {
-            Self::Anonymous => ANONYMOUS.to_owned(),
-        }
-    }
-
-    /// The identity that another host of the pool says; None if this host knows none of the kind.
-    pub(crate) fn heard(said: &str) -> Option<Self> {
-        (said == ANONYMOUS).then_some(Self::Anonymous)
-    }
-
-    /// Whose instances and sessions its calls may use; none where nobody can be told from others.
-    fn owner(&self) -> Option<Arc<str>> {
-        match self {
-            Self::Anonymous => None,
-        }
-    }
-
-    /// Enters the namespace that the metadata names, else `default`.
-    ///
-    /// # Errors
-    /// [`Fault::BadInput`] if the metadata is not a namespace.
-    pub(crate) fn enter(self, headers: &HeaderMap) -> Result<Caller, Fault> {
-        let namespace = parsed(headers, NAMESPACE)?.unwrap_or_default();
-        Ok(Caller { identity: self, namespace, forwarded: false })
-    }
-}
-
 impl<'a> Path<'a> {
     pub(crate) fn parse(path: &'a str) -> Option<Self> {
         let (service, method) = path.strip_prefix('/')?.split_once('/')?;
@@ -140,10 +87,6 @@ impl<'a> Path<'a> {
 }
 
 impl Caller {
-    pub(crate) fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
     /// Finds what answers.
     ///
     /// # Errors
@@ -160,11 +103,11 @@ impl Caller {
             let method = live.method(path.service, path.method)?.clone();
             Ok((Arc::clone(live), method, Arc::clone(live.module()?)))
         };
-        let found = routes.resolve(&self.namespace, path.service, wanted.as_ref()).and_then(parts);
+        let found = routes.resolve(self.namespace(), path.service, wanted.as_ref()).and_then(parts);
         let ((live, LiveMethod { plan, compiled }, module), otherwise) = match found {
             Ok(found) => (found, None),
             Err(fault) => {
-                let known = routes.by_handle(&self.namespace, path.service);
+                let known = routes.by_handle(self.namespace(), path.service);
                 let known = known.and_then(|live| parts(live).ok());
                 let known = known.filter(|(_, method, _)| method.plan.takes_handles());
                 (known.ok_or_else(|| fault.clone())?, Some(fault))
@@ -176,12 +119,12 @@ impl Caller {
 }
 
 impl Target {
-    /// Decides whether the caller may. Every caller may call what its namespace holds; `named` is
-    /// the call from here on.
+    /// Decides whether the caller may; `named` is the call from here on.
     ///
     /// # Errors
-    /// None yet.
+    /// [`Fault::NotGranted`] for who may look at what the namespace holds, and no more.
     pub(crate) fn authorize(self, named: Named) -> Result<Permit, Fault> {
+        self.caller.authorize(Role::Caller)?;
         Ok(Permit { target: self, named, began: Instant::now() })
     }
 }
@@ -198,7 +141,7 @@ impl Target {
             }
             None => return otherwise.map_or(Ok(()), Err),
         };
-        if id.namespace != self.caller.namespace {
+        if id.namespace != *self.caller.namespace() {
             return Err(Fault::NoSuchHandle);
         }
         if id == *self.live.id() {
@@ -250,11 +193,11 @@ impl Permit {
     /// The fault of a handle that leads nowhere.
     pub(crate) fn elsewhere(&self, request: &Bytes) -> Result<Option<HostName>, Fault> {
         let Target { caller, plan, module, leads, .. } = &self.target;
-        if leads.is_none() || caller.forwarded {
+        if leads.is_none() || caller.is_forwarded() {
             return Ok(None);
         }
         let (id, method, request) = (self.named.id, Arc::clone(plan), request.clone());
-        let call = Call { id, method, request, timeout: None, owner: caller.identity.owner() };
+        let call = Call { id, method, request, timeout: None, owner: caller.owner() };
         Ok(match module.session_of(&call)? {
             Some(SessionPlace::There(host)) => Some(host),
             Some(SessionPlace::Here(_)) | None => None,
@@ -281,14 +224,14 @@ impl Permit {
             let limit = self.input_limit();
             return self.refuse(Fault::limit(LimitKind::Input, limit, Some(length)));
         }
-        let owner = self.target.caller.identity.owner();
+        let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
         let mut call = Call { id, method, request, timeout, owner };
         if let Err(fault) = self.target.follow(&mut call) {
             return self.refuse(fault);
         }
         let Self { target: Target { caller, live, plan, module, .. }, named, began } = self;
-        let may_debug = caller.identity.may_debug();
+        let may_debug = caller.may_debug();
         let span = named.span(&live, &plan.method);
         let outcome = module.call(call).instrument(span).await;
         let ended = (outcome.result.as_ref().err(), &outcome.usage);
@@ -307,14 +250,14 @@ impl Permit {
         request: Bytes,
         timeout: Option<Duration>,
     ) -> Result<(Requests, Responses, Opened), Answer> {
-        let owner = self.target.caller.identity.owner();
+        let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
         let mut call = Call { id, method, request, timeout, owner };
         if let Err(fault) = self.target.follow(&mut call) {
             return Err(self.refuse(fault));
         }
         let Self { target: Target { caller, live, plan, module, .. }, named, began } = self;
-        let may_debug = caller.identity.may_debug();
+        let may_debug = caller.may_debug();
         let (requests, responses) = named.span(&live, &plan.method).in_scope(|| module.open(call));
         Ok((requests, responses, Opened { live, plan, named, began, may_debug }))
     }
@@ -322,7 +265,7 @@ impl Permit {
     /// Ends the call before it ran.
     pub(crate) fn refuse(self, fault: Fault) -> Answer {
         let module = Arc::clone(self.target.live.label());
-        let may_debug = self.target.caller.identity.may_debug();
+        let may_debug = self.target.caller.may_debug();
         let usage = Usage::default();
         let Target { live, plan, .. } = &self.target;
         self.named.ended(live, &plan.method, self.began, (Some(&fault), &usage));
@@ -384,20 +327,6 @@ mod tests {
         assert_eq!(Path::parse("/a.B/C"), Some(Path { service: "a.B", method: "C" }));
         for bad in ["", "/", "/a", "/a/", "//b", "a/b", "/a/b/c", "/a/b/"] {
             assert_eq!(Path::parse(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_bad_namespace_is_named() {
-        let mut headers = HeaderMap::new();
-        let enter = |headers: &HeaderMap| authenticate(headers).enter(headers);
-        assert_eq!(enter(&headers).unwrap().namespace, Namespace::default());
-        headers.insert(NAMESPACE, "team".parse().unwrap());
-        assert_eq!(enter(&headers).unwrap().namespace.as_str(), "team");
-        for bad in ["No Name", "a/b", ""] {
-            headers.insert(NAMESPACE, bad.parse().unwrap());
-            let fault = enter(&headers).unwrap_err();
-            assert!(matches!(&fault, Fault::BadInput(v) if v[0].field == NAMESPACE), "{fault}");
         }
     }
 }

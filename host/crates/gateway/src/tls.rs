@@ -1,11 +1,19 @@
 //! TLS by flags: one certificate chain, ALPN for h2 and http/1.1; and TLS to the hosts of a pool.
+//! Clients may show certificates where the policy names authorities for them.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
+use roadstead_auth::Auth;
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    ServerConfig, SignatureScheme,
+    client::danger::HandshakeSignatureValid,
+    crypto::{
+        CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature,
+        verify_tls13_signature,
+    },
+    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject as _},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -21,7 +29,7 @@ pub enum TlsError {
     #[error("the key file does not hold a PEM private key: {0}")]
     Key(String),
     #[error("certificate and key cannot be used: {0}")]
-    Unusable(#[from] rustls::Error),
+    Unusable(#[from] Error),
 }
 
 /// A chain of certificates and its key.
@@ -39,11 +47,13 @@ fn read(tls: &Tls) -> Result<Identity, TlsError> {
     Ok((chain, key))
 }
 
-pub(crate) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn acceptor(tls: &Tls, auth: &Arc<Auth>) -> Result<TlsAcceptor, TlsError> {
     let (chain, key) = read(tls)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = Arc::new(ring::default_provider());
+    let clients = Clients::new(auth, &provider);
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+        .with_client_cert_verifier(Arc::new(clients))
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -73,13 +83,82 @@ pub(crate) fn connector(tls: &PoolTls) -> Result<TlsConnector, TlsError> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// Checks clients by the policy of the moment. A certificate that does not hold ends the handshake;
+/// none is as good as in a host without such a policy.
+struct Clients {
+    auth: Arc<Auth>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Clients {
+    fn new(auth: &Arc<Auth>, provider: &CryptoProvider) -> Self {
+        let algorithms = provider.signature_verification_algorithms;
+        Self { auth: Arc::clone(auth), algorithms }
+    }
+}
+
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clients")
+    }
+}
+
+impl ClientCertVerifier for Clients {
+    fn offer_client_auth(&self) -> bool {
+        self.auth.client_verifier().is_some()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    /// None: they change with the policy, and clients have one certificate as a rule.
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match self.auth.client_verifier() {
+            Some(verifier) => verifier.verify_client_cert(own, others, now),
+            None => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn error(certificates: &str, key: &str) -> String {
         let tls = Tls { certificates: certificates.into(), key: key.into() };
-        acceptor(&tls).err().map(|error| error.to_string()).unwrap_or_default()
+        acceptor(&tls, &Auth::none()).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]

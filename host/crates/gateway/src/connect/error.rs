@@ -3,7 +3,10 @@
 use std::sync::LazyLock;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage};
 use serde::Serialize;
@@ -52,6 +55,10 @@ pub(crate) fn failure(status: &Status, headers: HeaderMap) -> Response<ResponseB
     *response.headers_mut() = headers;
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(CONTENT_TYPE, json);
+    if http == StatusCode::UNAUTHORIZED {
+        let how = HeaderValue::from_static("Bearer realm=\"roadstead\"");
+        response.headers_mut().insert(WWW_AUTHENTICATE, how);
+    }
     response
 }
 

@@ -17,7 +17,7 @@ use crate::{
     receive::Message,
     session::Session,
     status::{from_fault, host_fault},
-    steps::{Caller, Path},
+    steps::{Path, Visit},
 };
 
 /// Bytes of a request.
@@ -29,11 +29,11 @@ pub(crate) async fn host<B: RequestBody>(
     service: HostService,
     codec: Codec,
     path: Path<'_>,
-    caller: Caller,
+    visit: Visit,
     parts: &Parts,
     body: B,
 ) -> Response<ResponseBody> {
-    match call(session, service, codec, path, caller, parts, body).await {
+    match call(session, service, codec, path, visit, parts, body).await {
         Ok(message) => success(codec, message, &parts.headers, HeaderMap::new()).await,
         Err(status) => failure(&status, HeaderMap::new()),
     }
@@ -44,7 +44,7 @@ async fn call<B: RequestBody>(
     service: HostService,
     codec: Codec,
     path: Path<'_>,
-    caller: Caller,
+    visit: Visit,
     parts: &Parts,
     body: B,
 ) -> Result<Message, Status> {
@@ -55,7 +55,7 @@ async fn call<B: RequestBody>(
     let terms = Terms::of(&parts.headers).map_err(refuse)?;
     let message = receive(session, &terms, REQUEST, json, body).await.map_err(refuse)?;
     let request = grpc_request(parts, &message.bytes)?;
-    let response = builtin.in_time(session, service, caller, request, &terms.patience).await;
+    let response = builtin.in_time(session, service, visit, request, &terms.patience).await;
     let answer = read(response).await?;
     let types = (codec == Codec::Json).then_some(types);
     write(session, &terms, types, answer, ANSWER as u64).await.map_err(refuse)

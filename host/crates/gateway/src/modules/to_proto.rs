@@ -27,7 +27,7 @@ pub(super) fn module(namespace: &Namespace, module: &LiveModule) -> pb::Module {
             .collect(),
         pinned: module.pinned.as_ref().map(ToString::to_string).unwrap_or_default(),
         stats: Some(stats(module)),
-        usage: Some(super::usage::of(module)),
+        usage: Some(super::usage::of(namespace, module)),
     }
 }
 

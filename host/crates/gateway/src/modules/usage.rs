@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use roadstead_domain::Namespace;
 use roadstead_engine::{BreakerState, Module};
 use roadstead_proto::v1 as pb;
 use roadstead_registry::LiveModule;
 
 /// All versions of a module together; what is granted is what the version says that answers for it.
-pub(super) fn of(module: &LiveModule) -> pb::ModuleUsage {
-    let mut usage = pb::ModuleUsage { name: module.name.to_string(), ..Default::default() };
+pub(super) fn of(namespace: &Namespace, module: &LiveModule) -> pb::ModuleUsage {
+    let (namespace, name) = (namespace.to_string(), module.name.to_string());
+    let mut usage = pb::ModuleUsage { namespace, name, ..Default::default() };
     let mut cpu = pb::CpuUsage::default();
     let mut memory = pb::MemoryUsage::default();
     for version in module.versions.values().filter_map(|live| live.module().ok()) {

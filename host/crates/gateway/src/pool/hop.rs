@@ -7,6 +7,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, Mac as _};
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use prost::Message as _;
+use roadstead_auth::{Identity, Role};
+use roadstead_domain::Namespace;
 use sha2::Sha256;
 
 use super::{Pool, PoolKey, mac};
@@ -38,7 +40,7 @@ pub(crate) struct Hop {
     pub call: u64,
     #[prost(string, tag = "6")]
     pub path: String,
-    /// Who asks, in the words of [`crate::steps::Identity`].
+    /// Who asks, by the name that the policy has for them.
     #[prost(string, tag = "7")]
     pub identity: String,
     /// The metadata of these names.
@@ -48,6 +50,24 @@ pub(crate) struct Hop {
     pub module: String,
     #[prost(string, tag = "10")]
     pub timeout: String,
+    /// What they may do in the namespace, in the words of [`Role`].
+    #[prost(string, tag = "11")]
+    pub role: String,
+    /// They can be told from others, and so have sessions and instances of their own.
+    #[prost(bool, tag = "12")]
+    pub known: bool,
+}
+
+impl Hop {
+    /// Who asks, as far as this call goes; none where it does not read.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let namespace = match self.namespace.as_str() {
+            "" => Namespace::default(),
+            named => named.parse().ok()?,
+        };
+        let role = Role::ALL.into_iter().find(|role| role.as_str() == self.role)?;
+        Some(Identity::vouched_for(self.identity.as_str().into(), self.known, namespace, role))
+    }
 }
 
 /// Why a call that says it was forwarded is refused.
@@ -159,6 +179,8 @@ mod tests {
             namespace: "team".into(),
             module: String::new(),
             timeout: "5S".into(),
+            role: "caller".into(),
+            known: true,
         }
     }
 

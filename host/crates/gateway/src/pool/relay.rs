@@ -89,8 +89,10 @@ impl Pool {
             unix_ms: unix_ms(),
             call: permit.id().0,
             path: format!("/{}/{}", plan.service, plan.method),
-            identity: caller.identity().said(),
-            namespace: caller.namespace.to_string(),
+            identity: caller.identity().name().to_owned(),
+            role: caller.role().to_string(),
+            known: caller.owner().is_some(),
+            namespace: caller.namespace().to_string(),
             module: text(headers, MODULE),
             timeout: left.map(grpc_timeout).unwrap_or_default(),
         }

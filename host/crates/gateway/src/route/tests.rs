@@ -69,7 +69,7 @@ async fn every_path_of_a_request_answers_a_panic_and_goes_on() {
     let data = tempfile::tempdir().unwrap();
     let app = app(data.path()).await;
     let place = app.peers.enter([127, 0, 0, 1].into()).ok().unwrap();
-    let session = Session::new(Arc::clone(&app), place);
+    let session = Session::new(Arc::clone(&app), place, None);
     let unary = "/roadstead.v1.ModuleService/ListModules";
     for (at, (path, kind)) in [
         (unary, "application/grpc"),

@@ -8,6 +8,7 @@
 )]
 
 mod abuse;
+mod auth;
 mod built;
 mod compiled;
 mod grpc;

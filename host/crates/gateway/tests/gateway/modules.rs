@@ -66,9 +66,9 @@ async fn usage_is_told_beside_what_is_granted() {
     assert_eq!((cpu(1).guaranteed_millicores, cpu(1).limit_millicores, cpu(1).weight), (0, 0, 100));
     assert_eq!(all.modules[1].memory.unwrap().instance_limit_bytes, 256 << 20);
     assert!(1000 <= all.host_millicores);
-    let one = ListUsageRequest { name: "free".to_owned() };
+    let one = ListUsageRequest { name: "free".to_owned(), ..Default::default() };
     assert_eq!(client.list_usage(one).await.unwrap().into_inner().modules.len(), 1);
-    let none = ListUsageRequest { name: "none".to_owned() };
+    let none = ListUsageRequest { name: "none".to_owned(), ..Default::default() };
     assert_eq!(client.list_usage(none).await.unwrap_err().code(), Code::NotFound);
     let more = yaml_header("greedy", &format!("quota: {{cpu: {}m}}", all.host_millicores - 9));
     let refused = push(host.channel().await, more, component()).await;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Exports `demo:count/ops@0.1.0` with a resource that counts its calls.
-const WAT: &str = r#"
+pub(crate) const WAT: &str = r#"
 (component
   (type $r (resource (rep i32)))
   (core func $new (canon resource.new $r))

@@ -1,6 +1,6 @@
 //! Who holds what the operator offers.
 
-use roadstead_domain::{ModuleId, Namespace};
+use roadstead_domain::{Grantee, ModuleId, Namespace};
 use roadstead_engine::{OfferKind, Offers};
 
 use crate::Registry;
@@ -22,8 +22,8 @@ pub struct Holder {
 }
 
 impl Registry {
-    /// Every offer that a module of the namespace may ask for, with those that hold it; without a
-    /// namespace, every offer with all holders. Versions that this host does not serve hold none.
+    /// Every offer that a module of the namespace may ask for, with those of the namespace that may
+    /// and that hold it; without a namespace, every offer with all holders. Versions that this host does not serve hold none.
     pub fn offers(&self, within: Option<&Namespace>) -> Vec<HeldOffer> {
         let routes = self.routes();
         let modules: Vec<_> = match within {
@@ -43,10 +43,12 @@ impl Registry {
                 });
                 let mut holders: Vec<_> = held.filter(|held| !held.grants.is_empty()).collect();
                 holders.sort_by(|a, b| key(&a.id).cmp(&key(&b.id)));
+                let told =
+                    |to: &&_| within.is_none_or(|namespace| Grantee::is_within(to, namespace));
                 HeldOffer {
                     kind: offer.kind,
                     name: offer.name(),
-                    to: offer.to.iter().map(ToString::to_string).collect(),
+                    to: offer.to.iter().filter(told).map(ToString::to_string).collect(),
                     holders,
                 }
             })

@@ -1,11 +1,6 @@
 //! Hosts that share a catalog: what one changes serves at the others.
 
-use std::{
-    os::unix::fs::symlink,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
