@@ -33,11 +33,16 @@ class Callers:
 
     def __init__(self, hosts, threads=4):
         target = "ipv4:" + ",".join(host.address for host in hosts)
-        options = [("grpc.service_config", ROUND_ROBIN), ("grpc.use_local_subchannel_pool", 1)]
+        options = [
+            ("grpc.service_config", ROUND_ROBIN),
+            ("grpc.use_local_subchannel_pool", 1),
+            # Else it is the whole list.
+            ("grpc.default_authority", "localhost"),
+        ]
         self.channel = grpc.insecure_channel(target, options=options)
         self.done = threading.Event()
         self.answered, self.failures = 0, []
-        self.threads = [threading.Thread(target=self.work) for _ in range(threads)]
+        self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(threads)]
 
     def work(self):
         call = self.channel.unary_unary(HEIGHT)

@@ -65,7 +65,7 @@ pub(crate) async fn answer<B: RequestBody>(
         Ok((patience, permit)) => {
             match call(session, patience, permit, headers, body, packing).await {
                 Called::Here(answer) => answer,
-                Called::There(response) => return response,
+                Called::There(response) => return *response,
             }
         }
         Err(fault) => fault.into(),
@@ -100,7 +100,7 @@ fn prepare(
 enum Called {
     Here(Answer),
     /// Another host of the pool.
-    There(Response<ResponseBody>),
+    There(Box<Response<ResponseBody>>),
 }
 
 impl From<Answer> for Called {
@@ -128,7 +128,7 @@ async fn call<B: RequestBody>(
         Ok((message, timeout)) => {
             match Box::pin(forwarded(session, &permit, headers, &message.bytes, timeout)).await {
                 Ok(None) => {}
-                Ok(Some(response)) => return Called::There(response),
+                Ok(Some(response)) => return Called::There(Box::new(response)),
                 Err(fault) => return permit.refuse(fault).into(),
             }
             let answer = permit.call(message.bytes, timeout).await;

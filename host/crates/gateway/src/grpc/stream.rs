@@ -49,7 +49,7 @@ pub(super) async fn answer<B: RequestBody>(
             streamed(Outgoing { responses, opened, packing, session, end: None })
         }
         Err(Called::Here(answer)) => refused(answer, trace),
-        Err(Called::There(response)) => response,
+        Err(Called::There(response)) => *response,
     }
 }
 
@@ -81,7 +81,7 @@ async fn open<B: RequestBody>(
         Ok(Message { bytes, charge }) => {
             match forwarded(session, &permit, headers, &bytes, timeout).await {
                 Ok(None) => {}
-                Ok(Some(response)) => return Err(Called::There(response)),
+                Ok(Some(response)) => return Err(Called::There(Box::new(response))),
                 Err(fault) => return Err(permit.refuse(fault).into()),
             }
             let (_, responses, opened) = permit.open(held(bytes, charge), timeout)?;
