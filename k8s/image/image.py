@@ -76,7 +76,7 @@ def _config(image: Image, layers: list[bytes]) -> dict:
 def _index(image: Image, manifest: bytes) -> dict:
     described = _described(manifest, MANIFEST)
     described["annotations"] = {
-        "io.containerd.image.name": image.name,
+        "io.containerd.image.name": qualified(image.name),
         "org.opencontainers.image.ref.name": image.name.rpartition(":")[2],
     }
     described["platform"] = {"architecture": image.architecture, "os": "linux"}
@@ -91,6 +91,14 @@ def _docker_manifest(image: Image, config: bytes, layers: list[bytes]) -> list[d
             "Layers": [_path(layer) for layer in layers],
         }
     ]
+
+
+def qualified(name: str) -> str:
+    """The name with the registry and folder that engines take where none is said."""
+    first, slash, _ = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return name
+    return f"docker.io/{name}" if slash else f"docker.io/library/{name}"
 
 
 def _described(blob: bytes, kind: str) -> dict:
