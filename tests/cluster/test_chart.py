@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import subprocess
 import tomllib
 import urllib.request
 
 import chart
 import harness
 import pytest
+from control_plane import BIN
 
 
 @pytest.mark.parametrize("case", chart.CASES)
@@ -135,3 +137,20 @@ def test_alerts_and_scaling_ask_for_what_is_exported(tmp_path, exported):
         assert names(alert["expr"]), alert["alert"]
     scaler = chart.one(chart.render(tmp_path, "fleet"), "HorizontalPodAutoscaler")
     assert scaler["spec"]["metrics"][0]["pods"]["metric"]["name"] in exported
+
+
+def test_every_expression_is_promql(tmp_path):
+    dashboard = json.loads((chart.CHART / "dashboards/roadstead.json").read_text())
+    shown = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    # What Grafana fills in.
+    shown = [expression.replace("$__rate_interval", "1m") for expression in shown]
+    rules = chart.one(chart.render(tmp_path, "single"), "PrometheusRule")
+    alerts = [alert["expr"] for alert in rules["spec"]["groups"][0]["rules"]]
+    done = subprocess.run(
+        [BIN / "promql"],
+        input="\n".join(shown + alerts),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout

