@@ -44,6 +44,7 @@ REFUSED = {
     "a controller without a catalog": {"controller.enabled": True},
     "a setting that the chart makes": {"host.settings.listen": "127.0.0.1:1"},
     "secrets in the settings": {"host.settings.offers.secrets.key.file": "/x"},
+    "everybody and somebody": {"auth.insecureNoAuth": True, "auth.policy.secret": "policy"},
     "an unknown catalog": {"catalog.kind": "etcd"},
     "an unknown storage": {"storage.kind": "disk"},
     "a size that is none": {"storage.size": "much"},

@@ -86,3 +86,14 @@ topologySpreadConstraints:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
+
+{{/* Secrets that are mounted whole, each as the folder of its name in /etc/roadstead. */}}
+{{- define "roadstead.files" -}}
+{{- $files := dict "auth" .Values.auth.policy.secret "pool" .Values.pool.secret "tls" .Values.tls.secret -}}
+{{- range $name := keys $files -}}
+{{- if not (index $files $name) -}}
+{{- $_ := unset $files $name -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $files -}}
+{{- end -}}

@@ -11,6 +11,12 @@
 {{- if $values.auth.insecureNoAuth -}}
 {{- $_ := set $set "insecure_no_auth" true -}}
 {{- end -}}
+{{- if $values.auth.policy.secret -}}
+{{- $_ := set $set "auth" (printf "/etc/roadstead/auth/%s" $values.auth.policy.key) -}}
+{{- end -}}
+{{- if $values.pool.secret -}}
+{{- $_ := set $set "pool" (dict "key" "/etc/roadstead/pool/key") -}}
+{{- end -}}
 {{- if $values.tls.secret -}}
 {{- $_ := set $set "tls_cert" "/etc/roadstead/tls/tls.crt" -}}
 {{- $_ := set $set "tls_key" "/etc/roadstead/tls/tls.key" -}}
