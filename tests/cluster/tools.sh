@@ -25,7 +25,12 @@ say() { echo "cluster tools: $*" >&2; }
 fail() { say "$@"; exit 1; }
 
 # required MODULE SET: the version that SET's go.mod names for MODULE
-required() { sed -n "s|^.*$1 \(v[0-9.]*\)\$|\1|p" "$here/$2/go.mod" | head -n 1; }
+required() {
+  local found
+  found=$(sed -n "s|^\(require\)\{0,1\}[[:space:]]*$1 \(v[^ ]*\).*|\2|p" "$here/$2/go.mod")
+  [ -n "$found" ] || fail "$here/$2/go.mod names no $1"
+  echo "$found"
+}
 
 # The Go to build with: the machine's if it is at least what every go.mod asks for.
 find_go() {
@@ -76,10 +81,12 @@ kubernetes() {
 }
 
 control_plane() {
+  local version
+  version=$(required helm.sh/helm/v4 helm)
   build etcd go.etcd.io/etcd/server/v3 etcd ""
   kubernetes kubectl kube-apiserver kube-controller-manager
   build helm helm.sh/helm/v4/cmd/helm helm \
-    "-X helm.sh/helm/v4/internal/version.version=$(required helm.sh/helm/v4 helm)"
+    "-X helm.sh/helm/v4/internal/version.version=$version"
   build promql . promql ""
   definitions
 }
