@@ -47,16 +47,15 @@
 {{- range $key := keys $map | sortAlpha }}
 {{- $value := index $map $key }}
 {{- if not (kindIs "map" $value) }}
-{{ toJson $key }} = {{ include "roadstead.tomlValue" $value }}
+{{ include "roadstead.tomlKey" $key }} = {{ include "roadstead.tomlValue" $value }}
 {{- end }}
 {{- end }}
 {{- range $key := keys $map | sortAlpha }}
 {{- $value := index $map $key }}
 {{- if kindIs "map" $value }}
-
-[{{ toJson $key }}]
+[{{ include "roadstead.tomlKey" $key }}]
 {{- range $inner := keys $value | sortAlpha }}
-{{ toJson $inner }} = {{ include "roadstead.tomlValue" (index $value $inner) }}
+{{ include "roadstead.tomlKey" $inner }} = {{ include "roadstead.tomlValue" (index $value $inner) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -65,7 +64,7 @@
 {{/* A value on one line. Numbers of a values file are floating: whole ones are written as such. */}}
 {{- define "roadstead.tomlValue" -}}
 {{- if kindIs "map" . -}}
-{ {{- range $at, $key := keys . | sortAlpha }}{{ if $at }}, {{ end }}{{ toJson $key }} = {{ include "roadstead.tomlValue" (index $ $key) }}{{ end -}} }
+{ {{- range $at, $key := keys . | sortAlpha }}{{ if $at }}, {{ end }}{{ include "roadstead.tomlKey" $key }} = {{ include "roadstead.tomlValue" (index $ $key) }}{{ end -}} }
 {{- else if kindIs "slice" . -}}
 [{{- range $at, $value := . }}{{ if $at }}, {{ end }}{{ include "roadstead.tomlValue" $value }}{{ end -}}]
 {{- else if and (kindIs "float64" .) (eq (float64 (int64 .)) .) -}}
@@ -73,4 +72,8 @@
 {{- else -}}
 {{ toJson . }}
 {{- end -}}
+{{- end -}}
+
+{{- define "roadstead.tomlKey" -}}
+{{- regexMatch "^[-_A-Za-z0-9]+$" . | ternary . (toJson .) -}}
 {{- end -}}
