@@ -22,7 +22,8 @@
 {{- $_ := set $set "tls_key" "/etc/roadstead/tls/tls.key" -}}
 {{- end -}}
 {{- if eq $values.catalog.kind "kubernetes" -}}
-{{- $_ := set $set "catalog" (dict "kind" "kubernetes" "namespaces" (include "roadstead.namespaces" . | fromJsonArray)) -}}
+{{- $namespaces := include "roadstead.namespaces" . | fromJsonArray -}}
+{{- $_ := set $set "catalog" (dict "kubernetes" (dict "namespaces" $namespaces "pool" (include "roadstead.fullname" .))) -}}
 {{- end -}}
 {{- with $values.blobs -}}
 {{- if eq .kind "shared" -}}
