@@ -23,7 +23,7 @@ PORT = 30411
 IMAGE = "roadstead:tests"
 SUMMARIZE = "demo.text_stats.analyze.v0_1.Analyze/Summarize"
 TEXT = json.dumps({"text": "Ships lie at anchor."})
-WORDS = '"words": 4'
+WORDS = '"words": "4"'
 
 VALUES = {
     "image": {"tag": "tests", "pullPolicy": "Never"},
@@ -32,7 +32,7 @@ VALUES = {
     "service": {"type": "NodePort", "nodePort": PORT},
     "host": {
         "drainSeconds": 5,
-        "settings": {"memory_budget": "512Mi", "guest_threads": 1},
+        "settings": {"memory_budget": "1Gi", "guest_threads": 1},
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
     },
 }
