@@ -10,7 +10,7 @@ RELEASE = cargo build --release --locked --package roadstead --package roadstead
 .PHONY: help demo test test-control-plane test-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: setup modules ## The main job from end to end on a throw-away host
 	$(RELEASE)
