@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The first process of a node's namespaces (network, mounts, processes); makes the network and hides
-# the folders that kubelet and containerd write to. Everything in them ends when its input closes.
+# The first process of a node's namespaces (network, mounts, processes); makes the network, and hides
+# the folders and the machine-wide settings that kubelet and containerd write to. Everything in them
+# ends when its input closes.
 #
 # Usage: unshare --net --mount --pid --fork --mount-proc holder.sh FOLDER ADDRESS SERVICES
 set -euo pipefail
@@ -11,6 +12,15 @@ for hidden in /var/lib /var/log; do
   layer=$folder/hidden$hidden
   mkdir -p "$layer/upper" "$layer/work"
   mount -t overlay overlay -o "lowerdir=$hidden,upperdir=$layer/upper,workdir=$layer/work" "$hidden"
+done
+
+# Kubelet finds these as it wants them and leaves the machine's own alone.
+for setting in vm/overcommit_memory=1 vm/panic_on_oom=0 kernel/panic=10 kernel/panic_on_oops=1 \
+  kernel/keys/root_maxkeys=1000000 kernel/keys/root_maxbytes=25000000; do
+  hidden=$folder/hidden/${setting%=*}
+  mkdir -p "${hidden%/*}"
+  echo "${setting#*=}" >"$hidden"
+  mount --bind "$hidden" "/proc/sys/${setting%=*}"
 done
 
 ip link set lo up

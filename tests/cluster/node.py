@@ -2,7 +2,7 @@
 
 Needs root. containerd, kubelet, kube-proxy, the scheduler and CoreDNS run as plain processes under one
 holder; when that ends, all of them and all containers have ended. The machine keeps nothing of it: the
-folders that kubelet writes to are hidden, its sysctls are put back, its control groups removed.
+folders and sysctls that kubelet writes to are hidden, its control groups removed.
 """
 
 import json
@@ -19,8 +19,6 @@ ADDRESS = "172.31.255.1"
 NAME = "quay"
 SANDBOX = "docker.io/library/pause:tests"
 CGROUPS = Path("/sys/fs/cgroup")
-# Kubelet sets them, for the whole machine.
-SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
 
 
 class Node:
@@ -29,7 +27,6 @@ class Node:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.group = f"roadstead-tests-{os.getpid()}"
-        self.saved = {name: Path("/proc/sys", name).read_text() for name in SYSCTLS}
         self.plane = None
         self.processes = Processes(folder / "logs")
         self.holder = self._hold()
@@ -81,8 +78,6 @@ class Node:
         self.processes.stop()
         if self.plane:
             self.plane.stop()
-        for name, value in self.saved.items():
-            Path("/proc/sys", name).write_text(value)
         for root in self._groups():
             if root.exists():
                 until(f"{root} is empty", lambda root=root: remove_group(root))

@@ -14,7 +14,7 @@ import chart
 import harness
 import pytest
 from control_plane import BIN
-from node import ADDRESS, DEBIAN, SANDBOX, SYSCTLS, Node
+from node import ADDRESS, DEBIAN, Node
 from processes import until
 
 HERE = Path(__file__).parent
@@ -22,6 +22,7 @@ SPACE, HOST = "harbour", "harbour-roadstead"
 PORT = 30411
 IMAGE = "roadstead:tests"
 SUMMARIZE = "demo.text_stats.analyze.v0_1.Analyze/Summarize"
+SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
 TEXT = json.dumps({"text": "Ships lie at anchor."})
 WORDS = '"words": "4"'
 
