@@ -47,6 +47,7 @@ REFUSED = {
     "a setting that the chart makes": {"host.settings.listen": "127.0.0.1:1"},
     "secrets in the settings": {"host.settings.offers.secrets.key.file": "/x"},
     "everybody and somebody": {"auth.insecureNoAuth": True, "auth.policy.secret": "policy"},
+    "a pool in plain text": {"pool.secret": "pool", "auth.policy.secret": "policy"},
     "an unknown catalog": {"catalog.kind": "etcd"},
     "an unknown storage": {"storage.kind": "disk"},
     "a size that is none": {"storage.size": "much"},
@@ -80,6 +81,20 @@ def test_settings_are_kept_as_they_are(tmp_path):
     set_by_chart = settings(chart.render(tmp_path))
     found = settings(chart.render(tmp_path, **{"host.settings": {"top": 7, "table": odd}}))
     assert found == set_by_chart | {"top": 7, "table": odd}
+
+
+def test_hosts_of_a_pool_know_each_other_by_their_pods(tmp_path):
+    some = FLEET | {"auth.insecureNoAuth": True, "pool.secret": "pool", "host.replicas": 2}
+    found = chart.render(tmp_path, **some)
+    hosts = chart.one(found, "StatefulSet")["spec"]["serviceName"]
+    chart.one(found, "Service", hosts)
+    name = "harbour-roadstead"
+    addresses = {
+        f"{name}-{at}": f"http://{name}-{at}.{hosts}.{chart.NAMESPACE}.svc:7411" for at in (0, 1)
+    }
+    assert settings(found)["pool"]["peers"] == addresses
+    scaled = some | {"autoscaling.enabled": True, "autoscaling.maxReplicas": 7}
+    assert len(settings(chart.render(tmp_path, **scaled))["pool"]["peers"]) == 7
 
 
 def test_the_host_accepts_its_settings(tmp_path):

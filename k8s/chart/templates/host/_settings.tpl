@@ -15,7 +15,7 @@
 {{- $_ := set $set "auth" (printf "/etc/roadstead/auth/%s" $values.auth.policy.key) -}}
 {{- end -}}
 {{- if $values.pool.secret -}}
-{{- $_ := set $set "pool" (dict "key" "/etc/roadstead/pool/key") -}}
+{{- $_ := set $set "pool" (include "roadstead.pool" . | fromJson) -}}
 {{- end -}}
 {{- if $values.tls.secret -}}
 {{- $_ := set $set "tls_cert" "/etc/roadstead/tls/tls.crt" -}}
@@ -77,4 +77,21 @@
 
 {{- define "roadstead.tomlKey" -}}
 {{- regexMatch "^[-_A-Za-z0-9]+$" . | ternary . (toJson .) -}}
+{{- end -}}
+
+{{/* The pool: every host that there may be, by the name that its pod has. */}}
+{{- define "roadstead.pool" -}}
+{{- $name := include "roadstead.fullname" . -}}
+{{- $scheme := ternary "https" "http" (ne .Values.tls.secret "") -}}
+{{- $most := ternary .Values.autoscaling.maxReplicas .Values.host.replicas .Values.autoscaling.enabled -}}
+{{- $peers := dict -}}
+{{- range $at := until (int $most) -}}
+{{- $host := printf "%s-%d" $name $at -}}
+{{- $_ := set $peers $host (printf "%s://%s.%s-hosts.%s.svc:7411" $scheme $host $name $.Release.Namespace) -}}
+{{- end -}}
+{{- $pool := dict "name" $name "key_file" "/etc/roadstead/pool/key" "peers" $peers -}}
+{{- if .Values.tls.secret -}}
+{{- $_ := set $pool "ca" "/etc/roadstead/pool/ca.crt" -}}
+{{- end -}}
+{{- toJson $pool -}}
 {{- end -}}
