@@ -7,10 +7,10 @@ PYTHON ?= python3
 # What users and measurements run; the rest of the workspace would add to its dependencies' features.
 RELEASE = cargo build --release --locked --package roadstead --package roadstead-bench
 
-.PHONY: help demo test attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
+.PHONY: help demo test test-control-plane test-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 demo: setup modules ## The main job from end to end on a throw-away host
 	$(RELEASE)
@@ -24,6 +24,23 @@ test: setup modules deny lint ## Everything CI runs
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
 	scripts/fuzz.sh
+	if command -v go >/dev/null; then $(MAKE) test-control-plane; fi
+
+test-control-plane: setup ## Image and Helm chart, against a Kubernetes API server that is built here
+	cargo build --locked --workspace
+	tests/cluster/tools.sh control-plane
+	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/cluster \
+		--ignore tests/cluster/test_node.py
+
+test-cluster: setup modules ## The same, and the chart on a real node of this machine (Linux, as root)
+	cargo build --locked --workspace
+	tests/cluster/tools.sh all
+	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/cluster
+
+image: setup ## The container image as .build/roadstead-image.tar, built without a daemon
+	$(RELEASE)
+	k8s/image/build.py --name $(or $(IMAGE),roadstead:dev) --output .build/roadstead-image.tar \
+		target/release/roadstead
 
 fuzz: ## Inputs made by libFuzzer, FUZZ_SECONDS for each target (20)
 	scripts/fuzz.sh
