@@ -66,7 +66,7 @@ impl Guarded {
         self.directory.path().join("policy.toml")
     }
 
-    fn token(&self, name: &str) -> &str {
+    fn token<'a>(&'a self, name: &'a str) -> &'a str {
         let known = self.tokens.iter().find(|(known, _)| known == name);
         known.map(|(_, token)| token.reveal()).unwrap_or(name)
     }
