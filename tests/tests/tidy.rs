@@ -36,10 +36,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("roadstead-engine", &["tonic", "kube", "redb", "object_store"]),
     ("roadstead-blobs", &["tonic", "wasmtime", "kube", "redb"]),
     ("roadstead-catalog", &["tonic", "wasmtime", "wasmtime-wasi", "object_store"]),
-    (
-        "roadstead-catalog-kubernetes",
-        &["tonic", "wasmtime", "roadstead-transcode", "object_store"],
-    ),
+    ("roadstead-catalog-kubernetes", &["tonic", "wasmtime", "roadstead-transcode", "object_store"]),
     (
         "roadstead-k8s-api",
         &["tonic", "wasmtime", "roadstead-transcode", "roadstead-catalog", "kube-client", "redb"],
