@@ -250,8 +250,26 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use roadstead_blobs::Kind;
+    use roadstead_catalog_kubernetes::KubernetesSettings;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_host_with_modules_of_its_own_joins_no_cluster() {
+        let parent = tempfile::tempdir().unwrap();
+        let data = parent.path().join("data");
+        let blobs = BlobStore::open(&data).unwrap();
+        drop(open_catalog(&CatalogPlace::File, &data, &blobs).await.unwrap());
+        let kubeconfig = Some(parent.path().join("kubeconfig"));
+        let settings = KubernetesSettings { kubeconfig, ..KubernetesSettings::default() };
+        let cluster = CatalogPlace::Kubernetes(settings);
+        let open = async || open_catalog(&cluster, &data, &blobs).await.map(drop);
+        let error = open().await.unwrap_err().to_string();
+        assert!(error.contains("another data directory"), "{error}");
+        fs::remove_file(data.join(FILE)).unwrap();
+        let error = format!("{:#}", open().await.unwrap_err());
+        assert!(error.contains("kubeconfig"), "{error}");
+    }
 
     #[tokio::test]
     async fn stored_modules_without_their_catalog_are_left_alone() {

@@ -1,6 +1,11 @@
 //! The committed definitions are what the types say, and the schemas cover every field.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test reports")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is how a test reports"
+)]
 
 use std::{fs, path::PathBuf};
 

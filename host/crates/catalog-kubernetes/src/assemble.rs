@@ -53,6 +53,14 @@ pub(crate) fn chains(objects: &Objects) -> Option<(&WireLocksSpec, u64)> {
     }
 }
 
+/// What is wrong with the locks' object, if it does not read.
+pub(crate) fn malformed_locks(objects: &Objects) -> Option<String> {
+    match objects.get(Kind::Locks, LOCKS) {
+        Some((Object::Malformed { why, .. }, _)) => Some(why.clone()),
+        _ => None,
+    }
+}
+
 /// The lock of a package that holds now.
 pub(crate) fn newest(objects: &Objects, package: &str) -> Option<Digest> {
     chains(objects)?.0.newest(package)
@@ -175,4 +183,4 @@ pub(crate) fn garbage(objects: &Objects) -> Vec<Garbage> {
 
 #[cfg(test)]
 #[path = "assemble_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -215,7 +215,7 @@ async fn sweep(inner: Arc<Inner>) {
 #[async_trait]
 impl Catalog for KubernetesCatalog {
     async fn snapshot(&self) -> Result<Snapshot, CatalogError> {
-        Ok(self.inner.look(|state| assemble::snapshot(state)))
+        Ok(self.inner.look(assemble::snapshot))
     }
 
     async fn publish(&self, publication: Publication) -> Result<Published, CatalogError> {

@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     assemble::{self, STALE},
+    cluster::Edit,
     convert,
     error::{Failure, chain},
     ground::{Ground, Place, place},
@@ -29,6 +30,9 @@ use crate::{
 
 /// How long a change tries again while others are first.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often moving the locks is tried while others move other ones.
+const MOVES: usize = 32;
 
 /// The first pause before trying again; it doubles up to half a second.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -154,7 +158,7 @@ impl Inner {
             return Ok(object.uid.clone());
         }
         let annotations = json!({HIGHEST: highest, DELETED: marks.to_text()});
-        let change = json!({"metadata": {"annotations": annotations}});
+        let change = Edit::Annotations(annotations);
         let patched =
             self.cluster.patch(namespace, Kind::Module, name.as_str(), *revision, change).await?;
         Ok(self.learn(namespace, Kind::Module, patched))
@@ -195,7 +199,12 @@ impl Inner {
     /// Appends the locks that move to their chains, all or none; the revision, if any do.
     async fn move_locks(&self, publication: &Publication) -> Result<Option<u64>, Failure> {
         let Publication { namespace, locks, name, .. } = publication;
-        loop {
+        for _ in 0..MOVES {
+            let malformed = self.read(namespace, assemble::malformed_locks)?;
+            if let Some(why) = malformed {
+                let message = format!("WireLocks {LOCKS} is malformed ({why}): repair it");
+                return Err(CatalogError::Refused { doing: "move the locks", message }.into());
+            }
             let (change, revision) = self.read(namespace, |objects| {
                 let chains = assemble::chains(objects);
                 let change = longer(locks, |package| {
@@ -207,7 +216,7 @@ impl Inner {
             let spec = json!({"packages": packages});
             let moved = match revision {
                 Some(revision) => {
-                    let change = json!({"spec": spec});
+                    let change = Edit::Spec(spec);
                     self.cluster.patch(namespace, Kind::Locks, LOCKS, revision, change).await
                 }
                 None => {
@@ -241,6 +250,7 @@ impl Inner {
                 }
             }
         }
+        Err(Failure::Conflict)
     }
 
     /// Takes back a version that was not published. What cannot be taken back now is swept later.
@@ -298,7 +308,7 @@ impl Inner {
             marks => *marks = Deleted::All,
         }
         let annotations = json!({HIGHEST: highest, DELETED: marks.to_text()});
-        let change = json!({"metadata": {"annotations": annotations}});
+        let change = Edit::Annotations(annotations);
         let read =
             self.cluster.patch(namespace, Kind::Module, name.as_str(), revision, change).await?;
         let revision = read.revision;
@@ -344,7 +354,7 @@ impl Inner {
             return Ok(Change { revision, module, outcome: () });
         }
         let Some((_, revision)) = ground.object else { return Err(Failure::Conflict) };
-        let change = json!({"spec": {"pinned": version}});
+        let change = Edit::Spec(json!({"pinned": version}));
         let read =
             self.cluster.patch(namespace, Kind::Module, name.as_str(), revision, change).await?;
         let revision = read.revision;

@@ -19,6 +19,12 @@ use crate::{
 /// Versions that one answer to a list may hold.
 const PAGE: u32 = 200;
 
+/// What a change says anew of an object; what it does not name stays.
+pub(crate) enum Edit {
+    Annotations(Value),
+    Spec(Value),
+}
+
 /// The API server, and who this host is there.
 #[derive(Clone)]
 pub(crate) struct Cluster {
@@ -111,10 +117,16 @@ impl Cluster {
         kind: Kind,
         name: &str,
         revision: u64,
-        mut change: Value,
+        edit: Edit,
     ) -> Result<Read, Failure> {
         let doing = "change an object";
-        change["metadata"]["resourceVersion"] = revision.to_string().into();
+        let revision = revision.to_string();
+        let change = match edit {
+            Edit::Annotations(annotations) => {
+                json!({"metadata": {"resourceVersion": revision, "annotations": annotations}})
+            }
+            Edit::Spec(spec) => json!({"metadata": {"resourceVersion": revision}, "spec": spec}),
+        };
         let params =
             PatchParams { field_manager: Some(self.manager.clone()), ..PatchParams::default() };
         let api = self.api(namespace, kind);

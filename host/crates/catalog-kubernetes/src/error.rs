@@ -110,7 +110,8 @@ mod tests {
     use super::*;
 
     fn answer(code: u16, reason: &str, message: &str, name: &str) -> Failure {
-        let details = StatusDetails { name: name.to_owned(), ..StatusDetails::default() };
+        let details: StatusDetails =
+            serde_json::from_value(serde_json::json!({"name": name})).unwrap();
         let status = Status::failure(message, reason).with_code(code).with_details(details);
         classify("write", Error::Api(status.boxed()))
     }

@@ -1,12 +1,12 @@
 //! What stands in the place of a version, case by case.
 
 use super::*;
-use crate::assemble::tests::{Cluster, name, version};
+use crate::assemble::tests::{Cluster, digest, name, version};
 
 fn record(text: &str) -> VersionRecord {
     VersionRecord {
         version: version(text),
-        locks: [("p".to_owned(), crate::assemble::tests::digest("p1"))].into(),
+        locks: [("p".to_owned(), digest("p1"))].into(),
         ..crate::convert::tests::full()
     }
 }

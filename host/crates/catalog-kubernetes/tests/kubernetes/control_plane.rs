@@ -50,7 +50,7 @@ struct Server {
 
 impl Server {
     fn start(name: &str, directory: &Path, arguments: &[String]) -> Self {
-        let mut script = "\"$@\" & pid=$!; read -r _; kill $pid; wait $pid".to_owned();
+        let mut script = "\"$@\" & pid=$!; read -r _; kill -9 $pid; wait $pid".to_owned();
         if name == "etcd" {
             script.push_str(&format!("; rm -rf '{}'", directory.display()));
         }

@@ -1,6 +1,7 @@
 //! Every fault against the contract's table of errors.
 
 use http::HeaderMap;
+use roadstead_catalog::CatalogError;
 use roadstead_domain::LimitKind;
 use roadstead_registry::CompileLimit;
 use tonic_types::StatusExt as _;
@@ -147,4 +148,35 @@ fn a_component_that_costs_too_much_names_the_setting() {
     assert_eq!(info.reason, "COMPILE_LIMIT");
     assert_eq!((&*info.metadata["limit"], &*info.metadata["allowed"]), ("compile.memory", "2Gi"));
     assert!(status.get_details_retry_info().is_none(), "trying again changes nothing");
+}
+
+#[test]
+fn a_catalog_that_does_not_answer_is_worth_another_try_and_tells_nothing() {
+    let source = "https://10.0.0.1:6443: token refused".into();
+    let lost = CatalogError::Unavailable { doing: "read an object", source };
+    let changed = CatalogError::Contended("m".parse().unwrap());
+    for status in [from_push(PushError::from(lost)), from_change(ChangeError::from(changed))] {
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(status.get_details_error_info().unwrap().reason, "CATALOG_UNAVAILABLE");
+        assert!(status.get_details_retry_info().is_some());
+        assert!(!format!("{status:?}").contains("10.0.0.1"), "{status:?}");
+    }
+    for (error, code, reason) in [
+        (
+            CatalogError::NotEnabled("team-a".parse().unwrap()),
+            Code::FailedPrecondition,
+            "NAMESPACE_NOT_ENABLED",
+        ),
+        (CatalogError::TooLarge("3 MB".to_owned()), Code::ResourceExhausted, "RECORD_LIMIT"),
+    ] {
+        let status = from_push(PushError::from(error));
+        assert_eq!(
+            (status.code(), &*status.get_details_error_info().unwrap().reason),
+            (code, reason)
+        );
+    }
+    let refused = CatalogError::Forbidden { doing: "write", message: "user host".to_owned() };
+    let status = from_push(PushError::from(refused));
+    assert_eq!(status.code(), Code::Internal);
+    assert!(!format!("{status:?}").contains("user host"), "{status:?}");
 }

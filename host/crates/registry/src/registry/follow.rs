@@ -32,9 +32,8 @@ pub(super) async fn follow(
         }
         registry.settle().await;
         drop(registry);
-        match tokio::time::timeout(LOOK, changes.changed()).await {
-            Ok(Err(_)) => return,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout(LOOK, changes.changed()).await {
+            return;
         }
     }
 }

@@ -183,7 +183,9 @@ async fn judged(pool: &Pool, host: &Host, version: &str, record: &VersionRecord)
     let (namespace, name) = (Namespace::default(), module("m"));
     pool.catalog.pending.lock().push(Pending { namespace, name, record: Arc::new(record) });
     // Whatever changes makes hosts look.
-    host.push("nudge", &functions(&[("nudge", "u32", version.len() as u32)])).await.unwrap();
+    host.push("nudge", &functions(&[("nudge", "u32", version.len().try_into().unwrap())]))
+        .await
+        .unwrap();
     host.registry.delete(&Namespace::default(), &module("nudge"), None).await.unwrap();
     let find = || {
         let settled = pool.catalog.settled.lock();
@@ -227,12 +229,12 @@ async fn versions_that_someone_wrote_are_judged_like_pushes() {
     let mut lost = (*first).clone();
     lost.locks.values_mut().for_each(|lock| *lock = Digest::of(b"nowhere"));
     assert_eq!(refusal(judged(&pool, &host, "0.6.0", &lost).await).0, Refusal::BlobMissing);
-    let mut lies = (*first).clone();
+    let mut lies = (*less).clone();
     lies.services[0].methods[0].name = "Mul".to_owned();
     assert_eq!(refusal(judged(&pool, &host, "0.7.0", &lies).await).0, Refusal::Malformed);
 
     // Once more was given out, what was made before does not follow any more.
     let more = functions(&[("add", "u32", 0), ("sub", "u32", 1), ("mul", "u32", 2)]);
     host.push_as(versioned("m", "1.0.0"), &more).await.unwrap();
-    assert_eq!(refusal(judged(&pool, &host, "1.1.0", &first).await).0, Refusal::LocksMoved);
+    assert_eq!(refusal(judged(&pool, &host, "1.1.0", &less).await).0, Refusal::LocksMoved);
 }
