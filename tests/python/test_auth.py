@@ -131,7 +131,7 @@ def test_curl_is_told_how_to_ask(guarded, tokens):
             ],
             capture_output=True, text=True, check=True,
         ).stdout  # fmt: skip
-        head, body = answer.split("\r\n\r\n", 1)
+        head, body = answer.split("\n\n", 1)
         return head.lower(), json.loads(body)
 
     head, body = curl(f"authorization: Bearer {tokens['caller']}")

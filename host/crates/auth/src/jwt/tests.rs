@@ -9,7 +9,7 @@ use ring::{
     rand::SystemRandom,
     signature::{
         ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-        RSA_PKCS1_SHA256, RsaKeyPair,
+        RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents,
     },
 };
 use serde_json::{Value, json};
@@ -58,9 +58,8 @@ impl Signer {
     fn jwk(&self, kid: &str) -> Value {
         match self {
             Self::Rsa(key) => {
-                let public = key.public();
-                let n = base64(public.modulus().big_endian_without_leading_zero());
-                let e = base64(public.exponent().big_endian_without_leading_zero());
+                let public = RsaPublicKeyComponents::<Vec<u8>>::from(key.public());
+                let (n, e) = (base64(&public.n), base64(&public.e));
                 json!({"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid, "n": n, "e": e})
             }
             Self::Ec(key) => {

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 use roadstead_catalog::CatalogError;
-use roadstead_domain::LimitKind;
+use roadstead_domain::{Credentials, LimitKind, NotGranted};
 use roadstead_registry::CompileLimit;
 use tonic_types::StatusExt as _;
 
@@ -40,6 +40,17 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
         (Fault::Deadline(Duration::from_secs(2)), Code::DeadlineExceeded, Some("DEADLINE")),
         (Fault::Cancelled, Code::Cancelled, None),
         (
+            Fault::NotGranted(NotGranted {
+                who: "token:ci".into(),
+                needs: "publisher",
+                has: Some("reader"),
+                namespace: Some("team".parse().unwrap()),
+                elsewhere: Vec::new(),
+            }),
+            Code::PermissionDenied,
+            Some("NOT_GRANTED"),
+        ),
+        (
             Fault::GuestTrap { message: "unreachable".into(), backtrace: vec!["f".into()] },
             Code::Aborted,
             Some("GUEST_TRAP"),
@@ -54,6 +65,17 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
         (Fault::NotReady("x".into()), Code::Unavailable, Some("NOT_READY")),
         (Fault::Host { log_id: "id".into() }, Code::Internal, Some("HOST_FAULT")),
     ];
+    rows.extend(
+        [
+            (Credentials::Missing, "NO_CREDENTIALS"),
+            (Credentials::Bad, "BAD_CREDENTIALS"),
+            (Credentials::Expired, "EXPIRED_CREDENTIALS"),
+        ]
+        .map(|(credentials, reason)| {
+            let fault = Fault::Unauthenticated { credentials, why: "why".into() };
+            (fault, Code::Unauthenticated, Some(reason))
+        }),
+    );
     rows.extend(LimitKind::ALL.map(|kind| {
         (Fault::limit(kind, 10, Some(11)), Code::ResourceExhausted, Some(kind.reason()))
     }));
