@@ -13,7 +13,7 @@ use roadstead_domain::{Digest, ModuleName, Namespace, Version};
 use roadstead_registry::{PushRequest, Registry, RegistryConfig, VersionRecord};
 use tokio::sync::watch;
 
-use crate::harness::{Host, OPS, calc, engine, files, functions, module, versioned};
+use crate::harness::{Host, OPS, calc, engine, exported, files, functions, module, versioned};
 
 /// A catalog that hosts share, with versions that wait to be judged.
 #[derive(Default)]
@@ -182,10 +182,9 @@ async fn judged(pool: &Pool, host: &Host, version: &str, record: &VersionRecord)
     let record = VersionRecord { version: version.parse().unwrap(), ..record.clone() };
     let (namespace, name) = (Namespace::default(), module("m"));
     pool.catalog.pending.lock().push(Pending { namespace, name, record: Arc::new(record) });
-    // Whatever changes makes hosts look.
-    host.push("nudge", &functions(&[("nudge", "u32", version.len().try_into().unwrap())]))
-        .await
-        .unwrap();
+    // Whatever changes makes hosts look; this moves no lock of theirs.
+    let nudge = exported("demo:nudge/ops@0.1.0", &[("nudge", "u32", 0)]);
+    host.push("nudge", &nudge).await.unwrap();
     host.registry.delete(&Namespace::default(), &module("nudge"), None).await.unwrap();
     let find = || {
         let settled = pool.catalog.settled.lock();
