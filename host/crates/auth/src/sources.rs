@@ -23,15 +23,15 @@ pub(crate) enum FetchError {
     #[error("{0}")]
     File(#[from] FileError),
     #[error("{at}: {source}")]
-    Web { at: Uri, source: WebError },
+    Web { at: String, source: WebError },
     #[error("{at} {source}")]
     Keys { at: String, source: KeysError },
     #[error("{0} is no OpenID description: {1}")]
-    Description(Uri, String),
+    Description(String, String),
     #[error("{at} describes the issuer `{found}`, which is another one")]
-    OtherIssuer { at: Uri, found: String },
+    OtherIssuer { at: String, found: String },
     #[error("{0} names keys at `{1}`, which is no https URL")]
-    NoUrl(Uri, String),
+    NoUrl(String, String),
 }
 
 /// A file that cannot be read.
@@ -80,21 +80,21 @@ pub(crate) async fn fetch(settings: &IssuerSettings) -> Result<KeySet, FetchErro
     let token = token_file.map(read).transpose()?;
     let ask = async |at: &Uri, token: Option<&[u8]>| {
         let got = get(&client, at, token).await;
-        got.map_err(|source| FetchError::Web { at: at.clone(), source })
+        got.map_err(|source| FetchError::Web { at: at.to_string(), source })
     };
     let keys_at = match at {
         Address::Keys(keys_at) => keys_at.clone(),
         Address::Discovery(at) => {
             let json = ask(at, token.as_deref()).await?;
             let described: Description = serde_json::from_slice(&json)
-                .map_err(|error| FetchError::Description(at.clone(), error.to_string()))?;
+                .map_err(|error| FetchError::Description(at.to_string(), error.to_string()))?;
             if described.issuer != settings.issuer {
                 let found = described.issuer.chars().take(200).collect();
-                return Err(FetchError::OtherIssuer { at: at.clone(), found });
+                return Err(FetchError::OtherIssuer { at: at.to_string(), found });
             }
             let found = || described.jwks_uri.chars().take(200).collect();
             policy::https(&described.jwks_uri)
-                .ok_or_else(|| FetchError::NoUrl(at.clone(), found()))?
+                .ok_or_else(|| FetchError::NoUrl(at.to_string(), found()))?
         }
     };
     // The host's token is for whom the policy names, not for whom a description names.
