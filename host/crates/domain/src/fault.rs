@@ -109,7 +109,7 @@ pub enum Fault {
     Unauthenticated { credentials: Credentials, why: String },
     /// Who asks is known, and may not.
     #[error("{}", not_granted_text(.0))]
-    NotGranted(NotGranted),
+    NotGranted(Box<NotGranted>),
     #[error("the caller cancelled")]
     Cancelled,
     #[error("the module trapped: {message}")]

@@ -40,13 +40,13 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
         (Fault::Deadline(Duration::from_secs(2)), Code::DeadlineExceeded, Some("DEADLINE")),
         (Fault::Cancelled, Code::Cancelled, None),
         (
-            Fault::NotGranted(NotGranted {
+            Fault::NotGranted(Box::new(NotGranted {
                 who: "token:ci".into(),
                 needs: "publisher",
                 has: Some("reader"),
                 namespace: Some("team".parse().unwrap()),
                 elsewhere: Vec::new(),
-            }),
+            })),
             Code::PermissionDenied,
             Some("NOT_GRANTED"),
         ),

@@ -149,13 +149,13 @@ fn not_granted(identity: &Identity, namespace: Option<&Namespace>, needs: Role) 
         Some(namespace) => identity.role(namespace),
         None => identity.role_everywhere(),
     };
-    Fault::NotGranted(NotGranted {
+    Fault::NotGranted(Box::new(NotGranted {
         who: identity.name().to_owned(),
         needs: needs.as_str(),
         has: has.map(Role::as_str),
         namespace: namespace.cloned(),
         elsewhere: identity.namespaces().take(NAMED).cloned().collect(),
-    })
+    }))
 }
 
 #[cfg(test)]
