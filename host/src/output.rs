@@ -16,8 +16,9 @@ use crate::{
 };
 
 /// What a client can make these libraries warn of is not for the log of a host: it would grow as
-/// fast as the client sends.
-const LIBRARIES: &str = "h2=error,hyper=error,rustls=error";
+/// fast as the client sends. What kube says of an API server that does not answer, the catalog says
+/// once.
+const LIBRARIES: &str = "h2=error,hyper=error,rustls=error,kube_client=off,kube_runtime=off";
 
 /// Sends the log to stderr: at `info` for a host, at `warn` for client verbs; `ROADSTEAD_LOG`
 /// overrides, in the syntax of tracing's directives.

@@ -38,30 +38,38 @@ use crate::{
 const WATCH: u32 = 60;
 
 /// Pauses between attempts while the API server does not answer: twice as long each time, up to five
-/// seconds, and not in step with other hosts.
-struct Pauses(Duration);
+/// seconds, and not in step with other hosts. They begin anew where the last one is a while ago, not
+/// at a success, for a watch that only begins to list counts as one.
+struct Pauses {
+    next: Duration,
+    last: Option<Instant>,
+}
 
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(5);
+const WHILE: Duration = Duration::from_secs(30);
 
 fn backoff() -> Pauses {
-    Pauses(FIRST)
+    Pauses { next: FIRST, last: None }
 }
 
 impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST);
+        let now = Instant::now();
+        if self.last.is_some_and(|last| WHILE < now.saturating_duration_since(last)) {
+            self.next = FIRST;
+        }
+        self.last = Some(now);
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST);
         Some(pause.mul_f64(rand::random_range(0.5..1.0)))
     }
 }
 
 impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.0 = FIRST;
-    }
+    fn reset(&mut self) {}
 }
 
 /// Follows all namespaces until it is dropped.
@@ -243,4 +251,23 @@ fn lost(inner: &Inner, what: Option<(&Namespace, Kind)>, error: &Error) {
         health.why = why;
         changed || new
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_a_while_went_by() {
+        let mut pauses = backoff();
+        for _ in 0..10 {
+            pauses.next().unwrap();
+            // What a watch calls that begins to list, and fails right after.
+            pauses.reset();
+        }
+        assert_eq!(pauses.next, LONGEST);
+        assert!((LONGEST / 2..LONGEST).contains(&pauses.next().unwrap()));
+        pauses.last = Instant::now().checked_sub(WHILE + FIRST);
+        assert!(pauses.next().unwrap() < FIRST);
+    }
 }
