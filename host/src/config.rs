@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(format!("{documented:#?}"), format!("{defaults:#?}"));
         let offers = blocks[2].split("```").next().unwrap();
         assert!(toml::from_str::<File>(offers).is_ok(), "{offers}");
-        let cluster = blocks[2].split("```").next().unwrap();
+        let cluster = blocks[3].split("```").next().unwrap();
         let cluster = merge(args(), toml::from_str(cluster).unwrap()).unwrap().catalog;
         assert_eq!(cluster, CatalogPlace::Kubernetes(KubernetesSettings::default()));
     }

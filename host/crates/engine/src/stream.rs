@@ -48,10 +48,11 @@ pub struct NotRead;
 
 /// The caller's end of a stream of responses. Dropping it cancels the call.
 pub struct Responses {
+    /// Dropped first: a guest that finds its reader gone has been left, and not come to its end.
+    _present: oneshot::Sender<()>,
     reader: Reader<End>,
     meter: Arc<Meter>,
     ended: bool,
-    _present: oneshot::Sender<()>,
 }
 
 /// A stream of requests on the guest's side.
