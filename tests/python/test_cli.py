@@ -208,7 +208,9 @@ def test_check_against_a_published_module_lists_breaks(tide, components):
     assert "breaks" not in tide.json("check", components("tide-2"), "--against", "tide") or (
         tide.json("check", components("tide-2"), "--against", "tide")["breaks"] == []
     )
-    # Nothing was published by either.
+    mistyped = tide.run("check", components("tide-broken"), "--against", "tyde", code=None)
+    assert "no module `tyde` is published" in mistyped.stderr
+    # Nothing was published by any.
     assert len(tide.json("describe", "tide")["versions"]) == 1
 
 

@@ -4,14 +4,16 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use roadstead_domain::{Digest, Limits, SpecFormat, Version};
+use roadstead_domain::{Digest, Limits, ModuleName, SpecFormat, Version};
 use roadstead_engine::EngineConfig;
 use roadstead_proto::v1 as api;
 use roadstead_transcode::{Derived, Locks, World};
+use tonic::Code;
 
 use super::{push, sources};
 use crate::{
     cli::{CheckArgs, Connection},
+    client::{self, Refusal},
     descriptors, output, render,
 };
 
@@ -45,7 +47,23 @@ async fn on_host(to: &Connection, args: &CheckArgs) -> anyhow::Result<api::Check
         size: component.len() as u64,
         ..api::PushHeader::default()
     };
-    push::check_on_host(to, header, component.into()).await
+    let answer = push::check_on_host(to, header, component.into()).await?;
+    if !is_published(to, &name).await? {
+        output::note(format_args!(
+            "note: no module `{name}` is published here: it was compared with what callers of the \
+             same packages rely on"
+        ));
+    }
+    Ok(answer)
+}
+
+async fn is_published(to: &Connection, name: &ModuleName) -> anyhow::Result<bool> {
+    let request = api::GetModuleRequest { name: name.to_string() };
+    match client::modules(to).await?.get_module(request).await {
+        Ok(_) => Ok(true),
+        Err(status) if status.code() == Code::NotFound => Ok(false),
+        Err(status) => Err(Refusal::from(status).into()),
+    }
 }
 
 fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
