@@ -23,7 +23,10 @@ mod version;
 pub use condition::{Condition, ConditionKind, ConditionStatus, Reason};
 pub use definitions::{definitions, yaml};
 pub use locks::{LOCKS, WireLocks, WireLocksSpec};
-pub use module::{Module, ModuleSpec, ModuleStatus, Rollout, ServingVersion};
+pub use module::{
+    Decision, DecisionAction, Module, ModuleSpec, ModuleStatus, Rollout, RolloutPhase,
+    RolloutStatus, ServingVersion,
+};
 pub use names::version_object;
 pub use version::{
     Break, Export, Import, Method, ModuleVersion, ModuleVersionSpec, ModuleVersionStatus, Service,

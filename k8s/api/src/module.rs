@@ -1,8 +1,9 @@
 //! `Module`: a module by name, and how its versions share the calls.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use roadstead_domain::{Span, Version};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::{Condition, condition::conditions};
@@ -64,6 +65,26 @@ pub struct Rollout {
     /// Stays at the step where it is.
     #[serde(default)]
     pub paused: bool,
+    /// What a person decided about one version, whatever its calls say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+}
+
+/// A person's word on the rollout of one version. It says nothing of others.
+#[derive(JsonSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Decision {
+    pub version: Version,
+    pub action: DecisionAction,
+}
+
+/// What becomes of a version.
+#[derive(JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DecisionAction {
+    /// It gets all calls at once.
+    Promote,
+    /// It gets none: the version before it answers.
+    Abort,
 }
 
 fn steps() -> Vec<u8> {
@@ -90,6 +111,7 @@ impl Default for Rollout {
             minimum_calls: minimum_calls(),
             max_failure_ratio: max_failure_ratio(),
             paused: false,
+            decision: None,
         }
     }
 }
@@ -107,6 +129,43 @@ pub struct ModuleStatus {
     /// The versions that answer, with their part of the calls that name none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub serving: Vec<ServingVersion>,
+    /// The rollout that is under way, or the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+}
+
+/// How far a rollout got.
+#[derive(JsonSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The version that answered before.
+    pub from: Version,
+    pub to: Version,
+    pub phase: RolloutPhase,
+    /// Which of the steps it is at, counted from 0.
+    pub step: u32,
+    /// When it came to this step or phase.
+    #[schemars(schema_with = "time")]
+    pub since: Time,
+}
+
+fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}
+
+/// What a rollout is about.
+#[derive(JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RolloutPhase {
+    /// It goes on when its step was good.
+    Progressing,
+    /// It stays at its step.
+    Paused,
+    /// The new version has all calls.
+    Completed,
+    /// Too many calls failed: the version before answers.
+    RolledBack,
+    /// A person ended it: the version before answers.
+    Aborted,
 }
 
 /// One version that answers.
