@@ -21,6 +21,9 @@ pub(crate) fn pushed(outcome: &api::PushOutcome) -> String {
         line(&mut text, format_args!(""));
         line(&mut text, format_args!("call it:   roadstead call {service}/{method} -d '{{}}'"));
         line(&mut text, format_args!("stubs:     roadstead proto {} -o DIR", module.name));
+    } else {
+        line(&mut text, format_args!(""));
+        line(&mut text, format_args!("it exports no function: nothing of it can be called"));
     }
     text.trim_end().to_owned()
 }

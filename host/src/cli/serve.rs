@@ -13,7 +13,7 @@ pub(crate) struct ServeArgs {
     /// Where modules and the catalog are kept [default: ~/.local/share/roadstead]
     #[arg(long, value_name = "DIR", env = "ROADSTEAD_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// TOML file with any of these settings (`-` in their names becomes `_`)
+    /// TOML file with these settings and more, as host/README.md lists them; flags go before it
     #[arg(long, value_name = "FILE", env = "ROADSTEAD_CONFIG")]
     pub config: Option<PathBuf>,
     /// Offer a directory to modules that ask for it: NAME=PATH, or NAME=PATH:rw
