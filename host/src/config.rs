@@ -58,7 +58,7 @@ pub(crate) struct ServeConfig {
     pub breaker: Option<BreakerConfig>,
     pub namespace: NamespaceBounds,
     pub catalog: CatalogPlace,
-    pub pool: Option<PoolSettings>,
+    pub pool: PoolSettings,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +148,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         (None, None) => None,
         _ => bail!("TLS needs both tls_cert and tls_key"),
     };
+    let pool = file.pool.read(anyone)?;
     let offers = offer::offers(file.offers, file.dir, &args.directories, &args.offer_network)?;
     Ok(ServeConfig {
         listen,
@@ -179,8 +180,8 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
         namespace: file.namespace.read()?,
-        catalog: file.catalog.read()?,
-        pool: file.pool.read(anyone)?,
+        catalog: file.catalog.read(&pool.name)?,
+        pool,
     })
 }
 

@@ -247,8 +247,8 @@ def test_the_documented_settings_of_a_client_work(fleet, components, tmp_path, m
 def test_settings_of_a_fleet_are_checked(tmp_path):
     settings = tmp_path / "host.toml"
     for text, what in [
-        ("[pool]\nhost = 'a'", "pool.name"),
-        ("[pool]\nname = 'a'", "pool.key_file"),
+        ("[pool]\nname = 'A'", "name = 'A'"),
+        ("[pool]\n[pool.peers]\nb = 'http://127.0.0.1:1'", "pool.key_file"),
         ("[pool]\nname = 'a'\nkey_file = 'k'\n[pool.peers]\nb = 'http://10.0.0.1:1'", "https"),
         ("drain_grace = 'soon'", "drain_grace"),
         ("[http]\nconnection_age = '0s'", "connection_age"),

@@ -98,7 +98,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let blobs = BlobStore::open(&data)?;
     let catalog = open_catalog(&settings.catalog, &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
-    let pool = settings.pool.as_ref().map(pool_config).transpose()?;
+    let pool = pool_config(&settings.pool)?;
     let key = match &pool {
         Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
         None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
@@ -182,16 +182,17 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
 }
 
-/// The host's place in its pool.
-fn pool_config(pool: &PoolSettings) -> anyhow::Result<PoolConfig> {
+/// The host's place in its pool, where hosts call each other.
+fn pool_config(pool: &PoolSettings) -> anyhow::Result<Option<PoolConfig>> {
+    let Some(secret) = pool.secret()? else { return Ok(None) };
     let authority = pool.ca.as_deref().map(read).transpose()?;
     let own = pool.shown.as_ref().map(read_tls).transpose()?;
-    Ok(PoolConfig {
+    Ok(Some(PoolConfig {
         host: pool.host.clone(),
-        key: PoolKey::new(pool.name.as_str(), &pool.secret()?),
+        key: PoolKey::new(pool.name.as_str(), &secret),
         hosts: Arc::new(pool.peers.clone()),
         tls: authority.map(|authority| PoolTls { authority, own }),
-    })
+    }))
 }
 
 /// Without its catalog, everything that is stored would be garbage: an empty one is made only where

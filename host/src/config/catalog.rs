@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use roadstead_catalog_kubernetes::{KubernetesSettings, Namespaces};
-use roadstead_domain::Namespace;
+use roadstead_domain::{HostName, Namespace};
 use serde::Deserialize;
 
 /// The section as it is written.
@@ -23,7 +23,6 @@ struct Kubernetes {
     kubeconfig: Option<PathBuf>,
     namespaces: Option<Vec<Namespace>>,
     selector: Option<String>,
-    pool: Option<Namespace>,
 }
 
 /// Where the catalog is.
@@ -36,15 +35,19 @@ pub(crate) enum CatalogPlace {
 }
 
 impl Section {
-    pub(super) fn read(self) -> anyhow::Result<CatalogPlace> {
+    /// Where the catalog is; `pool` stands with what this host writes there.
+    ///
+    /// # Errors
+    /// Says which setting is wrong and what it should be.
+    pub(super) fn read(self, pool: &HostName) -> anyhow::Result<CatalogPlace> {
         match self.kubernetes {
             None | Some(toml::Value::Boolean(false)) => Ok(CatalogPlace::File),
             Some(toml::Value::Boolean(true)) => {
-                Ok(CatalogPlace::Kubernetes(KubernetesSettings::default()))
+                Kubernetes::default().read(pool).map(CatalogPlace::Kubernetes)
             }
             Some(table @ toml::Value::Table(_)) => {
                 let table: Kubernetes = table.try_into().context("read [catalog.kubernetes]")?;
-                table.read().map(CatalogPlace::Kubernetes)
+                table.read(pool).map(CatalogPlace::Kubernetes)
             }
             Some(other) => {
                 bail!("catalog.kubernetes is {other}: it must be true, false or a table")
@@ -54,8 +57,8 @@ impl Section {
 }
 
 impl Kubernetes {
-    fn read(self) -> anyhow::Result<KubernetesSettings> {
-        let Self { kubeconfig, namespaces, selector, pool } = self;
+    fn read(self, pool: &HostName) -> anyhow::Result<KubernetesSettings> {
+        let Self { kubeconfig, namespaces, selector } = self;
         let defaults = KubernetesSettings::default();
         let namespaces = match (namespaces, selector) {
             (None, None) => defaults.namespaces,
@@ -69,8 +72,7 @@ impl Kubernetes {
                  namespaces this host serves"
             ),
         };
-        let pool = pool.map_or(defaults.pool, |pool| pool.to_string());
-        Ok(KubernetesSettings { kubeconfig, namespaces, pool })
+        Ok(KubernetesSettings { kubeconfig, namespaces, pool: pool.to_string() })
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> anyhow::Result<CatalogPlace> {
-        toml::from_str::<Section>(text)?.read()
+        toml::from_str::<Section>(text)?.read(&"gpu".parse()?)
     }
 
     #[test]
@@ -87,18 +89,19 @@ mod tests {
         for text in ["", "kubernetes = false"] {
             assert_eq!(read(text).unwrap(), CatalogPlace::File);
         }
-        let defaults = KubernetesSettings::default();
+        let defaults =
+            KubernetesSettings { pool: "gpu".to_owned(), ..KubernetesSettings::default() };
         let all = Namespaces::Labelled("roadstead.dev/enabled=true".to_owned());
         assert_eq!(defaults.namespaces, all);
         for text in ["kubernetes = true", "[kubernetes]"] {
             assert_eq!(read(text).unwrap(), CatalogPlace::Kubernetes(defaults.clone()));
         }
-        let text = "[kubernetes]\nkubeconfig = '/k'\nnamespaces = ['a', 'b']\npool = 'gpu'";
+        let text = "[kubernetes]\nkubeconfig = '/k'\nnamespaces = ['a', 'b']";
         let named = Namespaces::Named(vec!["a".parse().unwrap(), "b".parse().unwrap()]);
         let expected = KubernetesSettings {
             kubeconfig: Some("/k".into()),
             namespaces: named,
-            pool: "gpu".to_owned(),
+            pool: defaults.pool.clone(),
         };
         assert_eq!(read(text).unwrap(), CatalogPlace::Kubernetes(expected));
         let selector = Namespaces::Labelled("team=a".to_owned());
@@ -112,7 +115,7 @@ mod tests {
         for (text, part) in [
             ("kubernetes = 1", "true, false or a table"),
             ("kubernetes = {pol = 'x'}", "pol"),
-            ("kubernetes = {pool = 'No Name'}", "No Name"),
+            ("kubernetes = {pool = 'x'}", "pool"),
             ("kubernetes = {namespaces = []}", "empty"),
             ("kubernetes = {namespaces = ['A']}", "`A`"),
             ("kubernetes = {namespaces = ['a'], selector = 'b'}", "both"),

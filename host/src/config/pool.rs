@@ -1,4 +1,5 @@
-//! `[pool]`: hosts that share a key and call each other where a session lives.
+//! `[pool]`: the name of the hosts that belong together, this host's own among them, and what those
+//! share that call each other.
 
 use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf};
 
@@ -12,6 +13,9 @@ use super::TlsFiles;
 /// Bytes that a pool's secret has at least.
 const LEAST_SECRET: usize = 32;
 
+/// The pool of hosts that are told of none.
+const DEFAULT: &str = "default";
+
 /// Where Linux says what the machine is called; in a pod, the pod's name.
 const MACHINE: &str = "/proc/sys/kernel/hostname";
 
@@ -19,11 +23,11 @@ const MACHINE: &str = "/proc/sys/kernel/hostname";
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Section {
-    /// The pool that the host belongs to [default: none]
+    /// The pool that the host belongs to [default: default]
     name: Option<HostName>,
     /// The host's own name in the pool [default: the machine's]
     host: Option<HostName>,
-    /// File with the pool's secret, of 32 bytes or more
+    /// File with the pool's secret, of 32 bytes or more; without it hosts do not call each other
     key_file: Option<PathBuf>,
     /// PEM certificates of who vouches for hosts with `https` addresses
     ca: Option<PathBuf>,
@@ -40,28 +44,33 @@ pub(crate) struct Section {
 pub(crate) struct PoolSettings {
     pub name: HostName,
     pub host: HostName,
-    pub key_file: PathBuf,
+    /// None where the hosts have nothing that they would keep from others, and do not call each
+    /// other.
+    pub key_file: Option<PathBuf>,
     pub ca: Option<PathBuf>,
     pub shown: Option<TlsFiles>,
     pub peers: BTreeMap<HostName, Uri>,
 }
 
 impl Section {
-    /// The pool, if the host belongs to one; `anyone` if the network is closed.
+    /// The pool; `anyone` if the network is closed.
     ///
     /// # Errors
     /// Says which setting is wrong and what it should be.
-    pub(super) fn read(self, anyone: bool) -> anyhow::Result<Option<PoolSettings>> {
-        let Some(name) = self.name else {
-            if self != Self::default() {
-                bail!("pool.name is missing: give the pool a name");
-            }
-            return Ok(None);
+    pub(super) fn read(self, anyone: bool) -> anyhow::Result<PoolSettings> {
+        let calls = !self.peers.is_empty()
+            || [&self.ca, &self.cert, &self.key].into_iter().any(Option::is_some);
+        if calls && self.key_file.is_none() {
+            bail!("pool.key_file is missing: hosts that call each other share a secret");
+        }
+        let name = match self.name {
+            Some(name) => name,
+            None => DEFAULT.parse()?,
         };
-        let key_file = self.key_file.context("pool.key_file is missing: hosts share a secret")?;
         let host = match self.host {
             Some(host) => host,
-            None => machine()?,
+            None if self.key_file.is_some() => machine()?,
+            None => machine().unwrap_or_default(),
         };
         let mut peers = BTreeMap::new();
         for (peer, address) in self.peers {
@@ -73,18 +82,19 @@ impl Section {
             (None, None) => None,
             _ => bail!("pool.cert and pool.key must both be set"),
         };
-        Ok(Some(PoolSettings { name, host, key_file, ca: self.ca, shown, peers }))
+        Ok(PoolSettings { name, host, key_file: self.key_file, ca: self.ca, shown, peers })
     }
 }
 
 impl PoolSettings {
-    /// The pool's secret.
+    /// The pool's secret, where it has one.
     ///
     /// # Errors
     /// The file cannot be read, or is short.
-    pub(crate) fn secret(&self) -> anyhow::Result<Vec<u8>> {
-        let path = self.key_file.display();
-        let secret = fs::read(&self.key_file).with_context(|| format!("read {path}"))?;
+    pub(crate) fn secret(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(file) = &self.key_file else { return Ok(None) };
+        let path = file.display();
+        let secret = fs::read(file).with_context(|| format!("read {path}"))?;
         let secret = secret.trim_ascii().to_vec();
         if secret.len() < LEAST_SECRET {
             bail!(
@@ -93,7 +103,7 @@ impl PoolSettings {
                 secret.len()
             );
         }
-        Ok(secret)
+        Ok(Some(secret))
     }
 }
 
@@ -138,31 +148,33 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> anyhow::Result<Option<PoolSettings>> {
+    fn read(text: &str) -> anyhow::Result<PoolSettings> {
         toml::from_str::<Section>(text)?.read(false)
     }
 
     const POOL: &str = "name = 'pool'\nhost = 'a'\nkey_file = '/key'\n";
 
     #[test]
-    fn a_pool_has_a_name_a_key_and_hosts() {
-        assert_eq!(read("").unwrap(), None);
+    fn a_pool_has_a_name_and_may_have_a_key_and_hosts() {
+        let alone = read("").unwrap();
+        assert_eq!((alone.name.as_str(), alone.key_file), ("default", None));
+        let named = read("name = 'pool'\nhost = 'a'").unwrap();
+        assert_eq!((named.name.as_str(), named.host.as_str()), ("pool", "a"));
         let text = format!(
             "{POOL}ca = '/ca'\n[peers]\na = 'https://a:1'\nb = 'http://127.0.0.1:2'\n\
              c = 'http://[::1]:3/'\nd = 'http://localhost:4'"
         );
-        let pool = read(&text).unwrap().unwrap();
+        let pool = read(&text).unwrap();
         assert_eq!((pool.name.as_str(), pool.host.as_str()), ("pool", "a"));
         assert_eq!(pool.peers.len(), 4);
-        let named = read("name = 'pool'\nkey_file = '/key'").unwrap().unwrap();
-        assert!(!named.host.as_str().is_empty());
+        assert!(!read("key_file = '/key'").unwrap().host.as_str().is_empty());
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
         for (text, what) in [
-            ("host = 'a'", "pool.name"),
-            ("name = 'pool'", "pool.key_file"),
+            ("ca = '/ca'", "pool.key_file"),
+            ("[peers]\nb = 'http://127.0.0.1:1'", "pool.key_file"),
             (&format!("{POOL}[peers]\nb = 'https://b:1'"), "pool.ca"),
             (&format!("{POOL}[peers]\nb = 'http://b:1'"), "insecure_no_auth"),
             (&format!("{POOL}cert = '/cert'"), "pool.key"),
@@ -184,12 +196,13 @@ mod tests {
     fn a_secret_is_long() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let pool =
-            PoolSettings { key_file: file.path().to_owned(), ..read(POOL).unwrap().unwrap() };
+            PoolSettings { key_file: Some(file.path().to_owned()), ..read(POOL).unwrap() };
         for (text, good) in [("", false), (&*"x".repeat(31), false), (&*"x".repeat(32), true)] {
             fs::write(file.path(), format!("{text}\n")).unwrap();
             assert_eq!(pool.secret().is_ok(), good, "{text}");
         }
-        let gone = PoolSettings { key_file: "/nowhere/at/all".into(), ..pool };
+        assert!(PoolSettings { key_file: None, ..pool.clone() }.secret().unwrap().is_none());
+        let gone = PoolSettings { key_file: Some("/nowhere/at/all".into()), ..pool };
         assert!(gone.secret().unwrap_err().to_string().contains("/nowhere"));
     }
 }

@@ -14,16 +14,14 @@
 {{- if $values.auth.policy.secret -}}
 {{- $_ := set $set "auth" (printf "/etc/roadstead/auth/%s" $values.auth.policy.key) -}}
 {{- end -}}
-{{- if $values.pool.secret -}}
 {{- $_ := set $set "pool" (include "roadstead.pool" . | fromJson) -}}
-{{- end -}}
 {{- if $values.tls.secret -}}
 {{- $_ := set $set "tls_cert" "/etc/roadstead/tls/tls.crt" -}}
 {{- $_ := set $set "tls_key" "/etc/roadstead/tls/tls.key" -}}
 {{- end -}}
 {{- if eq $values.catalog.kind "kubernetes" -}}
 {{- $namespaces := include "roadstead.namespaces" . | fromJsonArray -}}
-{{- $_ := set $set "catalog" (dict "kubernetes" (dict "namespaces" $namespaces "pool" (include "roadstead.fullname" .))) -}}
+{{- $_ := set $set "catalog" (dict "kubernetes" (dict "namespaces" $namespaces)) -}}
 {{- end -}}
 {{- with $values.blobs -}}
 {{- if eq .kind "shared" -}}
@@ -79,9 +77,11 @@
 {{- regexMatch "^[-_A-Za-z0-9]+$" . | ternary . (toJson .) -}}
 {{- end -}}
 
-{{/* The pool: every host that there may be, by the name that its pod has. */}}
+{{/* The pool; with its secret, also every host that there may be, by the name that its pod has. */}}
 {{- define "roadstead.pool" -}}
 {{- $name := include "roadstead.fullname" . -}}
+{{- $pool := dict "name" $name -}}
+{{- if .Values.pool.secret -}}
 {{- $scheme := ternary "https" "http" (ne .Values.tls.secret "") -}}
 {{- $most := ternary .Values.autoscaling.maxReplicas .Values.host.replicas .Values.autoscaling.enabled -}}
 {{- $peers := dict -}}
@@ -89,9 +89,11 @@
 {{- $host := printf "%s-%d" $name $at -}}
 {{- $_ := set $peers $host (printf "%s://%s.%s-hosts.%s.svc:7411" $scheme $host $name $.Release.Namespace) -}}
 {{- end -}}
-{{- $pool := dict "name" $name "key_file" "/etc/roadstead/pool/key" "peers" $peers -}}
+{{- $_ := set $pool "key_file" "/etc/roadstead/pool/key" -}}
+{{- $_ := set $pool "peers" $peers -}}
 {{- if .Values.tls.secret -}}
 {{- $_ := set $pool "ca" "/etc/roadstead/pool/ca.crt" -}}
+{{- end -}}
 {{- end -}}
 {{- toJson $pool -}}
 {{- end -}}
