@@ -14,7 +14,7 @@
 {{- if $values.auth.policy.secret -}}
 {{- $_ := set $set "auth" (printf "/etc/roadstead/auth/%s" $values.auth.policy.key) -}}
 {{- end -}}
-{{- if $values.pool.secret -}}
+{{- if include "roadstead.poolSecret" . -}}
 {{- $_ := set $set "pool" (include "roadstead.pool" . | fromJson) -}}
 {{- end -}}
 {{- if $values.tls.secret -}}
@@ -23,7 +23,12 @@
 {{- end -}}
 {{- if eq $values.catalog.kind "kubernetes" -}}
 {{- $namespaces := include "roadstead.namespaces" . | fromJsonArray -}}
-{{- $_ := set $set "catalog" (dict "kubernetes" (dict "namespaces" $namespaces "pool" (include "roadstead.fullname" .))) -}}
+{{- $_ := set $set "catalog" (dict "kubernetes" (dict "namespaces" $namespaces)) -}}
+{{- end -}}
+{{- if include "roadstead.controlled" . -}}
+{{- $address := printf "https://%s.%s.svc:%d" (include "roadstead.controller" .) .Release.Namespace (int $values.controller.port) -}}
+{{- $folder := "/etc/roadstead/controller" -}}
+{{- $_ := set $set "controller" (dict "address" $address "ca" (printf "%s/ca.crt" $folder) "cert" (printf "%s/tls.crt" $folder) "key" (printf "%s/tls.key" $folder)) -}}
 {{- end -}}
 {{- with $values.blobs -}}
 {{- if eq .kind "shared" -}}
@@ -79,19 +84,22 @@
 {{- regexMatch "^[-_A-Za-z0-9]+$" . | ternary . (toJson .) -}}
 {{- end -}}
 
-{{/* The pool: every host that there may be, by the name that its pod has. */}}
+{{/* The pool: every host that there may be, by the name that its pod has; nobody else for one host. */}}
 {{- define "roadstead.pool" -}}
 {{- $name := include "roadstead.fullname" . -}}
 {{- $scheme := ternary "https" "http" (ne .Values.tls.secret "") -}}
-{{- $most := ternary .Values.autoscaling.maxReplicas .Values.host.replicas .Values.autoscaling.enabled -}}
+{{- $most := include "roadstead.mostHosts" . | int -}}
+{{- $pool := dict "name" $name "key_file" "/etc/roadstead/pool/key" -}}
+{{- if gt $most 1 -}}
 {{- $peers := dict -}}
-{{- range $at := until (int $most) -}}
+{{- range $at := until $most -}}
 {{- $host := printf "%s-%d" $name $at -}}
 {{- $_ := set $peers $host (printf "%s://%s.%s-hosts.%s.svc:7411" $scheme $host $name $.Release.Namespace) -}}
 {{- end -}}
-{{- $pool := dict "name" $name "key_file" "/etc/roadstead/pool/key" "peers" $peers -}}
+{{- $_ := set $pool "peers" $peers -}}
 {{- if .Values.tls.secret -}}
 {{- $_ := set $pool "ca" "/etc/roadstead/pool/ca.crt" -}}
+{{- end -}}
 {{- end -}}
 {{- toJson $pool -}}
 {{- end -}}
