@@ -1,5 +1,6 @@
 //! The settings of `roadstead serve`: flags before the file before the defaults, checked once.
 
+mod blobs;
 mod breaker;
 mod catalog;
 mod compile;
@@ -24,6 +25,7 @@ use roadstead_gateway::GatewayConfig;
 use roadstead_registry::CompileConfig;
 use serde::Deserialize;
 
+pub(crate) use self::blobs::SharedBlobs;
 pub(crate) use self::catalog::CatalogPlace;
 use self::namespace::NamespaceBounds;
 pub(crate) use self::pool::PoolSettings;
@@ -59,6 +61,8 @@ pub(crate) struct ServeConfig {
     pub namespace: NamespaceBounds,
     pub catalog: CatalogPlace,
     pub pool: Option<PoolSettings>,
+    /// What hosts share, if they do.
+    pub blobs: Option<SharedBlobs>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +100,7 @@ struct File {
     namespace: namespace::Section,
     catalog: catalog::Section,
     pool: pool::Section,
+    blobs: blobs::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -148,6 +153,9 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         (None, None) => None,
         _ => bail!("TLS needs both tls_cert and tls_key"),
     };
+    let (catalog, pool) = (file.catalog.read()?, file.pool.read(anyone)?);
+    let cluster = matches!(catalog, CatalogPlace::Kubernetes(_));
+    let blobs = file.blobs.read(pool.is_some(), cluster)?;
     let offers = offer::offers(file.offers, file.dir, &args.directories, &args.offer_network)?;
     Ok(ServeConfig {
         listen,
@@ -179,8 +187,9 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
         namespace: file.namespace.read()?,
-        catalog: file.catalog.read()?,
-        pool: file.pool.read(anyone)?,
+        catalog,
+        pool,
+        blobs,
     })
 }
 

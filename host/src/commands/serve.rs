@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail};
 use roadstead_auth::Auth;
-use roadstead_blobs::BlobStore;
+use roadstead_blobs::{BlobStore, SharedConfig};
 use roadstead_catalog::{Catalog, RedbCatalog};
 use roadstead_catalog_kubernetes::KubernetesCatalog;
 use roadstead_domain::HostName;
@@ -95,10 +95,10 @@ async fn policy(settings: &ServeConfig) -> anyhow::Result<Arc<Auth>> {
 pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data_dir.clone();
     let auth = policy(&settings).await?;
-    let blobs = BlobStore::open(&data)?;
+    let pool = settings.pool.as_ref().map(pool_config).transpose()?;
+    let blobs = open_blobs(&settings, pool.as_ref())?;
     let catalog = open_catalog(&settings.catalog, &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
-    let pool = settings.pool.as_ref().map(pool_config).transpose()?;
     let key = match &pool {
         Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
         None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
@@ -142,6 +142,20 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let policy =
         auth.is_required().then(|| AbortOnDrop::new(tokio::spawn(Arc::clone(&auth).follow())));
     Ok(Running { address, engine, auth, _policy: policy, stop, gateway, _metrics: metrics })
+}
+
+fn open_blobs(settings: &ServeConfig, pool: Option<&PoolConfig>) -> anyhow::Result<BlobStore> {
+    let data = &settings.data_dir;
+    let (Some(shared), Some(pool), Some(named)) = (&settings.blobs, pool, &settings.pool) else {
+        return Ok(BlobStore::open(data)?);
+    };
+    let config = SharedConfig {
+        place: shared.place.clone(),
+        pool: named.name.to_string(),
+        key: pool.key.secret("compiled code 1"),
+        cache: shared.cache,
+    };
+    Ok(BlobStore::open_shared(data, config)?)
 }
 
 /// The catalog's file in the data directory.

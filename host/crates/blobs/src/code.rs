@@ -1,10 +1,11 @@
 //! Compiled code in local files that can be mapped.
 //!
-//! Deserializing machine code is running it, so nothing is handed out that this host did not write
-//! itself: `compiled/<fingerprint>/<component>.code` stands beside a signature of the same name,
-//! HMAC-SHA256 by the host's key over fingerprint, component digest, length and code. The signature
-//! is checked against the very file handle that is handed out. It guards against damage and against
-//! files from elsewhere; whoever runs as the host's user can read the key and needs no such trick.
+//! Deserializing machine code is running it, so nothing is handed out that this host, or another of
+//! its pool, did not write: `compiled/<fingerprint>/<component>.code` stands beside a signature of
+//! the same name, HMAC-SHA256 by the key of the host, or of its pool, over fingerprint, component
+//! digest, length and code. The signature is checked against the very file handle that is handed
+//! out. It guards against damage and against files from elsewhere; whoever runs as the host's user
+//! can read the key and needs no such trick.
 
 use std::{
     fs::{self, File},
@@ -24,6 +25,9 @@ use crate::{
 
 /// Names what is signed, so that a signature of this key never means anything else.
 const PURPOSE: &[u8] = b"roadstead compiled code 1\0";
+
+/// Bytes of a signature.
+pub(crate) const SIGNATURE: usize = 32;
 
 /// Why stored code was not handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +112,47 @@ impl CodeStore {
         store().map_err(|error| BlobError::io("store compiled code", error))
     }
 
-    /// Opens code that this host signed, at its start. Blocks for as long as reading it once takes.
+    /// Stores code that came from elsewhere with its signature, and opens it. None if the signature
+    /// is not of this key for this very code; nothing is left behind then. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobError::Full`] or [`BlobError::Io`].
+    pub(crate) fn adopt(
+        &self,
+        fingerprint: &str,
+        component: Digest,
+        code: StagedCode,
+        signature: &[u8; SIGNATURE],
+    ) -> Result<Option<File>, BlobError> {
+        let adopt = || -> io::Result<Option<File>> {
+            let StagedCode { temporary, mut file } = code;
+            let mac = self.signed(fingerprint, component, &mut file)?;
+            if mac.verify_slice(signature).is_err() {
+                return Ok(None);
+            }
+            let path = self.path(fingerprint, component);
+            path.parent().map_or(Ok(()), durable::create_directory)?;
+            durable::write(&self.staging, &signature_path(&path), &[signature])?;
+            temporary.persist(&file, &path)?;
+            io::Seek::rewind(&mut file)?;
+            Ok(Some(file))
+        };
+        adopt().map_err(|error| BlobError::io("store compiled code", error))
+    }
+
+    /// Code with its signature, for another host of the pool. Blocks.
+    pub(crate) fn signed_code(
+        &self,
+        fingerprint: &str,
+        component: Digest,
+    ) -> Result<(File, [u8; SIGNATURE]), CodeRefused> {
+        let file = self.open(fingerprint, component)?;
+        let signature = fs::read(signature_path(&self.path(fingerprint, component)));
+        let signature = signature.ok().and_then(|bytes| bytes.try_into().ok());
+        signature.map(|signature| (file, signature)).ok_or(CodeRefused::Missing)
+    }
+
+    /// Opens code that this host or its pool signed, at its start. Blocks for as long as reading it once takes.
     ///
     /// # Errors
     /// [`CodeRefused`]: it must be compiled again. What is refused is deleted and logged.
@@ -118,7 +162,7 @@ impl CodeStore {
             Ok(Some(file)) => Ok(file),
             Ok(None) => {
                 tracing::warn!(path = %path.display(), %component,
-                    "compiled code without this host's signature: deleted");
+                    "compiled code without a signature of this host or its pool: deleted");
                 self.discard(&path);
                 Err(CodeRefused::Untrusted)
             }
@@ -244,7 +288,7 @@ fn signature_path(code: &Path) -> PathBuf {
 }
 
 /// The fingerprint itself where it is fit for a file name, else its digest.
-fn directory_name(fingerprint: &str) -> String {
+pub(crate) fn directory_name(fingerprint: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if (1..=120).contains(&fingerprint.len()) && fingerprint.bytes().all(plain) {
         return fingerprint.to_owned();

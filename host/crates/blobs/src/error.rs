@@ -18,6 +18,10 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    #[error("the shared directory {0} is not there: mount it, or make it")]
+    NotMounted(PathBuf),
+    #[error("open the shared store of blobs")]
+    Shared(#[source] object_store::Error),
     #[error("open the blob directory {path}")]
     Store {
         path: PathBuf,
@@ -40,6 +44,13 @@ pub enum BlobError {
     /// The stored bytes are not those of the digest.
     #[error("the stored bytes of {0} are damaged")]
     Damaged(Digest),
+    /// The store that hosts share does not answer, or refuses: later it may not.
+    #[error("the shared store of blobs cannot {doing}")]
+    Unavailable {
+        doing: &'static str,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     #[error("{doing}")]
     Io {
         doing: &'static str,
@@ -49,6 +60,19 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    pub(crate) fn unavailable(
+        doing: &'static str,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        let source = source.into();
+        if is_full(&*source) { Self::Full(source) } else { Self::Unavailable { doing, source } }
+    }
+
+    /// Whether the same may work later, without anyone's doing here.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
     pub(crate) fn io(doing: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let source = source.into();
         if is_full(&*source) { Self::Full(source) } else { Self::Io { doing, source } }

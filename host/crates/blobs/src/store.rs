@@ -14,12 +14,14 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path as Key};
 use roadstead_domain::{ByteSize, Digest};
+use tokio::runtime::Handle;
 
 use crate::{
-    BlobError, CodeStore, Hold, OpenError, Upload,
+    BlobError, CodeStore, Hold, OpenError, Place, Upload,
     durable::{create_directory, remove},
     holds::Holds,
     key::HostKey,
+    shared::Shared,
     upload::blocking,
 };
 
@@ -39,7 +41,12 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Self; 4] = [Self::Component, Self::Lock, Self::Interface, Self::Wit];
 
-    fn directory(self) -> &'static str {
+    /// Whether hosts keep a copy of what they share: texts that every start needs.
+    fn is_kept(self) -> bool {
+        self != Self::Component
+    }
+
+    pub(crate) fn directory(self) -> &'static str {
         match self {
             Self::Component => "components",
             Self::Lock => "locks",
@@ -49,8 +56,19 @@ impl Kind {
     }
 }
 
-/// Everything that a host keeps by digest, in one data directory that is its alone.
-#[derive(Debug)]
+/// What hosts of a pool share, and what this one may keep of it.
+pub struct SharedConfig {
+    pub place: Place,
+    /// The pool's name: another pool has other blobs in the same place.
+    pub pool: String,
+    /// A secret of the pool: it signs compiled code.
+    pub key: [u8; 32],
+    /// The most compiled code that is kept here.
+    pub cache: ByteSize,
+}
+
+/// Everything that a host keeps by digest, in one data directory that is its alone. Where hosts
+/// share a store, that has the blobs and the compiled code, and the directory has copies.
 pub struct BlobStore {
     objects: Arc<dyn ObjectStore>,
     blobs: PathBuf,
@@ -58,8 +76,16 @@ pub struct BlobStore {
     staging: PathBuf,
     holds: Arc<Holds>,
     sweeping: tokio::sync::Mutex<()>,
+    shared: Option<Shared>,
+    cache: ByteSize,
     /// Locked as long as the process lives.
     _lock: File,
+}
+
+impl std::fmt::Debug for BlobStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BlobStore").field("blobs", &self.blobs).finish_non_exhaustive()
+    }
 }
 
 impl BlobStore {
@@ -69,6 +95,19 @@ impl BlobStore {
     /// # Errors
     /// [`OpenError::InUse`] if another process has it open; [`OpenError::Io`] names the path.
     pub fn open(data: &Path) -> Result<Self, OpenError> {
+        Self::open_with(data, None)
+    }
+
+    /// As [`BlobStore::open`], for a host that shares a store with others. Must be called on a
+    /// tokio runtime, which does the store's work from then on.
+    ///
+    /// # Errors
+    /// As there, and if the store cannot be opened; whether it answers is not asked.
+    pub fn open_shared(data: &Path, config: SharedConfig) -> Result<Self, OpenError> {
+        Self::open_with(data, Some(config))
+    }
+
+    fn open_with(data: &Path, config: Option<SharedConfig>) -> Result<Self, OpenError> {
         let make = |path: PathBuf| match create_directory(&path) {
             Ok(()) => Ok(path),
             Err(source) => Err(OpenError::Io { doing: "make the directory", path, source }),
@@ -82,12 +121,19 @@ impl BlobStore {
         empty(&staging)
             .and_then(|()| remove_half_written(&blobs))
             .map_err(|source| OpenError::Io { doing: "clean up", path: staging.clone(), source })?;
-        let path = data.join("host.key");
-        let key = HostKey::open(&path, &staging).map_err(|source| OpenError::Io {
-            doing: "open the host's key",
-            path,
-            source,
-        })?;
+        let own_key = || {
+            let path = data.join("host.key");
+            let doing = "open the host's key";
+            HostKey::open(&path, &staging).map_err(|source| OpenError::Io { doing, path, source })
+        };
+        let (key, cache, shared) = match config {
+            None => (own_key()?, ByteSize(u64::MAX), None),
+            Some(config) => {
+                let SharedConfig { place, pool, key, cache } = config;
+                let shared = Shared::new(place.open()?, &pool, Handle::current());
+                (HostKey::shared(key), cache, Some(shared))
+            }
+        };
         let objects = LocalFileSystem::new_with_prefix(&blobs)
             .map_err(|source| OpenError::Store { path: blobs.clone(), source })?
             .with_fsync(true);
@@ -98,6 +144,8 @@ impl BlobStore {
             staging,
             holds: Arc::default(),
             sweeping: tokio::sync::Mutex::default(),
+            shared,
+            cache,
             _lock: lock,
         })
     }
@@ -138,33 +186,73 @@ impl BlobStore {
         self.holds.hold(digest).await
     }
 
-    /// Stores bytes; durable when it returns. They stay at least as long as the [`Hold`].
+    /// Stores bytes; durable when it returns. They stay at least as long as the [`Hold`]; where
+    /// hosts share a store, for its grace from now on, whoever stored them before.
     ///
     /// # Errors
-    /// [`BlobError::Full`] or [`BlobError::Io`]; nothing is left behind.
+    /// [`BlobError::Full`], [`BlobError::Unavailable`] or [`BlobError::Io`]; nothing is left behind.
     pub async fn put(&self, kind: Kind, bytes: Bytes) -> Result<Hold, BlobError> {
         let hashed = bytes.clone();
         let digest = blocking(move || Digest::of(&hashed)).await?;
         let hold = self.hold(digest).await;
-        let key = key(kind, digest);
+        match &self.shared {
+            None => self.put_here(kind, digest, bytes).await?,
+            Some(shared) => {
+                shared.put(kind, digest, bytes.clone()).await?;
+                self.keep(kind, digest, bytes).await;
+            }
+        }
+        Ok(hold)
+    }
+
+    /// Stores bytes anew that are stored already, so that they are kept from being swept for
+    /// another grace. Where nothing is shared, holds do the same.
+    ///
+    /// # Errors
+    /// As [`BlobStore::get`] and [`BlobStore::put`].
+    pub async fn renew(&self, kind: Kind, digest: Digest) -> Result<Hold, BlobError> {
+        let hold = self.hold(digest).await;
+        if let Some(shared) = &self.shared {
+            shared.put(kind, digest, self.get(kind, digest).await?).await?;
+        }
+        Ok(hold)
+    }
+
+    async fn put_here(&self, kind: Kind, digest: Digest, bytes: Bytes) -> Result<(), BlobError> {
         // Stored bytes are trusted only as far as they read back: a damaged blob is written anew.
-        match self.get(kind, digest).await {
-            Ok(_) => return Ok(hold),
+        match self.get_here(kind, digest).await {
+            Ok(_) => return Ok(()),
             Err(BlobError::Missing(_) | BlobError::Damaged(_)) => {}
             Err(error) => return Err(error),
         }
-        self.objects
-            .put(&key, bytes.into())
-            .await
-            .map_err(|error| BlobError::io("store a blob", error))?;
-        Ok(hold)
+        let put = self.objects.put(&key(kind, digest), bytes.into()).await;
+        put.map(drop).map_err(|error| BlobError::io("store a blob", error))
+    }
+
+    /// Keeps a copy of what hosts share.
+    async fn keep(&self, kind: Kind, digest: Digest, bytes: Bytes) {
+        if kind.is_kept()
+            && let Err(error) = self.put_here(kind, digest, bytes).await
+        {
+            tracing::warn!(%digest, error = &error as &dyn std::error::Error,
+                "no copy of a shared blob is kept here");
+        }
     }
 
     /// The bytes of a digest, checked.
     ///
     /// # Errors
-    /// [`BlobError::Missing`], [`BlobError::Damaged`] or [`BlobError::Io`].
+    /// [`BlobError::Missing`], [`BlobError::Damaged`], [`BlobError::Unavailable`] or
+    /// [`BlobError::Io`].
     pub async fn get(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
+        let here = self.get_here(kind, digest).await;
+        let (Some(shared), Err(_)) = (&self.shared, &here) else { return here };
+        let bytes = shared.get(kind, digest).await?;
+        self.keep(kind, digest, bytes.clone()).await;
+        Ok(bytes)
+    }
+
+    async fn get_here(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
         let bytes = self.fetch(kind, digest).await?;
         let checked = bytes.clone();
         if blocking(move || Digest::of(&checked)).await? != digest {
@@ -176,8 +264,11 @@ impl BlobStore {
     /// As [`BlobStore::get`], for threads that may block and know no async runtime.
     ///
     /// # Errors
-    /// [`BlobError::Missing`], [`BlobError::Damaged`] or [`BlobError::Io`].
+    /// As there.
     pub fn read_blocking(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
+        if let Some(shared) = &self.shared {
+            return wait(&shared.runtime, self.get(kind, digest));
+        }
         // A thread of its own: waiting for a future is not allowed on a thread that drives some.
         let bytes = std::thread::scope(|scope| {
             let read = || futures::executor::block_on(self.fetch(kind, digest));
@@ -189,7 +280,7 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    /// The bytes of a digest, as they are stored.
+    /// The bytes of a digest, as they are stored here.
     async fn fetch(&self, kind: Kind, digest: Digest) -> Result<Bytes, BlobError> {
         let bytes = match self.objects.get(&key(kind, digest)).await {
             Ok(found) => found.bytes().await,
@@ -199,6 +290,38 @@ impl BlobStore {
             object_store::Error::NotFound { .. } => BlobError::Missing(digest),
             error => BlobError::io("read a blob", error),
         })
+    }
+
+    /// Code that another host of the pool has stored; from then on it is kept here. None where
+    /// there is none that the pool's key signed, or nothing is shared. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobError`]
+    pub fn fetch_code(
+        &self,
+        fingerprint: &str,
+        component: Digest,
+    ) -> Result<Option<File>, BlobError> {
+        let Some(shared) = &self.shared else { return Ok(None) };
+        let staged = self.code.stage()?;
+        let get = shared.get_code(fingerprint, component, self.cache.0, &staged);
+        let Some(signature) = wait(&shared.runtime, get)? else { return Ok(None) };
+        let adopted = self.code.adopt(fingerprint, component, staged, &signature)?;
+        if adopted.is_none() {
+            tracing::warn!(%component, "shared code without the pool's signature: not used");
+        }
+        Ok(adopted)
+    }
+
+    /// Stores the code that is kept here where other hosts of the pool find it. Blocks.
+    ///
+    /// # Errors
+    /// [`BlobError`]
+    pub fn share_code(&self, fingerprint: &str, component: Digest) -> Result<(), BlobError> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let signed = self.code.signed_code(fingerprint, component);
+        let (file, signature) = signed.map_err(|_| BlobError::Missing(component))?;
+        wait(&shared.runtime, shared.put_code(fingerprint, component, file, signature))
     }
 
     /// Lists what is stored, as the first half of a sweep. Only one sweep runs at a time.
@@ -276,6 +399,20 @@ impl Drop for Sweep<'_> {
     fn drop(&mut self) {
         self.store.holds.end_sweep();
     }
+}
+
+/// Waits for work of the shared store, on a thread of its own: the caller's may drive futures.
+fn wait<T: Send>(
+    runtime: &Handle,
+    work: impl Future<Output = Result<T, BlobError>> + Send,
+) -> Result<T, BlobError> {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| runtime.block_on(work));
+        waiting.join().unwrap_or_else(|_| {
+            let ended = io::Error::other("the runtime has ended");
+            Err(BlobError::unavailable("be asked", ended))
+        })
+    })
 }
 
 fn key(kind: Kind, digest: Digest) -> Key {

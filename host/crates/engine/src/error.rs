@@ -74,6 +74,9 @@ pub enum CodeError {
     /// There is none, and what it is made of does not compile within this host's limits.
     #[error("{0}")]
     Uncompilable(String),
+    /// There is none, and what it is made of cannot be read now: later it may.
+    #[error("what it is compiled from cannot be read now")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("read compiled code")]
     Io(#[from] std::io::Error),
     #[error("make compiled code")]

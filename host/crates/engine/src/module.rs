@@ -208,6 +208,9 @@ impl Inner {
                 LoadError::Code(CodeError::Lost(_)) => {
                     Fault::NotReady("its stored parts are damaged: push it again".to_owned())
                 }
+                LoadError::Code(CodeError::Unavailable(_)) => {
+                    Fault::NotReady("its stored parts cannot be read now: try again".to_owned())
+                }
                 LoadError::Code(CodeError::Uncompilable(why)) => Fault::NotReady(why.clone()),
                 _ => Fault::Host { log_id: call.to_string() },
             }

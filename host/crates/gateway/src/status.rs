@@ -123,7 +123,8 @@ pub(crate) fn from_push(error: PushError) -> Status {
         }
         PushError::VersionExists { .. } => refusal(Code::AlreadyExists, "VERSION_EXISTS", &text),
         PushError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
-        PushError::Unavailable(cause) => unavailable(&text, &cause),
+        PushError::Unavailable(cause) => unavailable("CATALOG_UNAVAILABLE", &text, &cause),
+        PushError::StoreUnavailable(cause) => unavailable("BLOBS_UNAVAILABLE", &text, &cause),
         PushError::NotEnabled(_) => {
             refusal(Code::FailedPrecondition, "NAMESPACE_NOT_ENABLED", &text)
         }
@@ -155,7 +156,7 @@ pub(crate) fn from_change(error: ChangeError) -> Status {
         }
         ChangeError::Pinned { .. } => refusal(Code::FailedPrecondition, "PINNED", &text),
         ChangeError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
-        ChangeError::Unavailable(cause) => unavailable(&text, &cause),
+        ChangeError::Unavailable(cause) => unavailable("CATALOG_UNAVAILABLE", &text, &cause),
         ChangeError::Full(cause) => full(&text, &*cause),
         ChangeError::Host(cause) => {
             from_fault(&host_fault("change the catalog", &Chain(&*cause)), true)
@@ -163,11 +164,11 @@ pub(crate) fn from_change(error: ChangeError) -> Status {
     }
 }
 
-/// The catalog does not answer now.
-fn unavailable(text: &str, cause: &(dyn Error + 'static)) -> Status {
-    tracing::warn!("the catalog cannot be changed: {}", Chain(cause));
+/// What hosts share does not answer now.
+fn unavailable(reason: &str, text: &str, cause: &(dyn Error + 'static)) -> Status {
+    tracing::warn!(reason, "nothing can be published: {}", Chain(cause));
     let mut details = ErrorDetails::new();
-    details.set_error_info("CATALOG_UNAVAILABLE", ERROR_DOMAIN, HashMap::<String, String>::new());
+    details.set_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
     details.set_retry_info(Some(CATALOG_RETRY));
     Status::with_error_details(Code::Unavailable, clip(text, MESSAGE_BYTES), details)
 }

@@ -1,13 +1,14 @@
 //! Where the engine gets a module's compiled code: from the store, or by compiling it again.
 
 use std::{
+    fs::File,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use roadstead_blobs::{BlobError, BlobStore, Hold, Kind};
+use roadstead_blobs::{BlobError, BlobStore, Hold, Kind, StagedCode};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
 use roadstead_transcode::Locks;
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     derive,
+    push::chain,
     recipe::{Codec, Recipe},
     turns::{Turn, Turns},
 };
@@ -62,6 +64,9 @@ impl CodeSource for StoredCode {
         if let Some(file) = self.stored() {
             return Ok(VerifiedCode::File(file));
         }
+        if let Some(file) = self.shared() {
+            return Ok(VerifiedCode::File(file));
+        }
         let Recipe { component: digest, codec } = &self.recipe;
         tracing::warn!(component = %digest, "no trusted compiled code: compiling again");
         let component = self.read(Kind::Component, *digest)?;
@@ -76,11 +81,7 @@ impl CodeSource for StoredCode {
             .compile(&component, upload.as_ref(), &file, tether)
             .map_err(|error| self.not_compiled(error))?;
         drop(turn);
-        let fingerprint = self.engine.fingerprint();
-        if let Err(error) = self.blobs.code().put(fingerprint, self.recipe.key(), code) {
-            tracing::warn!(component = %digest, error = &error as &dyn std::error::Error,
-                "compiled code is not stored: serving it without a name");
-        }
+        self.store(code);
         Ok(VerifiedCode::File(file))
     }
 
@@ -111,14 +112,34 @@ impl StoredCode {
         }
     }
 
+    /// Code that another host of the pool made. A store that does not answer has none.
+    fn shared(&self) -> Option<File> {
+        let fetched = self.blobs.fetch_code(self.engine.fingerprint(), self.recipe.key());
+        fetched.unwrap_or_else(|error| {
+            tracing::warn!(component = %self.recipe.component, error = chain(&error),
+                "the pool's compiled code cannot be asked for");
+            None
+        })
+    }
+
+    fn store(&self, code: StagedCode) {
+        let (fingerprint, key) = (self.engine.fingerprint(), self.recipe.key());
+        let stored = self.blobs.code().put(fingerprint, key, code);
+        if let Err(error) = stored.and_then(|()| self.blobs.share_code(fingerprint, key)) {
+            tracing::warn!(component = %self.recipe.component, error = chain(&error),
+                "compiled code is not stored: serving it all the same");
+        }
+    }
+
     /// None where it must be compiled (again).
-    fn stored(&self) -> Option<std::fs::File> {
+    fn stored(&self) -> Option<File> {
         self.blobs.code().open(self.engine.fingerprint(), self.recipe.key()).ok()
     }
 
     fn read(&self, kind: Kind, digest: Digest) -> Result<Bytes, CodeError> {
         self.blobs.read_blocking(kind, digest).map_err(|error| match error {
             BlobError::Missing(_) | BlobError::Damaged(_) => CodeError::Lost(Box::new(error)),
+            error if error.is_unavailable() => CodeError::Unavailable(Box::new(error)),
             error => other(error),
         })
     }

@@ -59,6 +59,9 @@ pub enum PushError {
     /// The catalog does not answer, or others change the same module: later it may.
     #[error(transparent)]
     Unavailable(CatalogError),
+    /// The store that hosts share does not answer: later it may.
+    #[error("the store that hosts share does not answer: try again")]
+    StoreUnavailable(#[source] BlobError),
     /// Hosts do not serve the namespace.
     #[error(transparent)]
     NotEnabled(CatalogError),
@@ -122,6 +125,7 @@ impl From<BlobError> for PushError {
         match error {
             BlobError::TooLarge(limit) => Self::TooLarge(limit),
             BlobError::Full(_) => Self::Full(error.into()),
+            error if error.is_unavailable() => Self::StoreUnavailable(error),
             error => Self::host(error),
         }
     }

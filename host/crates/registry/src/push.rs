@@ -119,12 +119,16 @@ impl Registry {
         recipe: &Recipe,
         locks: String,
     ) -> Result<Option<StagedCode>, PushError> {
-        let (engine, code) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
+        let (engine, blobs) = (Arc::clone(&self.engine), Arc::clone(&self.blobs));
+        let code = Arc::clone(blobs.code());
         let (validated, workers) = (Arc::clone(validated), Arc::clone(&self.workers));
         let (_leash, tether) = leash();
         let (key, upload) = (recipe.key(), recipe.codec.as_ref().map(|codec| codec.upload(locks)));
         let compiled = turn.run(move || {
             if code.open(engine.fingerprint(), key).is_ok() {
+                return Ok(None);
+            }
+            if matches!(blobs.fetch_code(engine.fingerprint(), key), Ok(Some(_))) {
                 return Ok(None);
             }
             let staged = code.stage()?;
@@ -152,8 +156,11 @@ impl Registry {
         };
         let code = async {
             let Some(code) = code else { return Ok(()) };
-            let (engine, store) = (Arc::clone(&self.engine), Arc::clone(self.blobs.code()));
-            let put = move || store.put(engine.fingerprint(), key, code);
+            let (engine, blobs) = (Arc::clone(&self.engine), Arc::clone(&self.blobs));
+            let put = move || {
+                blobs.code().put(engine.fingerprint(), key, code)?;
+                blobs.share_code(engine.fingerprint(), key)
+            };
             Ok(turn.run(put).await??)
         };
         // All are waited for, so that nothing is still being written when one has failed.

@@ -162,6 +162,9 @@ impl Registry {
             match error {
                 PartsError::Load(LoadError::NeverFits(why)) => Fault::NeverFits(why),
                 PartsError::Load(LoadError::NotOffered(why)) => Fault::NotOffered(why),
+                PartsError::Schema(ReviveError::Blob(error)) if error.is_unavailable() => {
+                    Fault::NotReady("its stored parts cannot be read now: try again".to_owned())
+                }
                 _ => Fault::NotReady("its stored parts are damaged: push it again".to_owned()),
             }
         });

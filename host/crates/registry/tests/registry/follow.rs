@@ -1,15 +1,15 @@
 //! Hosts that share a catalog: what one changes serves at the others.
 
-use std::{os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use roadstead_blobs::BlobStore;
+use roadstead_blobs::{BlobStore, Place, SharedConfig};
 use roadstead_catalog::{
     Catalog, CatalogError, Change, MemoryCatalog, Pending, Publication, Published, Refusal,
     Snapshot, Verdict,
 };
-use roadstead_domain::{Digest, ModuleName, Namespace, Version};
+use roadstead_domain::{ByteSize, Digest, ModuleName, Namespace, Version};
 use roadstead_registry::{PushRequest, Registry, RegistryConfig, VersionRecord};
 use tokio::sync::watch;
 
@@ -70,7 +70,7 @@ impl Catalog for SharedCatalog {
     }
 }
 
-/// Hosts with a catalog and blobs in common; compiled code is each one's own.
+/// Hosts with a catalog, blobs and compiled code in common.
 struct Pool {
     directory: tempfile::TempDir,
     catalog: Arc<SharedCatalog>,
@@ -85,9 +85,13 @@ impl Pool {
 
     async fn host(&self, name: &str) -> Host {
         let data: PathBuf = self.directory.path().join(name);
-        std::fs::create_dir(&data).unwrap();
-        symlink(self.directory.path().join("blobs"), data.join("blobs")).unwrap();
-        let blobs = Arc::new(BlobStore::open(&data).unwrap());
+        let shared = SharedConfig {
+            place: Place::Directory(self.directory.path().join("blobs")),
+            pool: "pool".to_owned(),
+            key: [7; 32],
+            cache: ByteSize::mib(64),
+        };
+        let blobs = Arc::new(BlobStore::open_shared(&data, shared).unwrap());
         let catalog: Arc<dyn Catalog> = self.catalog.clone();
         let config = RegistryConfig::default();
         let registry = Registry::open(engine(), catalog, blobs, config).await.unwrap();
@@ -117,11 +121,13 @@ async fn what_another_host_changes_serves_here() {
     let (one, other) = (pool.host("one").await, pool.host("other").await);
     let mut watch = other.registry.watch();
     watch.mark_unchanged();
+    let before = other.registry.compile_counts().done;
     one.push("m", &calc(0)).await.unwrap();
     until("the push serves there", || other.answers(None).is_ok()).await;
     assert!(watch.has_changed().unwrap());
-    // Its code is made from the blobs before a call comes.
+    // Its code is there before a call comes, and was compiled once.
     assert_eq!(code(&other), 1);
+    assert_eq!(other.registry.compile_counts().done, before);
     assert_eq!(other.call().await, 5);
     one.push("m", &calc(1)).await.unwrap();
     until("the newer one serves", || other.answers(None).unwrap() == "m@0.1.1").await;
