@@ -104,6 +104,15 @@ class ControlPlane:
     def stop(self) -> None:
         self.processes.stop()
 
+    def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends `etcd` or `kube-apiserver`."""
+        self.processes.end(name, how)
+
+    def again(self, name: str) -> None:
+        """Starts it as it was, and returns when the API server answers."""
+        self.processes.again(name)
+        self.processes.wait_for(name, lambda: self.asks("get", "--raw=/readyz"))
+
     def _etcd(self, port: int, peer: int) -> None:
         client, peers = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{peer}"
         self.processes.start(

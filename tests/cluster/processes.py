@@ -16,12 +16,15 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.running: list[tuple[str, subprocess.Popen]] = []
+        self.commands: dict[str, tuple[list[str], dict]] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, *command: str | Path, **options) -> subprocess.Popen:
+        words = [str(word) for word in command]
+        self.commands[name] = (words, options)
         with open(self.folder / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
-                [str(word) for word in command],
+                words,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -45,16 +48,30 @@ class Processes:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(errors="replace")[-3000:]
 
+    def end(self, name: str, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends one program; `again` starts it as it was."""
+        found = next(each for each in self.running if each[0] == name)
+        self.running.remove(found)
+        finish(found[1], how)
+
+    def again(self, name: str) -> subprocess.Popen:
+        command, options = self.commands[name]
+        return self.start(name, *command, **options)
+
     def stop(self) -> None:
         while self.running:
-            _, process = self.running.pop()
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            finish(self.running.pop()[1])
+
+
+def finish(process: subprocess.Popen, how: signal.Signals = signal.SIGTERM) -> None:
+    """Ends a program, by force where it does not end when told."""
+    if process.poll() is None:
+        process.send_signal(how)
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def until(what: str, done: Callable[[], bool]) -> None:

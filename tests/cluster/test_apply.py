@@ -14,7 +14,8 @@ DEFINITIONS = BIN.parent / "definitions"
 @pytest.fixture(scope="module")
 def namespaces(control_plane):
     for name in (chart.NAMESPACE, "team-a", "team-b"):
-        control_plane.kubectl("create", "namespace", name)
+        if not control_plane.asks("get", "namespace", name):
+            control_plane.kubectl("create", "namespace", name)
     # What does not keep to the profile is refused there.
     level = "pod-security.kubernetes.io/enforce=restricted"
     control_plane.kubectl("label", "namespace", chart.NAMESPACE, level)
@@ -105,6 +106,36 @@ def test_a_release_comes_changes_and_goes(control_plane):
     # A release of the same name finds them again.
     control_plane.run(helm, "install", "quay", chart.CHART, *where, *flags)
     control_plane.run(helm, "uninstall", "quay", *where)
+
+
+def test_an_upgrade_keeps_the_secrets_that_the_chart_made(control_plane):
+    space, helm = "kept-secrets", BIN / "helm"
+    flags = ("-n", space, "-f", chart.values_of("shared"), "--set", "crds.install=false")
+    control_plane.run(helm, "install", "quay", chart.CHART, *flags, "--create-namespace")
+
+    def made():
+        found = control_plane.get("-n", space, "secrets")["items"]
+        names = ("quay-roadstead-pool", *(f"quay-roadstead-controller-{end}" for end in ENDS))
+        return {
+            each["metadata"]["name"]: each["data"]
+            for each in found
+            if each["metadata"]["name"] in names
+        }
+
+    first = made()
+    assert len(first) == 3
+    control_plane.run(helm, "upgrade", "quay", chart.CHART, *flags, "--set", "host.replicas=4")
+    assert made() == first
+    # Where one of a pair is gone, both are made anew, by one authority.
+    control_plane.kubectl("-n", space, "delete", "secret", "quay-roadstead-controller-hosts")
+    control_plane.run(helm, "upgrade", "quay", chart.CHART, *flags)
+    own, hosts = (made()[f"quay-roadstead-controller-{end}"] for end in ENDS)
+    assert own["ca.crt"] == hosts["ca.crt"] != first["quay-roadstead-controller-tls"]["ca.crt"]
+    assert made()["quay-roadstead-pool"] == first["quay-roadstead-pool"]
+    control_plane.run(helm, "uninstall", "quay", "-n", space)
+
+
+ENDS = ("tls", "hosts")
 
 
 def test_an_upgrade_brings_changed_definitions(control_plane, tmp_path):

@@ -1,10 +1,12 @@
 """The chart without a cluster: what it makes of values, and which values it refuses."""
 
+import base64
 import json
 import os
 import re
 import subprocess
 import tomllib
+import urllib.parse
 import urllib.request
 
 import chart
@@ -19,6 +21,10 @@ def test_lints(tmp_path, case):
     assert "0 chart(s) failed" in said.stdout
 
 
+# Certificates and keys that the chart makes.
+SECRET = re.compile(r"^(  (?:ca\.crt|tls\.crt|tls\.key|key)): [A-Za-z0-9+/=]{40,}$", re.M)
+
+
 @pytest.mark.parametrize("case", chart.CASES)
 def test_renders_as_written_down(tmp_path, case):
     """UPDATE_GOLDEN=1 writes it down anew."""
@@ -27,14 +33,15 @@ def test_renders_as_written_down(tmp_path, case):
     kept = ("/templates/crds.yaml", "/monitoring/dashboard.yaml")
     parts = rendered.split("\n---\n")
     parts = [part for part in parts if not any(name in part for name in kept)]
-    rendered = "\n---\n".join(parts)
+    rendered = SECRET.sub(r"\1: made anew each time", "\n---\n".join(parts))
     golden = chart.GOLDEN / f"{case}.yaml"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(rendered)
     assert rendered == golden.read_text()
 
 
-FLEET = {"catalog.kind": "kubernetes", "blobs.kind": "s3", "blobs.bucket": "modules"}
+SHARED = {"catalog.kind": "kubernetes", "blobs.kind": "s3", "blobs.bucket": "modules"}
+FLEET = SHARED | {"auth.insecureNoAuth": True}
 REFUSED = {
     "an unknown value": {"replicas": 2},
     "an unknown inner value": {"host.replica": 2},
@@ -47,7 +54,13 @@ REFUSED = {
     "a setting that the chart makes": {"host.settings.listen": "127.0.0.1:1"},
     "secrets in the settings": {"host.settings.offers.secrets.key.file": "/x"},
     "everybody and somebody": {"auth.insecureNoAuth": True, "auth.policy.secret": "policy"},
-    "a pool in plain text": {"pool.secret": "pool", "auth.policy.secret": "policy"},
+    "a pool in plain text": SHARED | {"host.replicas": 2, "auth.policy.secret": "policy"},
+    "a scaled pool in plain text": SHARED | {"autoscaling.enabled": True},
+    "a pool that knows nobody's certificate": FLEET | {"host.replicas": 2, "tls.secret": "tls"},
+    "a controller's certificate without the hosts'": FLEET | {"controller.tls.secret": "tls"},
+    "hosts' certificate without the controller's": FLEET | {"controller.tls.hosts": "tls"},
+    "a controller that is neither": {"controller.enabled": "yes"},
+    "a setting of the controller's": {"host.settings.controller.address": "https://x:1"},
     "an unknown catalog": {"catalog.kind": "etcd"},
     "an unknown storage": {"storage.kind": "disk"},
     "a size that is none": {"storage.size": "much"},
@@ -84,7 +97,7 @@ def test_settings_are_kept_as_they_are(tmp_path):
 
 
 def test_hosts_of_a_pool_know_each_other_by_their_pods(tmp_path):
-    some = FLEET | {"auth.insecureNoAuth": True, "pool.secret": "pool", "host.replicas": 2}
+    some = FLEET | {"host.replicas": 2}
     found = chart.render(tmp_path, **some)
     hosts = chart.one(found, "StatefulSet")["spec"]["serviceName"]
     chart.one(found, "Service", hosts)
@@ -95,6 +108,68 @@ def test_hosts_of_a_pool_know_each_other_by_their_pods(tmp_path):
     assert settings(found)["pool"]["peers"] == addresses
     scaled = some | {"autoscaling.enabled": True, "autoscaling.maxReplicas": 7}
     assert len(settings(chart.render(tmp_path, **scaled))["pool"]["peers"]) == 7
+    # One alone has nobody to call, so its callers may be asked who they are in plain text.
+    alone = settings(chart.render(tmp_path, **SHARED, **{"auth.policy.secret": "policy"}))
+    assert "peers" not in alone["pool"]
+
+
+@pytest.mark.parametrize(
+    ("values", "there"),
+    [
+        ({}, False),
+        (FLEET, True),
+        (FLEET | {"controller.enabled": True}, True),
+        (FLEET | {"controller.enabled": False}, False),
+    ],
+)
+def test_a_controller_comes_with_the_clusters_catalog(tmp_path, values, there):
+    found = chart.render(tmp_path, **values)
+    name = "harbour-roadstead-controller"
+    ours = [each for each in found if each["metadata"]["name"].startswith(name)]
+    assert bool(ours) == there
+    assert ("controller" in settings(found)) == there
+    pod = chart.one(found, "StatefulSet")["spec"]["template"]["spec"]
+    assert ("controller" in {each["name"] for each in pod["volumes"]}) == there
+
+
+def test_controller_and_hosts_are_given_each_others_certificates(tmp_path):
+    found = chart.render(tmp_path, **FLEET)
+    name = "harbour-roadstead-controller"
+    files = {}
+    for who in ("tls", "hosts"):
+        secret = chart.one(found, "Secret", f"{name}-{who}")
+        assert secret["type"] == "kubernetes.io/tls"
+        for file, content in secret["data"].items():
+            files[who, file] = tmp_path / f"{who}-{file}"
+            files[who, file].write_bytes(base64.b64decode(content))
+    assert files["tls", "ca.crt"].read_bytes() == files["hosts", "ca.crt"].read_bytes()
+    address = urllib.parse.urlsplit(settings(found)["controller"]["address"])
+    for who, purpose in (("tls", "sslserver"), ("hosts", "sslclient")):
+        verify = ["openssl", "verify", "-purpose", purpose, "-CAfile", files[who, "ca.crt"]]
+        verify += ["-verify_hostname", address.hostname] if who == "tls" else []
+        subprocess.run([*verify, files[who, "tls.crt"]], check=True, capture_output=True)
+    service = chart.one(found, "Service", address.hostname.split(".")[0])
+    assert address.port in {port["port"] for port in service["spec"]["ports"]}
+    mounted = chart.one(found, "StatefulSet")["spec"]["template"]["spec"]["volumes"]
+    secrets = {each["name"]: each["secret"]["secretName"] for each in mounted if "secret" in each}
+    assert secrets == {"controller": f"{name}-hosts", "pool": "harbour-roadstead-pool"}
+    pod = chart.one(found, "Deployment")["spec"]["template"]["spec"]
+    assert [each["secret"]["secretName"] for each in pod["volumes"]] == [f"{name}-tls"]
+    named = FLEET | {"controller.tls.secret": "own", "controller.tls.hosts": "theirs"}
+    assert not [
+        each
+        for each in chart.render(tmp_path, **named, **{"pool.secret": "pool"})
+        if each["kind"] == "Secret"
+    ]
+
+
+def test_one_controller_alone_has_no_disruption_budget(tmp_path):
+    def budgets(**values):
+        found = chart.render(tmp_path, **FLEET, **values)
+        return [each for each in found if each["kind"] == "PodDisruptionBudget"]
+
+    assert len(budgets()) == 1
+    assert len(budgets(**{"controller.replicas": 2})) == 2
 
 
 def test_the_host_accepts_its_settings(tmp_path):

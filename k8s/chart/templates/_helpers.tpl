@@ -17,6 +17,37 @@
 {{ include "roadstead.fullname" . }}-controller
 {{- end -}}
 
+{{/* Whether there is one: `true` or nothing. */}}
+{{- define "roadstead.controlled" -}}
+{{- $asked := .Values.controller.enabled -}}
+{{- if (kindIs "bool" $asked | ternary $asked (eq .Values.catalog.kind "kubernetes")) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{/* The Secrets by which controller and hosts know each other. */}}
+{{- define "roadstead.controllerTls" -}}
+{{ default (printf "%s-tls" (include "roadstead.controller" .)) .Values.controller.tls.secret }}
+{{- end -}}
+
+{{- define "roadstead.controllerHostsTls" -}}
+{{ default (printf "%s-hosts" (include "roadstead.controller" .)) .Values.controller.tls.hosts }}
+{{- end -}}
+
+{{/* The most hosts that there may be. */}}
+{{- define "roadstead.mostHosts" -}}
+{{- ternary .Values.autoscaling.maxReplicas .Values.host.replicas .Values.autoscaling.enabled -}}
+{{- end -}}
+
+{{/* The Secret of the pool: named, or made here for hosts that have a cluster's catalog. */}}
+{{- define "roadstead.poolSecret" -}}
+{{- if .Values.pool.secret -}}
+{{ .Values.pool.secret }}
+{{- else if eq .Values.catalog.kind "kubernetes" -}}
+{{ include "roadstead.fullname" . }}-pool
+{{- end -}}
+{{- end -}}
+
 {{/* What a selector may name: it can never change. Takes a dict of root and component. */}}
 {{- define "roadstead.selector" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride }}
@@ -89,7 +120,11 @@ topologySpreadConstraints:
 
 {{/* Secrets that are mounted whole, each as the folder of its name in /etc/roadstead. */}}
 {{- define "roadstead.files" -}}
-{{- $files := dict "auth" .Values.auth.policy.secret "pool" .Values.pool.secret "tls" .Values.tls.secret -}}
+{{- $files := dict "auth" .Values.auth.policy.secret "tls" .Values.tls.secret -}}
+{{- $_ := set $files "pool" (include "roadstead.poolSecret" .) -}}
+{{- if include "roadstead.controlled" . -}}
+{{- $_ := set $files "controller" (include "roadstead.controllerHostsTls" .) -}}
+{{- end -}}
 {{- range $name := keys $files -}}
 {{- if not (index $files $name) -}}
 {{- $_ := unset $files $name -}}

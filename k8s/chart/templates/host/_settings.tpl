@@ -23,6 +23,11 @@
 {{- $namespaces := include "roadstead.namespaces" . | fromJsonArray -}}
 {{- $_ := set $set "catalog" (dict "kubernetes" (dict "namespaces" $namespaces)) -}}
 {{- end -}}
+{{- if include "roadstead.controlled" . -}}
+{{- $address := printf "https://%s.%s.svc:%d" (include "roadstead.controller" .) .Release.Namespace (int $values.controller.port) -}}
+{{- $folder := "/etc/roadstead/controller" -}}
+{{- $_ := set $set "controller" (dict "address" $address "ca" (printf "%s/ca.crt" $folder) "cert" (printf "%s/tls.crt" $folder) "key" (printf "%s/tls.key" $folder)) -}}
+{{- end -}}
 {{- with $values.blobs -}}
 {{- if eq .kind "shared" -}}
 {{- $_ := set $set "blobs" (dict "kind" "directory" "path" "/var/lib/roadstead-blobs") -}}
@@ -81,18 +86,20 @@
 {{- define "roadstead.pool" -}}
 {{- $name := include "roadstead.fullname" . -}}
 {{- $pool := dict "name" $name -}}
-{{- if .Values.pool.secret -}}
+{{- if include "roadstead.poolSecret" . -}}
+{{- $_ := set $pool "key_file" "/etc/roadstead/pool/key" -}}
 {{- $scheme := ternary "https" "http" (ne .Values.tls.secret "") -}}
-{{- $most := ternary .Values.autoscaling.maxReplicas .Values.host.replicas .Values.autoscaling.enabled -}}
+{{- $most := include "roadstead.mostHosts" . | int -}}
+{{- if gt $most 1 -}}
 {{- $peers := dict -}}
-{{- range $at := until (int $most) -}}
+{{- range $at := until $most -}}
 {{- $host := printf "%s-%d" $name $at -}}
 {{- $_ := set $peers $host (printf "%s://%s.%s-hosts.%s.svc:7411" $scheme $host $name $.Release.Namespace) -}}
 {{- end -}}
-{{- $_ := set $pool "key_file" "/etc/roadstead/pool/key" -}}
 {{- $_ := set $pool "peers" $peers -}}
 {{- if .Values.tls.secret -}}
 {{- $_ := set $pool "ca" "/etc/roadstead/pool/ca.crt" -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $pool -}}

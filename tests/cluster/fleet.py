@@ -1,0 +1,293 @@
+"""A fleet of hosts on this machine: a real API server, shared blobs, and a network for each host.
+
+Needs root. Hosts are processes of the program under test, named `a`, `b`, …; each has its own data
+directory, its own certificate for the API server with the rights that the chart gives, and cables that
+can be pulled (`network.py`). The hub has a cluster's DNS, where a headless service lists the hosts.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import chart
+import harness
+from control_plane import BIN, ControlPlane
+from network import CABLES, Hub, Place
+from node import COREFILE, DEBIAN
+from processes import Processes, finish
+
+HERE = Path(__file__).resolve().parent
+API = f"{CABLES['api']}.1"
+SPACE = "default"
+GROUP = "roadstead-hosts"
+SERVICE = "roadstead-hosts"
+TARGET = f"dns:///{SERVICE}.{SPACE}.svc.cluster.local:7411"
+# Names of hosts that there may be.
+NAMES = "abcdefgh"
+POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
+READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
+FAKETIME = DEBIAN / "usr/lib" / f"{os.uname().machine}-linux-gnu/faketime/libfaketime.so.1"
+
+
+class Fleet:
+    """A control plane, and hosts as they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.hub = Hub()
+        self.hosts: dict[str, Member] = {}
+        self.callers: list[Callers] = []
+        self.plane = None
+        self.processes = Processes(folder / "logs")
+        try:
+            policy = folder / "audit-policy.json"
+            policy.write_text(json.dumps(POLICY))
+            self.audit = folder / "audit.log"
+            self.plane = ControlPlane(
+                folder / "control-plane",
+                address=API,
+                within=self.hub.within,
+                ports=(2379, 2380, 6443),
+                flags=(
+                    f"--audit-policy-file={policy}",
+                    f"--audit-log-path={self.audit}",
+                    f"--advertise-address={API}",
+                ),
+            )
+            (folder / "pool.key").write_bytes(secrets.token_bytes(32))
+            (folder / "blobs").mkdir()
+            self.plane.kubectl("apply", "--server-side", "-f", chart.ROOT / "k8s/crds")
+            self._rights()
+            self._names()
+        except BaseException:
+            self.stop()
+            raise
+
+    def add(self, *names: str, **options) -> list["Member"]:
+        """Starts further hosts; options are those of a `Member`."""
+        made = [Member(self, name, **options) for name in names]
+        for member in made:
+            self.hosts[member.name] = member
+            member.start()
+        self.announce()
+        return made
+
+    def announce(self) -> None:
+        """Lists the hosts that run at the headless service, as Kubernetes would their pods."""
+        running = [each for each in self.hosts.values() if each.runs()]
+        self.apply(
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {"name": SERVICE, "labels": {"kubernetes.io/service-name": SERVICE}},
+                "addressType": "IPv4",
+                "ports": [{"name": "grpc", "port": 7411, "protocol": "TCP"}],
+                "endpoints": [
+                    {"addresses": [each.place.address], "conditions": {"ready": True}}
+                    for each in running
+                ],
+            }
+        )
+
+    def apply(self, *found: dict) -> None:
+        text = "\n---\n".join(json.dumps(each) for each in found)
+        self.plane.kubectl("apply", "--server-side", "-n", SPACE, "-f", "-", stdin=text)
+
+    def cli(self, host: "Member", *arguments, code: int | None = 0):
+        """The command line, asking one host."""
+        words = harness.Cli(host).command(*arguments)
+        done = subprocess.run(
+            [*self.hub.within, *words], capture_output=True, text=True, timeout=300, check=False
+        )
+        if code is not None:
+            said = f"{done.stdout}{done.stderr}"
+            assert done.returncode == code, f"{arguments}: {done.returncode}\n{said}\n{host.log()}"
+        return done
+
+    def begin(self, host: "Member", *arguments) -> subprocess.Popen:
+        """The same without waiting for its end."""
+        words = [*self.hub.within, *harness.Cli(host).command(*arguments)]
+        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def call(self, method: str, request: bytes, threads: int = 2, target: str = TARGET):
+        """A client in a process of its own that calls until it is stopped."""
+        self.callers.append(Callers(self, target, method, request, threads))
+        return self.callers[-1]
+
+    def metric(self, host: "Member", name: str) -> float:
+        """The sum of a metric's series on a host."""
+        url = f"http://{host.place.address}:7412/metrics"
+        words = [*self.hub.within, sys.executable, "-c", READ, url]
+        text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+        lines = (line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
+        return sum(float(line.split()[-1]) for line in lines)
+
+    def requests(self) -> list[dict]:
+        """What the API server was asked by hosts, from its audit log."""
+        found = []
+        for line in self.audit.read_text().splitlines():
+            entry = json.loads(line)
+            if GROUP in entry["user"].get("groups", []):
+                found.append(entry)
+        return found
+
+    def compact(self) -> None:
+        """Makes etcd forget all that is past, so that watches from then have expired."""
+        url = "http://127.0.0.1:2379/v3/kv"
+        ask = "import json, sys, urllib.request as r; print(r.urlopen(sys.argv[1], sys.argv[2].encode()).read().decode())"
+        within = (*self.hub.within, sys.executable, "-c", ask)
+
+        def etcd(verb: str, body: dict) -> dict:
+            words = [*within, f"{url}/{verb}", json.dumps(body)]
+            return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+        now = etcd("range", {"key": "AA=="})["header"]["revision"]
+        etcd("compaction", {"revision": now, "physical": True})
+
+    def stop(self) -> None:
+        for each in self.callers:
+            each.stop()
+        for host in self.hosts.values():
+            host.end()
+        self.processes.stop()
+        if self.plane:
+            self.plane.stop()
+        self.hub.stop()
+
+    def _rights(self) -> None:
+        """What the chart gives the hosts' account, for the group of the hosts here."""
+        values = {"catalog.kind": "kubernetes", "controller.enabled": False}
+        found = chart.render(self.folder, **values)
+        rules = [rule for each in found if each["kind"] == "Role" for rule in each["rules"]]
+        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": GROUP}
+        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": GROUP}
+        common = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": GROUP}}
+        self.apply(
+            common | {"kind": "ClusterRole", "rules": rules},
+            common | {"kind": "RoleBinding", "roleRef": reference, "subjects": [subject]},
+        )
+
+    def _names(self) -> None:
+        self.hub.names(self.folder / "resolv.conf")
+        file = self.folder / "Corefile"
+        file.write_text(COREFILE.format(kubeconfig=self.plane.kubeconfig))
+        self.processes.start("coredns", *self.hub.within, BIN / "coredns", "-conf", file)
+        ports = [{"name": "grpc", "port": 7411}]
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": SERVICE},
+                "spec": {"clusterIP": "None", "ports": ports},
+            }
+        )
+
+
+class Member(harness.Host):
+    """A host of the fleet. `skew` sets its clock wrong by so many seconds."""
+
+    def __init__(self, fleet: Fleet, name: str, settings: str = "", skew: int = 0) -> None:
+        folder = fleet.folder / name
+        folder.mkdir()
+        self.name, self.skew = name, skew
+        self.place = Place(fleet.hub, name)
+        self.user = f"host-{name}"
+        kubeconfig = fleet.plane.user(self.user, f"/O={GROUP}/CN={self.user}")
+        peers = ", ".join(
+            f"{other} = 'http://{CABLES['front']}.{10 + number}:7411'"
+            for number, other in enumerate(NAMES)
+        )
+        assert self.place.number == 10 + NAMES.index(name), "hosts come in the order of their names"
+        config = folder / "host.toml"
+        config.write_text(
+            SETTINGS.format(
+                name=name, folder=fleet.folder, kubeconfig=kubeconfig, peers=peers, space=SPACE
+            )
+            + settings
+        )
+        super().__init__(folder / "data", "--config", config, listen=f"{self.place.address}:7411")
+
+    def spawn(self):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ROADSTEAD_")}
+        if self.skew:
+            environment |= {"LD_PRELOAD": str(FAKETIME), "FAKETIME": f"{self.skew:+d}s"}
+            environment |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+        words = ["env", *(f"{name}={value}" for name, value in environment.items())]
+        serve = [harness.BIN, "serve", "--listen", self.listen, "--data-dir", self.data_dir]
+        with open(self.log_path, "ab") as log:
+            return subprocess.Popen(
+                [*self.place.within, *words, *map(str, serve), *self.flags],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                text=True,
+            )
+
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def end(self) -> None:
+        """Ends the host, if it runs, and its network."""
+        if self.runs():
+            self.kill()
+        self.place.stop()
+
+
+class Callers:
+    """A process of `caller.py` on the hub."""
+
+    def __init__(self, fleet: Fleet, target: str, method: str, request: bytes, threads: int) -> None:
+        words = [sys.executable, HERE / "caller.py", target, method, request.hex(), threads]
+        self.process = subprocess.Popen(
+            [*fleet.hub.within, *map(str, words)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.answered, self.failures = 0, []
+
+    def told(self) -> dict:
+        """What happened since this was asked last: `answered`, `failures` and the `slowest` call."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def until(self, more: int) -> list[dict]:
+        """Waits until so many further calls were answered; all that was told meanwhile."""
+        told, answered = [], 0
+
+        def enough() -> bool:
+            nonlocal answered
+            told.append(self.told())
+            answered += told[-1]["answered"]
+            return answered >= more
+
+        harness.until(enough, "calls are answered")
+        return told
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            finish(self.process)
+            self.process.stdout.close()
+
+
+SETTINGS = """\
+insecure_no_auth = true
+memory_budget = "256Mi"
+guest_threads = 1
+metrics = {{ listen = "0.0.0.0:7412", insecure_no_auth = true }}
+compile = {{ workers = 1, threads = 1 }}
+catalog.kubernetes = {{ kubeconfig = "{kubeconfig}", namespaces = ["{space}"] }}
+blobs = {{ kind = "directory", path = "{folder}/blobs" }}
+pool = {{ name = "pool", host = "{name}", key_file = "{folder}/pool.key", peers = {{ {peers} }} }}
+"""
