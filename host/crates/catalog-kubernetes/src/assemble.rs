@@ -104,7 +104,8 @@ fn record(
         shown.map(|(version, _, _)| (version.record.version.clone(), version.record)).collect();
     let (last, _) = versions.last_key_value()?;
     let highest = module.highest.clone().max(Some(last.clone()))?;
-    Some(ModuleRecord { pinned: module.pinned.clone(), highest, versions })
+    let (pinned, traffic) = (module.pinned.clone(), module.traffic.clone());
+    Some(ModuleRecord { pinned, traffic, highest, versions })
 }
 
 /// A module with its published versions; one without any does not exist.

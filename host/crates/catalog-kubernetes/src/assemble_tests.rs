@@ -47,6 +47,9 @@ impl Cluster {
             pinned: None,
             highest: None,
             deleted: Deleted::default(),
+            traffic: None,
+            rollout: None,
+            progress: None,
             leaving: false,
         };
         change(&mut object);

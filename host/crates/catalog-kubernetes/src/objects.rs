@@ -1,4 +1,5 @@
-//! What the catalog reads of each object. Status and whatever newer releases add are left alone.
+//! What the catalog reads of each object. Of status it reads how a module's calls are split, loosely;
+//! the rest of it, and whatever newer releases add, is left alone.
 //!
 //! An object that does not say what it must is kept as malformed with the reason: one bad object
 //! hides no other.
@@ -8,13 +9,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use roadstead_catalog::VersionRecord;
-use roadstead_domain::{ModuleName, Version};
+use roadstead_domain::{ModuleName, Traffic, Version};
 use roadstead_k8s_api::{
     ModuleVersionSpec, PUSHED_BY, WireLocksSpec,
     rules::{self, Deleted},
     version_object,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 use crate::convert;
 
@@ -38,6 +40,15 @@ pub(crate) struct ModuleObject {
     pub(crate) pinned: Option<Version>,
     pub(crate) highest: Option<Version>,
     pub(crate) deleted: Deleted,
+    /// How its calls are split, or the word that they are not.
+    #[serde(default)]
+    pub(crate) traffic: Option<Traffic>,
+    /// The plan of its rollouts, as it is written.
+    #[serde(default)]
+    pub(crate) rollout: Option<Value>,
+    /// What the controller says of its rollout: `rollout` and `conditions` of the status.
+    #[serde(default)]
+    pub(crate) progress: Option<Value>,
     /// Kubernetes is deleting it.
     pub(crate) leaving: bool,
 }
@@ -106,7 +117,7 @@ pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<Read> {
     let revision = metadata.resource_version.as_deref()?.parse().ok()?;
     let spec = data.get("spec").cloned().unwrap_or_default();
     let object = match kind {
-        Kind::Module => module(&metadata, &spec).map(Object::Module),
+        Kind::Module => module(&metadata, revision, &spec, data.get("status")).map(Object::Module),
         Kind::Version => version(&metadata, spec).map(Object::Version),
         Kind::Locks => locks(&metadata, spec).map(Object::Locks),
     };
@@ -115,23 +126,48 @@ pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<Read> {
     Some(Read { name, revision, object })
 }
 
-fn module(metadata: &ObjectMeta, spec: &serde_json::Value) -> Result<ModuleObject, String> {
+fn module(
+    metadata: &ObjectMeta,
+    revision: u64,
+    spec: &Value,
+    status: Option<&Value>,
+) -> Result<ModuleObject, String> {
     let name = metadata.name.as_deref().unwrap_or_default();
     let pinned = match spec.get("pinned") {
-        None | Some(serde_json::Value::Null) => None,
+        None | Some(Value::Null) => None,
         Some(pinned) => Some(serde_json::from_value(pinned.clone()).map_err(text)?),
     };
+    let rollout = spec.get("rollout").filter(|rollout| !rollout.is_null()).cloned();
+    let split = status.filter(|_| rollout.is_some()).and_then(|status| split(revision, status));
+    let progress = status.map(|status| {
+        let said = ["rollout", "conditions"];
+        said.map(|key| (key.to_owned(), status.get(key).cloned().unwrap_or_default()))
+    });
     Ok(ModuleObject {
         uid: metadata.uid.clone().unwrap_or_default(),
         name: name.parse().map_err(text)?,
         pinned,
         highest: rules::highest(metadata),
         deleted: rules::deleted(metadata),
+        traffic: Some(split.unwrap_or(Traffic::none(revision))),
+        progress: progress.map(|said| Value::Object(said.into_iter().collect())),
+        rollout,
         leaving: metadata.deletion_timestamp.is_some(),
     })
 }
 
-fn version(metadata: &ObjectMeta, spec: serde_json::Value) -> Result<VersionObject, String> {
+/// The split that a module's status tells; none if it tells none that is whole.
+fn split(revision: u64, status: &Value) -> Option<Traffic> {
+    let serving = status.get("serving")?.as_array()?;
+    let share = |serving: &Value| {
+        let version = serving.get("version")?.as_str()?.parse().ok()?;
+        Some((version, serving.get("percent")?.as_u64()?.try_into().ok()?))
+    };
+    let shares: Option<Vec<(Version, u8)>> = serving.iter().map(share).collect();
+    Traffic::new(revision, shares?).ok()
+}
+
+fn version(metadata: &ObjectMeta, spec: Value) -> Result<VersionObject, String> {
     let spec: ModuleVersionSpec = serde_json::from_value(spec).map_err(text)?;
     spec.spec.validate().map_err(text)?;
     let expected = version_object(&spec.module, &spec.version);
@@ -149,9 +185,9 @@ fn version(metadata: &ObjectMeta, spec: serde_json::Value) -> Result<VersionObje
     })
 }
 
-fn locks(metadata: &ObjectMeta, spec: serde_json::Value) -> Result<LocksObject, String> {
+fn locks(metadata: &ObjectMeta, spec: Value) -> Result<LocksObject, String> {
     let spec = match spec {
-        serde_json::Value::Null => WireLocksSpec::default(),
+        Value::Null => WireLocksSpec::default(),
         spec => serde_json::from_value(spec).map_err(text)?,
     };
     let mut packages: BTreeMap<_, _> = spec.packages;
@@ -220,5 +256,46 @@ mod tests {
         assert!(module.deleted.holds(&"0.1.0".parse().unwrap()));
         let nameless = json!({"metadata": {"resourceVersion": "7"}});
         assert_eq!(read(Kind::Module, object(nameless)), None);
+    }
+
+    #[test]
+    fn a_split_is_read_where_a_rollout_is_wanted_and_the_status_is_whole() {
+        let shares = |spec: Value, serving: Value| {
+            let metadata = json!({"name": "m", "uid": "u", "resourceVersion": "7"});
+            let status = json!({"serving": serving, "newer": 1});
+            let value = json!({"metadata": metadata, "spec": spec, "status": status});
+            let Object::Module(module) = read(Kind::Module, object(value)).unwrap().object else {
+                panic!()
+            };
+            let traffic = module.traffic.unwrap();
+            assert_eq!(traffic.revision(), 7);
+            traffic.shares().iter().map(|(version, part)| format!("{version} {part}")).collect()
+        };
+        let shares = |spec, serving| -> Vec<String> { shares(spec, serving) };
+        let wanted = json!({"rollout": {"newer": 1}});
+        let split = json!([
+            {"version": "0.1.0", "percent": 95},
+            {"version": "0.2.0", "percent": 5, "newer": true},
+        ]);
+        assert_eq!(shares(wanted.clone(), split.clone()), ["0.1.0 95", "0.2.0 5"]);
+        for none in [json!({}), json!({"rollout": null}), json!(null)] {
+            assert_eq!(shares(none, split.clone()), [""; 0]);
+        }
+        let mut wrong = vec![json!(null), json!({}), json!([]), json!(7)];
+        for (key, value) in [
+            ("percent", json!(94)),
+            ("percent", json!("95")),
+            ("percent", json!(null)),
+            ("percent", json!(951)),
+            ("version", json!("1")),
+            ("version", json!(null)),
+        ] {
+            let mut changed = split.clone();
+            changed[0][key] = value;
+            wrong.push(changed);
+        }
+        for wrong in wrong {
+            assert_eq!(shares(wanted.clone(), wrong.clone()), [""; 0], "{wrong}");
+        }
     }
 }

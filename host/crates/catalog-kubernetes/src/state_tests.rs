@@ -17,6 +17,9 @@ fn module(name: &str, uid: &str) -> Object {
         pinned: None,
         highest: None,
         deleted: Deleted::default(),
+        traffic: None,
+        rollout: None,
+        progress: None,
         leaving: false,
     })
 }

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use roadstead_domain::{Digest, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_domain::{Digest, ModuleName, ModuleSpec, Namespace, Traffic, Version};
 use serde::{Deserialize, Serialize};
 
 /// One published version. It never changes.
@@ -106,6 +106,8 @@ pub struct BreakRecord {
 pub struct ModuleRecord {
     pub versions: BTreeMap<Version, Arc<VersionRecord>>,
     pub pinned: Option<Version>,
+    /// How its calls are split, or the word that they are not; none where nothing splits calls.
+    pub traffic: Option<Traffic>,
     /// The highest version that ever was: a number that was given out is not given out again.
     pub highest: Version,
 }

@@ -80,6 +80,7 @@ pub fn publish(
     let mut module = module.unwrap_or_else(|| ModuleRecord {
         versions: BTreeMap::new(),
         pinned: None,
+        traffic: None,
         highest: record.version.clone(),
     });
     module.highest = module.highest.max(record.version.clone());

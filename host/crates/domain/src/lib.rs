@@ -13,6 +13,7 @@ mod route;
 #[cfg(feature = "schema")]
 mod schema;
 mod spec;
+mod traffic;
 mod units;
 mod version;
 
@@ -23,10 +24,11 @@ pub use names::{
     CallId, HostName, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace,
 };
 pub use offer::{Grantee, NetworkOffer};
-pub use route::{Candidate, RouteError, select_version};
+pub use route::{Candidate, RouteError, select_version, select_versions};
 pub use spec::{
     Capabilities, Clocks, DirectoryGrant, DirectoryMode, HostPort, HttpTarget, InstancePolicy,
     Instances, Limits, ModuleSpec, Network, Quota, Random, Share, SpecError, SpecFormat,
 };
+pub use traffic::{MOST_SHARES, Traffic, TrafficError, Turns};
 pub use units::{ByteRate, ByteSize, MessageSize, Millicores, Span, UnitError};
 pub use version::{Track, Version, VersionError};

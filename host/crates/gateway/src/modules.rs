@@ -20,7 +20,7 @@ use roadstead_proto::v1::{
     UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
     module_service_server::ModuleService,
 };
-use roadstead_registry::{Protos, Registry};
+use roadstead_registry::{Edition, Protos, Registry};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -257,11 +257,11 @@ fn watch(
         let mut told = None;
         loop {
             changes.mark_unchanged();
-            if told != Some(registry.routes().namespace_revision(&namespace)) {
+            if told != Some(registry.routes().edition(&namespace)) {
                 let (registry, namespace) = (Arc::clone(&registry), namespace.clone());
                 let now = offload::answer(move || Ok(listed(&registry, &namespace)));
-                let (revision, message) = now.await?;
-                told = Some(revision);
+                let (edition, message) = now.await?;
+                told = Some(edition);
                 yield message;
             }
             let changed = tokio::select! {
@@ -278,13 +278,13 @@ fn watch(
     }
 }
 
-/// The namespace's modules as they are by now, and the revision at which they last changed.
-fn listed(registry: &Registry, namespace: &Namespace) -> (u64, WatchModulesResponse) {
+/// The namespace's modules as they are by now, and when they last changed.
+fn listed(registry: &Registry, namespace: &Namespace) -> (Edition, WatchModulesResponse) {
     let routes = registry.routes();
     let modules: Vec<_> = routes.modules(namespace).cloned().collect();
     let modules = to_proto::modules(namespace, &modules);
     let message = WatchModulesResponse { revision: routes.revision(), modules };
-    (routes.namespace_revision(namespace), message)
+    (routes.edition(namespace), message)
 }
 
 fn module_name(text: &str) -> Result<ModuleName, Status> {

@@ -8,7 +8,7 @@ use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
 use futures::Stream;
 use parking_lot::Mutex;
 use roadstead_domain::{Fault, Namespace};
-use roadstead_registry::{Registry, RouteTable};
+use roadstead_registry::{Edition, Registry, RouteTable};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -56,17 +56,17 @@ impl State {
     fn current(&self, namespace: &Namespace) -> (Arc<RouteTable>, Arc<Building>) {
         let mut indexes = self.indexes.lock();
         let routes = self.registry.routes();
-        let revision = routes.namespace_revision(namespace);
-        let key = (revision != 0).then(|| namespace.clone());
+        let edition = routes.edition(namespace);
+        let key = (edition.revision != 0).then(|| namespace.clone());
         if let Some((at, index)) = indexes.get(&key)
-            && *at == revision
+            && *at == edition
         {
             return (routes, Arc::clone(index));
         }
-        let lives = |name: &Namespace| routes.namespace_revision(name) != 0;
+        let lives = |name: &Namespace| routes.edition(name).revision != 0;
         indexes.retain(|key, _| key.as_ref().is_none_or(lives));
         let index = Arc::<Building>::default();
-        indexes.insert(key, (revision, Arc::clone(&index)));
+        indexes.insert(key, (edition, Arc::clone(&index)));
         (routes, index)
     }
 }
@@ -74,8 +74,8 @@ impl State {
 /// An index, once it is built.
 type Building = OnceCell<Arc<Index>>;
 
-/// By namespace, with the revision that each shows. Namespaces without modules share one.
-type Indexes = HashMap<Option<Namespace>, (u64, Arc<Building>)>;
+/// By namespace, with the edition that each shows. Namespaces without modules share one.
+type Indexes = HashMap<Option<Namespace>, (Edition, Arc<Building>)>;
 
 /// What a client may ask, in either version.
 enum Question {

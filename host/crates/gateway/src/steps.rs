@@ -103,7 +103,9 @@ impl Caller {
             let method = live.method(path.service, path.method)?.clone();
             Ok((Arc::clone(live), method, Arc::clone(live.module()?)))
         };
-        let found = routes.resolve(self.namespace(), path.service, wanted.as_ref()).and_then(parts);
+        let found = routes
+            .resolve(self.namespace(), (path.service, path.method), wanted.as_ref())
+            .and_then(parts);
         let ((live, LiveMethod { plan, compiled }, module), otherwise) = match found {
             Ok(found) => (found, None),
             Err(fault) => {

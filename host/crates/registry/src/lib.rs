@@ -7,6 +7,7 @@
 //! What serves is one immutable [`RouteTable`], swapped whole. Calls that hold a [`LiveVersion`]
 //! finish on it, whatever is published meanwhile.
 
+mod answering;
 mod code;
 mod derive;
 mod error;
@@ -29,4 +30,4 @@ pub use roadstead_catalog::{
 };
 pub use roadstead_engine::{OfferKind, UnknownImport};
 pub use roadstead_worker::{CompileConfig, CompileLimit, WorkerCounts};
-pub use routes::RouteTable;
+pub use routes::{Edition, RouteTable};

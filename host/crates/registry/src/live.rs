@@ -9,9 +9,11 @@ use std::{
 use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
 use roadstead_catalog::VersionRecord;
-use roadstead_domain::{Candidate, Fault, ModuleId, ModuleName, Version, select_version};
+use roadstead_domain::{Candidate, Fault, ModuleId, ModuleName, Traffic, Version, select_versions};
 use roadstead_engine::Module;
 use roadstead_transcode::{Locks, MethodPlan};
+
+use crate::answering::Given;
 
 /// A published version, ready to be called. It lives as long as anyone calls it.
 pub struct LiveVersion {
@@ -181,27 +183,61 @@ impl fmt::Debug for LiveVersion {
 pub struct LiveModule {
     pub name: ModuleName,
     pub pinned: Option<Version>,
+    /// How its calls are split, or the word that they are not.
+    pub traffic: Option<Traffic>,
+    pub(crate) given: Arc<Given>,
     /// The highest version that ever was.
     pub highest: Version,
     pub versions: BTreeMap<Version, Arc<LiveVersion>>,
 }
 
 impl LiveModule {
-    /// The version that answers for the module as a whole: the pinned one, or the newest release,
-    /// or the newest pre-release where there is no release.
+    /// The version that answers for the module as a whole: the pinned one, or the one with the most
+    /// calls where they are split, or the newest release, or the newest pre-release where there is
+    /// no release.
     pub fn current(&self) -> Option<&Arc<LiveVersion>> {
         if let Some(pinned) = &self.pinned {
             return self.versions.get(pinned);
+        }
+        let most = self.split().max_by_key(|(live, percent)| (*percent, &live.id().version));
+        if let Some((live, _)) = most {
+            return Some(live);
         }
         let release = self.versions.iter().rev().find(|(version, _)| !version.is_prerelease());
         release.or_else(|| self.versions.last_key_value()).map(|(_, live)| live)
     }
 
-    /// Whether it has the very same versions and the same pin.
+    /// Versions that a split gives calls to, unless one is pinned. Empty where calls are not split.
+    fn split(&self) -> impl Iterator<Item = (&Arc<LiveVersion>, u8)> {
+        let traffic = self.traffic.as_ref().filter(|_| self.pinned.is_none());
+        let shares = traffic.into_iter().flat_map(Traffic::shares);
+        shares.filter_map(|(version, percent)| Some((self.versions.get(version)?, *percent)))
+    }
+
+    /// Of each 100 calls that name no version, how many a version gets; of services that not all
+    /// versions export, it may be others.
+    pub fn percent(&self, version: &Version) -> u32 {
+        let total: u32 = self.split().map(|(_, percent)| u32::from(percent)).sum();
+        if total == 0 {
+            let current = self.current().is_some_and(|live| live.id().version == *version);
+            return if current { 100 } else { 0 };
+        }
+        let mut own = self.split().filter(|(live, _)| live.id().version == *version);
+        // Of a split that lost a version, the others take what it had.
+        own.next().map_or(0, |(_, percent)| (u32::from(percent) * 100 + total / 2) / total)
+    }
+
+    /// Whether a split keeps a version from calls.
+    pub fn holds_back(&self, version: &Version) -> bool {
+        self.split().next().is_some() && self.split().all(|(live, _)| live.id().version != *version)
+    }
+
+    /// Whether it has the very same versions, the same pin and the same split.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let versions = self.versions.values().zip(other.versions.values());
         self.name == other.name
             && self.pinned == other.pinned
+            && self.traffic == other.traffic
             && self.highest == other.highest
             && self.versions.len() == other.versions.len()
             && versions.into_iter().all(|(one, other)| Arc::ptr_eq(one, other))
@@ -209,15 +245,15 @@ impl LiveModule {
 
     /// Whether a version that is published now would answer for the module as a whole.
     pub(crate) fn gives_way_to(&self, version: &Version) -> bool {
-        if self.pinned.is_some() {
+        if self.pinned.is_some() || self.split().next().is_some() {
             return false;
         }
         let rank = |version: &Version| (!version.is_prerelease(), version.clone());
         self.versions.keys().all(|other| rank(other) < rank(version))
     }
 
-    /// Every service that the module answers for, with the version that does.
-    pub(crate) fn serving(&self) -> Vec<(&str, &Arc<LiveVersion>)> {
+    /// Every service that the module answers for, with the versions that do and their weights.
+    pub(crate) fn serving(&self) -> Vec<(&str, Vec<(&Arc<LiveVersion>, u8)>)> {
         let mut exporters: BTreeMap<&str, Vec<&Version>> = BTreeMap::new();
         for (version, live) in &self.versions {
             for service in &live.services {
@@ -229,10 +265,14 @@ impl LiveModule {
             let candidate = Candidate {
                 module: &self.name,
                 pinned: self.pinned.as_ref(),
+                traffic: self.traffic.as_ref(),
                 versions: &mut versions,
             };
-            let version = select_version(candidate, None).ok()?;
-            Some((service, self.versions.get(&version)?))
+            let selected = select_versions(candidate).ok()?;
+            let live = selected
+                .into_iter()
+                .filter_map(|(version, weight)| Some((self.versions.get(&version)?, weight)));
+            Some((service, live.collect()))
         });
         chosen.collect()
     }

@@ -5,6 +5,7 @@ mod follow;
 mod judge;
 mod load;
 mod offers;
+mod steer;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -77,6 +78,7 @@ pub struct Registry {
     config: RegistryConfig,
     pub(crate) routes: ArcSwap<RouteTable>,
     changes: watch::Sender<u64>,
+    pub(crate) steering: steer::Steering,
     /// Held from the catalog's transaction until its outcome serves.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) pushes: Arc<Semaphore>,
@@ -122,6 +124,7 @@ impl Registry {
                 catalog,
                 routes: ArcSwap::from_pointee(RouteTable::default()),
                 changes: watch::Sender::new(0),
+                steering: steer::Steering::default(),
                 changing: tokio::sync::Mutex::default(),
                 pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
                 turns: Turns::new(config.compile.workers),

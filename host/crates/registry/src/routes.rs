@@ -12,7 +12,9 @@ use prost_types::FileDescriptorProto;
 use roadstead_domain::{Fault, Millicores, ModuleName, ModuleRef, Namespace};
 use roadstead_transcode::Locks;
 
-use crate::{DamagedLock, LiveModule, LiveVersion, merge::merge, push::LockBook};
+use crate::{
+    DamagedLock, LiveModule, LiveVersion, answering::Answering, merge::merge, push::LockBook,
+};
 
 /// Everything that serves, as of one revision of the catalog.
 #[derive(Default)]
@@ -21,13 +23,21 @@ pub struct RouteTable {
     namespaces: HashMap<Namespace, Arc<NamespaceRoutes>>,
 }
 
+/// When a namespace last changed: no two states of it have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Edition {
+    /// The catalog's revision; 0 for a namespace that never had a module.
+    pub revision: u64,
+    /// How often its calls were split another way since.
+    steered: u64,
+}
+
 #[derive(Default)]
 struct NamespaceRoutes {
-    /// When the namespace last changed.
-    revision: u64,
+    edition: Edition,
     modules: BTreeMap<ModuleName, Arc<LiveModule>>,
-    /// By service, the version of every module that answers for it.
-    services: HashMap<String, BTreeMap<ModuleName, Arc<LiveVersion>>>,
+    /// By service, the versions of every module that answer for it.
+    services: HashMap<String, BTreeMap<ModuleName, Answering>>,
     /// By service with methods that take handles, the last version that has it, whether it answers
     /// or not: sessions stay on the version that they began on.
     sessions: HashMap<String, Arc<LiveVersion>>,
@@ -41,12 +51,13 @@ impl RouteTable {
         self.revision
     }
 
-    /// The revision at which the namespace last changed; 0 if it never did.
-    pub fn namespace_revision(&self, namespace: &Namespace) -> u64 {
-        self.namespaces.get(namespace).map_or(0, |routes| routes.revision)
+    /// When the namespace last changed.
+    pub fn edition(&self, namespace: &Namespace) -> Edition {
+        self.namespaces.get(namespace).map(|routes| routes.edition).unwrap_or_default()
     }
 
-    /// The version that answers a call of `service`; `wanted` is what `roadstead-module` names.
+    /// The version that answers a call of a method; `wanted` is what `roadstead-module` names. Where
+    /// a split shares the calls of the module, each look takes a turn.
     ///
     /// # Errors
     /// [`Fault::NoSuchService`], [`Fault::NoSuchModule`], [`Fault::NoSuchVersion`] or
@@ -54,7 +65,7 @@ impl RouteTable {
     pub fn resolve(
         &self,
         namespace: &Namespace,
-        service: &str,
+        (service, method): (&str, &str),
         wanted: Option<&ModuleRef>,
     ) -> Result<&Arc<LiveVersion>, Fault> {
         let no_service = || Fault::NoSuchService(service.to_owned());
@@ -64,7 +75,7 @@ impl RouteTable {
             let serving = serving.ok_or_else(no_service)?;
             let mut modules = serving.iter();
             return match (modules.next(), modules.next()) {
-                (Some((_, only)), None) => Ok(only),
+                (Some((_, only)), None) => Ok(only.next(service, method)),
                 _ => Err(Fault::Ambiguous {
                     service: service.to_owned(),
                     candidates: serving.keys().cloned().collect(),
@@ -77,7 +88,8 @@ impl RouteTable {
         };
         let Some(version) = &wanted.version else {
             let serving = routes.services.get(service);
-            return serving.and_then(|modules| modules.get(&wanted.name)).ok_or_else(no_service);
+            let serving = serving.and_then(|modules| modules.get(&wanted.name));
+            return serving.map(|serving| serving.next(service, method)).ok_or_else(no_service);
         };
         let live =
             module.versions.get(version).ok_or_else(|| Fault::NoSuchVersion(wanted.clone()))?;
@@ -185,9 +197,30 @@ impl RouteTable {
             None => modules.remove(name),
         };
         let mut namespaces = self.namespaces.clone();
-        let routes = NamespaceRoutes::new(revision, modules, locks);
+        let edition = Edition { revision, steered: 0 };
+        let routes = NamespaceRoutes::new(edition, modules, locks);
         namespaces.insert(namespace.clone(), Arc::new(routes));
         Self { revision, namespaces }
+    }
+
+    /// The table after the calls of modules were split another way; nothing else of it changed, and
+    /// it shows the same revision of the catalog.
+    pub(crate) fn steered(&self, modules: Vec<(Namespace, LiveModule)>) -> Self {
+        let mut changed: HashMap<Namespace, Vec<LiveModule>> = HashMap::new();
+        for (namespace, module) in modules {
+            changed.entry(namespace).or_default().push(module);
+        }
+        let mut namespaces = self.namespaces.clone();
+        for (namespace, changed) in changed {
+            let Some(old) = namespaces.get(&namespace) else { continue };
+            let mut modules = old.modules.clone();
+            modules.extend(changed.into_iter().map(|one| (one.name.clone(), Arc::new(one))));
+            let Edition { revision, steered } = old.edition;
+            let edition = Edition { revision, steered: steered + 1 };
+            let routes = NamespaceRoutes::new(edition, modules, Arc::clone(&old.locks));
+            namespaces.insert(namespace, Arc::new(routes));
+        }
+        Self { revision: self.revision, namespaces }
     }
 
     /// A table of everything at once. What is as in an earlier one is taken from there, so that a
@@ -208,11 +241,12 @@ impl RouteTable {
             let (modules, _) = parts.entry(namespace).or_default();
             modules.insert(module.name.clone(), module);
         }
+        let edition = Edition { revision, steered: 0 };
         let routes = |(namespace, (modules, book))| {
             let known = old.namespaces.get(&namespace);
             let routes = match known.filter(|known| known.same(&modules, &book)) {
                 Some(known) => Arc::clone(known),
-                None => Arc::new(NamespaceRoutes::new(revision, modules, Arc::new(book))),
+                None => Arc::new(NamespaceRoutes::new(edition, modules, Arc::new(book))),
             };
             (namespace, routes)
         };
@@ -222,15 +256,16 @@ impl RouteTable {
 
 impl NamespaceRoutes {
     fn new(
-        revision: u64,
+        edition: Edition,
         modules: BTreeMap<ModuleName, Arc<LiveModule>>,
         locks: Arc<LockBook>,
     ) -> Self {
-        let mut services: HashMap<String, BTreeMap<ModuleName, Arc<LiveVersion>>> = HashMap::new();
+        let mut services: HashMap<String, BTreeMap<ModuleName, Answering>> = HashMap::new();
         for (name, module) in &modules {
-            for (service, live) in module.serving() {
-                let modules = services.entry(service.to_owned()).or_default();
-                modules.insert(name.clone(), Arc::clone(live));
+            for (service, serving) in module.serving() {
+                let answering = Answering::new(service, &serving, &module.given);
+                let Some(answering) = answering else { continue };
+                services.entry(service.to_owned()).or_default().insert(name.clone(), answering);
             }
         }
         let mut sessions = HashMap::new();
@@ -238,7 +273,7 @@ impl NamespaceRoutes {
             let services = live.sessions().iter();
             sessions.extend(services.map(|service| (service.clone(), Arc::clone(live))));
         }
-        Self { revision, modules, services, sessions, locks, files: OnceLock::new() }
+        Self { edition, modules, services, sessions, locks, files: OnceLock::new() }
     }
 
     /// Whether it is made of the very same modules and locks.
@@ -255,6 +290,7 @@ impl NamespaceRoutes {
             .services
             .values()
             .flat_map(BTreeMap::values)
+            .flat_map(Answering::all)
             .map(|live| ((&live.id().name, &live.id().version), live))
             .collect();
         let schemas = serving.into_values().filter_map(|live| live.schema().ok());

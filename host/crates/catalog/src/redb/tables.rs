@@ -107,7 +107,7 @@ impl<'txn> Tables<'txn> {
             let record: VersionRecord = decode(value.value())?;
             versions.insert(record.version.clone(), Arc::new(record));
         }
-        Ok(Some(ModuleRecord { versions, pinned, highest }))
+        Ok(Some(ModuleRecord { versions, pinned, traffic: None, highest }))
     }
 
     pub(super) fn put_module(
@@ -200,7 +200,8 @@ impl ReadTables {
         for row in self.modules.iter().map_err(storage("read modules"))? {
             let (key, row) = row.map_err(storage("read a module"))?;
             let ModuleRow { pinned, highest } = decode(row.value())?;
-            let module = ModuleRecord { versions: BTreeMap::new(), pinned, highest };
+            let versions = BTreeMap::new();
+            let module = ModuleRecord { versions, pinned, traffic: None, highest };
             let (namespace, name) = key.value();
             snapshot.modules.insert((parse(namespace)?, parse(name)?), module);
         }

@@ -36,7 +36,7 @@ struct Bounds {
 /// A version that could be published, if nothing changes in between.
 pub(crate) struct Planned {
     /// The namespace's revision that the plan was made at.
-    pub(crate) basis: u64,
+    pub(crate) basis: crate::Edition,
     pub(crate) choice: VersionChoice,
     pub(crate) record: VersionRecord,
     pub(crate) derived: Derived,
@@ -152,7 +152,7 @@ fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Pl
     let texts = lock_texts.iter().chain(&interface).chain(&validated.wit);
     record.stored_beside = stored_beside(&record, texts)?;
     keep_quota(routes, validated, &record, bounds.namespace)?;
-    let basis = routes.namespace_revision(namespace);
+    let basis = routes.edition(namespace);
     let locks = changes;
     Ok(Plan::New(Box::new(Planned {
         basis,

@@ -23,8 +23,8 @@ impl Registry {
         let _turn = self.changing.lock().await;
         let name = validated.name.clone();
         for _ in 0..ATTEMPTS {
-            let revision = self.routes.load().namespace_revision(&validated.namespace);
-            if revision != planned.basis {
+            let edition = self.routes.load().edition(&validated.namespace);
+            if edition != planned.basis {
                 planned = match self.plan_again(&validated).await? {
                     Plan::Exists(record) => return Ok(Pushed { name, record, created: false }),
                     Plan::New(planned) => planned.accepted(&validated)?,

@@ -8,7 +8,7 @@ use std::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use roadstead_blobs::Kind;
 use roadstead_catalog::{ModuleRecord, Snapshot, VersionRecord};
-use roadstead_domain::{Digest, Fault, ModuleId, ModuleName, Namespace};
+use roadstead_domain::{Digest, Fault, ModuleId, ModuleName, Namespace, Traffic};
 use roadstead_engine::{LoadError, Module};
 use roadstead_transcode::Lock;
 
@@ -52,6 +52,7 @@ impl Registry {
             .try_collect()
             .await?;
         live.iter().for_each(|(_, module)| govern(module));
+        self.steering.forget(revision, &live);
         let table = RouteTable::of(revision, live, books, &old);
         self.serve(table);
         self.retire_all(&old);
@@ -133,7 +134,7 @@ impl Registry {
         old: Option<&LiveModule>,
         fresh: &(dyn Fn(&ModuleId) -> Option<Arc<LiveVersion>> + Sync),
     ) -> LiveModule {
-        let ModuleRecord { versions, pinned, highest } = record;
+        let ModuleRecord { versions, pinned, traffic, highest } = record;
         let mut live = BTreeMap::new();
         for (version, record) in versions {
             let id = ModuleId {
@@ -151,7 +152,10 @@ impl Registry {
             };
             live.insert(version, serving);
         }
-        LiveModule { name: name.clone(), pinned, highest, versions: live }
+        let name = name.clone();
+        let traffic = Traffic::newer(traffic, self.steering.of(namespace, &name));
+        let given = old.map(|old| Arc::clone(&old.given)).unwrap_or_default();
+        LiveModule { name, pinned, traffic, given, highest, versions: live }
     }
 
     /// A published version as it was. One that cannot serve here stays published and says so.
@@ -191,7 +195,7 @@ enum PartsError {
 }
 
 /// A module's processor time is what the version says that answers for it.
-fn govern(module: &LiveModule) {
+pub(super) fn govern(module: &LiveModule) {
     if let Some(Ok(current)) = module.current().map(|live| live.module()) {
         current.govern();
     }
@@ -201,7 +205,8 @@ fn govern(module: &LiveModule) {
 /// Calls that run on it finish.
 fn retire(before: &LiveModule, after: Option<&LiveModule>) {
     let serving = after.map(LiveModule::serving).unwrap_or_default();
-    let serving: HashSet<_> = serving.into_iter().map(|(_, live)| Arc::as_ptr(live)).collect();
+    let serving = serving.into_iter().flat_map(|(_, versions)| versions);
+    let serving: HashSet<_> = serving.map(|(live, _)| Arc::as_ptr(live)).collect();
     for (version, live) in &before.versions {
         let kept = after.is_some_and(|after| after.versions.contains_key(version));
         if let (false, Ok(module)) = (kept, live.module()) {

@@ -111,7 +111,7 @@ impl Host {
     ) -> Result<Arc<LiveVersion>, Fault> {
         let wanted: Option<ModuleRef> = wanted.map(|wanted| wanted.parse().unwrap());
         let routes = self.registry.routes();
-        routes.resolve(&Namespace::default(), service, wanted.as_ref()).cloned()
+        routes.resolve(&Namespace::default(), (service, "Add"), wanted.as_ref()).cloned()
     }
 
     /// The label of the version that answers.

@@ -18,6 +18,7 @@ mod refusal;
 mod repair;
 mod restart;
 mod routing;
+mod steer;
 mod versions;
 
 roadstead_worker::worker_in_tests!();

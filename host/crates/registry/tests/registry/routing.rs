@@ -65,11 +65,11 @@ async fn namespaces_do_not_see_each_other() {
     let staged = host.stage(&calc(4)).await.unwrap();
     host.registry.push(&other, named("m"), staged, &|_| {}).await.unwrap();
     let routes = host.registry.routes();
-    let here = routes.resolve(&Namespace::default(), OPS, None).unwrap();
-    let there = routes.resolve(&other, OPS, None).unwrap();
+    let here = routes.resolve(&Namespace::default(), (OPS, "Add"), None).unwrap();
+    let there = routes.resolve(&other, (OPS, "Add"), None).unwrap();
     assert_eq!((add(here, 2, 3).await, add(there, 2, 3).await), (5, 9));
     let nowhere: Namespace = "nowhere".parse().unwrap();
-    assert!(routes.resolve(&nowhere, OPS, None).is_err());
+    assert!(routes.resolve(&nowhere, (OPS, "Add"), None).is_err());
     assert!(routes.files(&nowhere).is_empty() && routes.services(&nowhere).is_empty());
     assert!(!routes.serves(&nowhere, OPS) && routes.serves(&other, OPS));
     host.registry.delete(&other, &module("m"), None).await.unwrap();
@@ -140,7 +140,7 @@ async fn every_change_is_told_after_it_serves() {
         let revision = *watch.borrow_and_update();
         let routes = host.registry.routes();
         assert!(revision > last && routes.revision() >= revision);
-        assert_eq!(routes.namespace_revision(&Namespace::default()), revision);
+        assert_eq!(routes.edition(&Namespace::default()).revision, revision);
         last = revision;
     };
     told().await;
@@ -148,8 +148,8 @@ async fn every_change_is_told_after_it_serves() {
     told().await;
     host.registry.delete(&default, &module("m"), None).await.unwrap();
     told().await;
-    let before = host.registry.routes().namespace_revision(&default);
+    let before = host.registry.routes().edition(&default);
     let staged = host.stage(&calc(0)).await.unwrap();
     host.registry.push(&"other".parse().unwrap(), named("m"), staged, &|_| {}).await.unwrap();
-    assert_eq!(host.registry.routes().namespace_revision(&default), before);
+    assert_eq!(host.registry.routes().edition(&default), before);
 }

@@ -1,0 +1,89 @@
+//! Who answers the calls of a service that name no version: one version, or several by their part.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use roadstead_domain::Turns;
+
+use crate::LiveVersion;
+
+/// The turns that a module has given out. They go on while the table changes.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    calls: AtomicU64,
+    /// Of calls that a handle may lead elsewhere: they take nothing from the others.
+    led: AtomicU64,
+}
+
+/// Who answers for a service.
+#[derive(Debug)]
+pub(crate) enum Answering {
+    One(Arc<LiveVersion>),
+    Several(Split),
+}
+
+/// Versions that share the calls of a service.
+#[derive(Debug)]
+pub(crate) struct Split {
+    first: Arc<LiveVersion>,
+    versions: Vec<Arc<LiveVersion>>,
+    turns: Turns,
+    /// Whether methods of the service take handles.
+    handles: bool,
+    given: Arc<Given>,
+}
+
+impl Answering {
+    /// None of no versions.
+    pub(crate) fn new(
+        service: &str,
+        serving: &[(&Arc<LiveVersion>, u8)],
+        given: &Arc<Given>,
+    ) -> Option<Self> {
+        let versions: Vec<_> = serving.iter().map(|(live, _)| Arc::clone(live)).collect();
+        let turns = Turns::new(serving.iter().map(|(_, weight)| *weight));
+        match (versions.as_slice(), turns) {
+            ([], _) => None,
+            ([only], _) => Some(Self::One(Arc::clone(only))),
+            ([first, ..], None) => Some(Self::One(Arc::clone(first))),
+            ([first, ..], Some(turns)) => {
+                let takes = |live: &Arc<LiveVersion>| {
+                    live.sessions().iter().any(|session| session == service)
+                };
+                let handles = versions.iter().any(takes);
+                let (first, given) = (Arc::clone(first), Arc::clone(given));
+                Some(Self::Several(Split { first, versions, turns, handles, given }))
+            }
+        }
+    }
+
+    /// Who answers the next call of a method.
+    pub(crate) fn next(&self, service: &str, method: &str) -> &Arc<LiveVersion> {
+        match self {
+            Self::One(live) => live,
+            Self::Several(split) => split.next(service, method),
+        }
+    }
+
+    /// Everyone who answers calls.
+    pub(crate) fn all(&self) -> &[Arc<LiveVersion>] {
+        match self {
+            Self::One(live) => std::slice::from_ref(live),
+            Self::Several(split) => &split.versions,
+        }
+    }
+}
+
+impl Split {
+    fn next(&self, service: &str, method: &str) -> &Arc<LiveVersion> {
+        let takes = |live: &Arc<LiveVersion>| {
+            live.method(service, method).is_ok_and(|method| method.plan.takes_handles())
+        };
+        let led = self.handles && self.versions.iter().any(takes);
+        let given = if led { &self.given.led } else { &self.given.calls };
+        let whose = self.turns.whose(given.fetch_add(1, Ordering::Relaxed));
+        self.versions.get(whose).unwrap_or(&self.first)
+    }
+}
