@@ -87,8 +87,10 @@ pub(crate) enum Verb {
     Describe(NameArgs),
     /// List what the operator offers to modules, and which versions hold it
     Offers(OffersArgs),
-    /// Show what modules use against what they are granted, the busiest first
+    /// Show what modules use against what they are granted, on all hosts, the busiest first
     Top(TopArgs),
+    /// Show the hosts of the pool and how they are
+    Status(StatusArgs),
     /// Delete a version, or a module with all its versions
     Delete(RefArgs),
     /// Make one version answer all calls that name none (the rollback)
@@ -164,12 +166,28 @@ pub(crate) struct TopArgs {
     /// The modules of every namespace
     #[arg(long)]
     pub all_namespaces: bool,
+    /// Each host's figures instead of sums
+    #[arg(long)]
+    pub by_host: bool,
+    /// This host alone, and none of the others of its pool
+    #[arg(long)]
+    pub this_host: bool,
     /// Print once instead of again and again
     #[arg(long)]
     pub once: bool,
     /// Time between two looks, like 500ms or 2s
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = parse::span)]
     pub interval: Duration,
+}
+
+#[derive(Args)]
+pub(crate) struct StatusArgs {
+    /// Count the modules of every namespace
+    #[arg(long)]
+    pub all_namespaces: bool,
+    /// This host alone, and none of the others of its pool
+    #[arg(long)]
+    pub this_host: bool,
 }
 
 #[derive(Args)]
@@ -232,6 +250,9 @@ pub(crate) struct LogsArgs {
     /// Only the newest lines
     #[arg(long, value_name = "N")]
     pub tail: Option<u32>,
+    /// This host alone, and none of the others of its pool
+    #[arg(long)]
+    pub this_host: bool,
 }
 
 #[derive(Args)]

@@ -8,6 +8,7 @@ pub(crate) mod proto;
 pub(crate) mod push;
 mod serve;
 mod sources;
+mod status;
 mod token;
 mod top;
 
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Describe(args) => catalog::describe(&to, args).await,
         Verb::Offers(args) => catalog::offers(&to, args).await,
         Verb::Top(args) => top::top(&to, args).await,
+        Verb::Status(args) => status::status(&to, args).await,
         Verb::Delete(args) => catalog::delete(&to, args).await,
         Verb::Pin(args) => catalog::pin(&to, args).await,
         Verb::Unpin(args) => catalog::unpin(&to, args).await,

@@ -1,5 +1,6 @@
 //! The host's answers as text for people.
 
+pub(crate) mod hosts;
 mod spec;
 pub(crate) mod usage;
 
@@ -179,9 +180,11 @@ pub(crate) fn usage(trailers: &MetadataMap) -> String {
     )
 }
 
-pub(crate) fn log_line(entry: &api::LogLine) -> String {
+/// A line, with its host where lines of several may come.
+pub(crate) fn log_line(entry: &api::LogLine, with_host: bool) -> String {
+    let host = if with_host { format!(" {}", entry.host) } else { String::new() };
     format!(
-        "{} {} {} {}: {}",
+        "{}{host} {} {} {}: {}",
         utc(entry.unix_ms),
         entry.version,
         entry.call,

@@ -116,6 +116,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let config = GatewayConfig {
         tls,
         pool,
+        name: settings.pool.host.clone(),
         auth: Arc::clone(&auth),
         cors: AllowedOrigins::parse(settings.cors_origins),
         allowed_hosts: AllowedHosts::new(settings.allowed_hosts),

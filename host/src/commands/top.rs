@@ -4,6 +4,7 @@ use std::{cmp::Reverse, process::ExitCode};
 
 use roadstead_proto::v1 as api;
 
+use super::status::{missing, scope};
 use crate::{
     cli::{Connection, TopArgs},
     client::{self, Refusal},
@@ -16,6 +17,8 @@ pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCo
     loop {
         let request = api::ListUsageRequest {
             all_namespaces: args.all_namespaces,
+            scope: scope(args.this_host).into(),
+            by_host: args.by_host,
             ..api::ListUsageRequest::default()
         };
         let mut answer = modules.list_usage(request).await.map_err(Refusal::from)?.into_inner();
@@ -31,6 +34,9 @@ pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCo
             output::line(usage::top(&answer, args.all_namespaces));
         } else {
             output::screen(usage::top(&answer, args.all_namespaces));
+        }
+        for host in &answer.hosts {
+            missing(&host.name, &host.error);
         }
         if args.once {
             return Ok(ExitCode::SUCCESS);

@@ -11,6 +11,11 @@ use super::table;
 pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
     let used: u64 = usage.modules.iter().map(|one| one.cpu.unwrap_or_default().millicores_2s).sum();
     let head = format!("cpu {} of {}", cpu(used), cpu(usage.host_millicores));
+    let hosts = match usage.hosts.iter().filter(|host| host.error.is_empty()).count() {
+        0 | 1 => String::new(),
+        several => format!(" on {several} hosts"),
+    };
+    let head = format!("{head}{hosts}");
     if usage.modules.is_empty() {
         return format!("{head}; no modules: publish one with `roadstead push FILE.wasm`");
     }
@@ -40,7 +45,7 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
 fn row(module: &api::ModuleUsage, whole: bool) -> [String; 15] {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     [
-        if whole { format!("{}/{}", module.namespace, module.name) } else { module.name.clone() },
+        name(module, whole),
         cpu(used.millicores_2s),
         granted(&used),
         cpu(used.millicores_60s),
@@ -59,6 +64,15 @@ fn row(module: &api::ModuleUsage, whole: bool) -> [String; 15] {
             broken => breakers(broken),
         },
     ]
+}
+
+/// `calc`, `team/calc` or `calc on b`, where that is asked for.
+fn name(module: &api::ModuleUsage, whole: bool) -> String {
+    let name = match whole {
+        true => format!("{}/{}", module.namespace, module.name),
+        false => module.name.clone(),
+    };
+    if module.host.is_empty() { name } else { format!("{name} on {}", module.host) }
 }
 
 /// `open 0.2.0, half-open 0.1.0`
@@ -149,7 +163,7 @@ fn span(micros: u64) -> String {
 }
 
 /// With three digits and a unit of 1024.
-fn bytes(number: u64) -> String {
+pub(super) fn bytes(number: u64) -> String {
     scaled(number, 1024, [" B", " KiB", " MiB", " GiB", " TiB"])
 }
 

@@ -68,10 +68,16 @@ impl Identity {
         ANYONE.clone()
     }
 
-    /// Whoever another host of the pool let in, for one call.
-    pub fn vouched_for(name: Arc<str>, known: bool, namespace: Namespace, role: Role) -> Self {
+    /// Whoever another host of the pool let in, for one call: with a role in its namespace, and one
+    /// in all of them where it has that.
+    pub fn vouched_for(
+        name: Arc<str>,
+        known: bool,
+        (namespace, role): (Namespace, Role),
+        everywhere: Option<Role>,
+    ) -> Self {
         let namespaces = BTreeMap::from([(namespace, role)]);
-        let standing = Standing { namespaces, ..Standing::default() };
+        let standing = Standing { namespaces, everywhere, ..Standing::default() };
         Self::new(name, Source::Pool { known }, None, standing)
     }
 

@@ -249,6 +249,10 @@ impl Catalog for KubernetesCatalog {
         self.inner.revision.subscribe()
     }
 
+    fn is_current(&self) -> bool {
+        self.inner.health.borrow().is_current()
+    }
+
     async fn needed(&self) -> Result<Option<Snapshot>, CatalogError> {
         Ok(None)
     }

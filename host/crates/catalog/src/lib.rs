@@ -58,6 +58,11 @@ pub trait Catalog: Send + Sync + 'static {
     /// The newest revision, and every later one (some may be skipped).
     fn watch(&self) -> watch::Receiver<u64>;
 
+    /// Whether changes are heard of as they happen. Where not, this is what was known last.
+    fn is_current(&self) -> bool {
+        true
+    }
+
     /// Everything that stored bytes are kept for. None where this host cannot tell, since other
     /// hosts publish, in other namespaces too, what they may find stored here.
     async fn needed(&self) -> Result<Option<Snapshot>, CatalogError> {

@@ -198,6 +198,11 @@ impl ModuleLog {
 }
 
 impl LogFollower {
+    /// Takes the lines that were kept when following began, unless they were taken already.
+    pub fn kept(&mut self) -> Vec<Arc<LogLine>> {
+        std::mem::take(&mut self.taken).into()
+    }
+
     /// The next line, or how many were missed; waits for one to be written. None if the module is
     /// gone. Cancelling loses nothing.
     pub async fn next(&mut self) -> Option<LogEvent> {

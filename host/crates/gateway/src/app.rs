@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use crate::{
     builtin::Builtin,
     connection::Ends,
     counters::{Forwarded, Refused},
+    modules::{About, Fleet},
     peers::Peers,
     pool::{Forged, Hop, Pool, unix_ms},
     steps::Permit,
@@ -44,7 +45,7 @@ pub(crate) struct App {
     pub uploads: Arc<Semaphore>,
     pub uploads_share: usize,
     pub counters: Arc<Counters>,
-    pub pool: Option<Pool>,
+    pub pool: Option<Arc<Pool>>,
     /// Cancelled when streams must end.
     pub streams: CancellationToken,
     /// Cancelled when the host is not ready any more.
@@ -62,9 +63,20 @@ impl App {
         ends: &Ends,
         (counters, peers): (Arc<Counters>, Arc<Peers>),
     ) -> Result<Arc<Self>, TlsError> {
+        let pool = config.pool.as_ref().map(Pool::new).transpose()?.map(Arc::new);
+        let name = config.pool.as_ref().map_or(&config.name, |pool| &pool.host).clone();
+        let known = pool.as_ref().and_then(|pool| pool.address(&name));
+        let about = About {
+            address: known.map_or_else(|| address.to_string(), |known| known.to_string()),
+            since: SystemTime::now(),
+            counters: Arc::clone(&counters),
+            unready: ends.unready.clone(),
+            controller: config.controller.clone(),
+        };
+        let fleet = Fleet { name, pool: pool.clone() };
         Ok(Arc::new(Self {
-            pool: config.pool.as_ref().map(Pool::new).transpose()?,
-            builtin: Builtin::new(&registry, ends, config),
+            builtin: Builtin::new(&registry, ends, config, (fleet, about)),
+            pool,
             registry,
             auth: Arc::clone(&config.auth),
             cors: config.cors.clone(),

@@ -33,7 +33,7 @@ use crate::{
     connection::Ends,
     grpc,
     health::Health,
-    modules::Modules,
+    modules::{About, Fleet, Modules},
     reflection::Reflection,
     session::Session,
     status::from_fault,
@@ -72,9 +72,14 @@ pub(crate) struct Builtin {
 }
 
 impl Builtin {
-    pub(crate) fn new(registry: &Arc<Registry>, ends: &Ends, config: &GatewayConfig) -> Self {
+    pub(crate) fn new(
+        registry: &Arc<Registry>,
+        ends: &Ends,
+        config: &GatewayConfig,
+        (fleet, about): (Fleet, About),
+    ) -> Self {
         let drain = &ends.drain;
-        let modules = Modules::new(Arc::clone(registry), drain.clone());
+        let modules = Modules::new(Arc::clone(registry), drain.clone(), fleet, about);
         let reflection = Arc::new(Reflection::new(Arc::clone(registry), drain.clone()));
         Self {
             modules: ModuleServiceServer::new(modules)
@@ -127,7 +132,7 @@ impl Builtin {
         session: &Session,
         service: HostService,
         visit: Visit,
-        request: Request<B>,
+        mut request: Request<B>,
         patience: &Patience,
     ) -> Response<ResponseBody> {
         let admit = || Ok((patience.left()?, session.own_request()?));
@@ -138,6 +143,7 @@ impl Builtin {
         // An upload ends by itself.
         let upload = service == HostService::Modules && is_upload(request.uri().path());
         let over = if upload { CancellationToken::new() } else { session.over.clone() };
+        request.extensions_mut().insert(*patience);
         let answering = self.call(session, service, visit, request);
         let answered = match left {
             None => Ok(answering.await),

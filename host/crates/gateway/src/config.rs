@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use roadstead_auth::Auth;
-use roadstead_domain::ByteSize;
+use roadstead_domain::{ByteSize, HostName};
 
 use crate::{AllowedHosts, PoolConfig};
 
@@ -63,6 +63,16 @@ pub struct GatewayConfig {
     pub headers: ByteSize,
     /// The pool that the host belongs to.
     pub pool: Option<PoolConfig>,
+    /// The host's own name where no pool gives it one.
+    pub name: HostName,
+    /// Who tells the host what to do beside its catalog, if somebody does.
+    pub controller: Option<Arc<dyn Controller>>,
+}
+
+/// The host's connection to a controller.
+pub trait Controller: std::fmt::Debug + Send + Sync {
+    /// Whether it hears from it now.
+    fn is_connected(&self) -> bool;
 }
 
 /// A certificate chain and its private key, as PEM.
@@ -104,6 +114,8 @@ impl Default for GatewayConfig {
             streams: 1024,
             headers: ByteSize::kib(16),
             pool: None,
+            name: HostName::default(),
+            controller: None,
         }
     }
 }

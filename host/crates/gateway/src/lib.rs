@@ -51,7 +51,7 @@ mod tls;
 mod trace;
 mod upload;
 
-pub use config::{AllowedOrigins, GatewayConfig, Tls};
+pub use config::{AllowedOrigins, Controller, GatewayConfig, Tls};
 pub use counters::{Counted, Counters, Ended, Forwarded, Refused};
 pub use metrics::{MetricsBindError, MetricsListener, Monitor};
 pub use origin::AllowedHosts;

@@ -1,5 +1,7 @@
 //! `roadstead.v1.ModuleService` over the registry.
 
+mod fleet;
+mod hosts;
 mod logs;
 mod offers;
 mod push;
@@ -13,9 +15,10 @@ use futures::Stream;
 use roadstead_domain::{Fault, ModuleName, Namespace, Version};
 use roadstead_proto::v1::{
     CheckModuleResponse, DeleteModuleRequest, DeleteModuleResponse, GetModuleProtosRequest,
-    GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListModulesRequest,
-    ListModulesResponse, ListOffersRequest, ListOffersResponse, ListUsageRequest,
-    ListUsageResponse, ModuleUsage, PinModuleRequest, PinModuleResponse, PushModuleRequest,
+    GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListHostsRequest,
+    ListHostsResponse, ListModulesRequest, ListModulesResponse, ListOffersRequest,
+    ListOffersResponse, ListUsageRequest, ListUsageResponse, PinModuleRequest, PinModuleResponse,
+    PushModuleRequest,
     PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest,
     UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
     module_service_server::ModuleService,
@@ -29,19 +32,28 @@ use crate::{
     status::{from_change, from_fault},
     steps::{permit, while_granted},
 };
+pub(crate) use fleet::Fleet;
+pub(crate) use hosts::About;
 use uploads::Messages;
 
 /// The service's state.
 pub(crate) struct Modules {
     registry: Arc<Registry>,
     drain: CancellationToken,
+    fleet: Fleet,
+    about: Arc<About>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Modules {
-    pub(crate) fn new(registry: Arc<Registry>, drain: CancellationToken) -> Self {
-        Self { registry, drain }
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        drain: CancellationToken,
+        fleet: Fleet,
+        about: About,
+    ) -> Self {
+        Self { registry, drain, fleet, about: Arc::new(about) }
     }
 
     /// Makes an answer away from the threads that serve connections.
@@ -110,25 +122,7 @@ impl ModuleService for Modules {
         &self,
         request: Request<ListUsageRequest>,
     ) -> Result<Response<ListUsageResponse>, Status> {
-        let permit = permit(&request)?;
-        let ListUsageRequest { name, all_namespaces } = request.into_inner();
-        if all_namespaces {
-            permit.for_host().map_err(|fault| from_fault(&fault, true))?;
-        }
-        let namespace = permit.namespace().clone();
-        self.answer(move |registry| {
-            let modules = if all_namespaces {
-                everything(registry)
-            } else if name.is_empty() {
-                registry.list(&namespace).iter().map(|one| usage::of(&namespace, one)).collect()
-            } else {
-                let module = registry.get(&namespace, &module_name(&name)?).map_err(from_change)?;
-                vec![usage::of(&namespace, &module)]
-            };
-            let host_millicores = registry.engine().cpu().0;
-            Ok(ListUsageResponse { modules, host_millicores })
-        })
-        .await
+        usage::list(self, request).await
     }
 
     async fn delete_module(
@@ -227,22 +221,15 @@ impl ModuleService for Modules {
         &self,
         request: Request<StreamLogsRequest>,
     ) -> Result<Response<Self::StreamLogsStream>, Status> {
-        let permit = permit(&request)?;
-        let namespace = permit.namespace();
-        let asked = request.into_inner();
-        let name = module_name(&asked.name)?;
-        self.registry.get(namespace, &name).map_err(from_change)?;
-        let logs = logs::stream(&self.registry, self.drain.clone(), namespace, &name, &asked);
-        Ok(Response::new(Box::pin(while_granted(permit, logs))))
+        logs::list(self, request).await
     }
-}
 
-/// What all modules of the host use, in order.
-fn everything(registry: &Registry) -> Vec<ModuleUsage> {
-    let routes = registry.routes();
-    let mut all: Vec<_> = routes.all().collect();
-    all.sort_by(|(a, one), (b, other)| (a, &one.name).cmp(&(b, &other.name)));
-    all.into_iter().map(|(namespace, module)| usage::of(namespace, module)).collect()
+    async fn list_hosts(
+        &self,
+        request: Request<ListHostsRequest>,
+    ) -> Result<Response<ListHostsResponse>, Status> {
+        hosts::list(self, request).await
+    }
 }
 
 /// The namespace's modules now and after every change of them; changes that come faster than the

@@ -4,7 +4,10 @@
 //! once: message and answer go through as they are. What a forwarded call is about, who asks among
 //! it, is signed with the pool's key; that a call is forwarded nobody else can say, and one that
 //! was is never forwarded again. A host that is gone, or that nobody knows, is a lost session.
+//!
+//! What is asked of the whole pool, like who uses what, goes the same way to every other host.
 
+mod ask;
 mod hop;
 mod link;
 mod relay;
@@ -18,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::TlsError;
 
+pub(crate) use ask::{Client, Missing};
 pub(crate) use hop::{Forged, Hop};
 pub(crate) use relay::{Relay, collected, relayed, unix_ms};
 
@@ -40,12 +44,20 @@ pub trait Hosts: fmt::Debug + Send + Sync {
     /// The address of a host, `http` or `https` with a host and a port; none where it is not known,
     /// or known to be gone. Asked for every call that is forwarded, so it must not wait.
     fn find(&self, host: &HostName) -> Option<Uri>;
+
+    /// All hosts that there may be, by name; this one may be among them. One whose address names
+    /// nobody (DNS) does not exist now.
+    fn all(&self) -> Vec<(HostName, Uri)>;
 }
 
 /// The hosts that a setting lists.
 impl Hosts for BTreeMap<HostName, Uri> {
     fn find(&self, host: &HostName) -> Option<Uri> {
         self.get(host).cloned()
+    }
+
+    fn all(&self) -> Vec<(HostName, Uri)> {
+        self.iter().map(|(name, at)| (name.clone(), at.clone())).collect()
     }
 }
 

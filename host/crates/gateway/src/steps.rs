@@ -25,7 +25,7 @@ use crate::{
     status::traced,
     trace::{Named, TraceId},
 };
-pub(crate) use own::{Visit, permit, while_granted};
+pub(crate) use own::{OwnPermit, Visit, permit, while_granted};
 pub(crate) use who::{Caller, authenticate};
 
 /// Request metadata that selects a namespace and a module.

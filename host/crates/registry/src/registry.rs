@@ -161,6 +161,11 @@ impl Registry {
         self.routes.load_full()
     }
 
+    /// Whether the catalog hears of changes as they happen.
+    pub fn catalog_is_current(&self) -> bool {
+        self.catalog.is_current()
+    }
+
     /// Wakes with the revision of every new [`RouteTable`], after it serves.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

@@ -1,24 +1,169 @@
-//! What a module wrote, as a stream.
+//! What a module wrote, as a stream: on this host, or on all hosts of its pool.
+
+mod follow;
+mod merge;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures::{FutureExt as _, Stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use http::Uri;
 use prost::Message as _;
-use roadstead_domain::{Fault, ModuleName, Namespace};
+use roadstead_domain::{Fault, HostName, ModuleName, Namespace};
 use roadstead_engine::{LogEvent, LogFollower, LogLine, LogSource};
-use roadstead_proto::v1::{self as pb, StreamLogsRequest, StreamLogsResponse};
+use roadstead_proto::v1::{self as pb, Scope, StreamLogsRequest, StreamLogsResponse};
 use roadstead_registry::Registry;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Request, Response, Status};
 
-use crate::status::from_fault;
+use super::{Answers, Modules, fleet::Inquiry, module_name};
+use crate::{
+    pool::Missing,
+    status::{from_change, from_fault},
+    steps::{permit, while_granted},
+};
+use follow::Following;
+use merge::{Part, Parts};
 
 /// Lines of one message, and bytes after which no further line is put into it.
 const LINES: usize = 100;
 const BYTES: usize = 16 << 10;
+/// Hosts whose kept lines are read at the same time.
+const AT_ONCE: usize = 64;
 
 /// The newest lines, and if asked for every line from now on.
-pub(super) fn stream(
+pub(super) async fn list(
+    modules: &Modules,
+    request: Request<StreamLogsRequest>,
+) -> Result<Response<Answers<StreamLogsResponse>>, Status> {
+    let permit = permit(&request)?;
+    let inquiry = modules.fleet.inquiry(&permit, &request, request.get_ref().scope)?;
+    let asked = request.into_inner();
+    let (namespace, name) = (permit.namespace(), module_name(&asked.name)?);
+    modules.registry.get(namespace, &name).map_err(from_change)?;
+    let own = own(&modules.registry, modules.drain.clone(), namespace, &name, &asked);
+    let here = modules.fleet.name.clone();
+    let answers: Answers<StreamLogsResponse> = if inquiry.others().is_empty() {
+        Box::pin(while_granted(permit, alone(here, own)))
+    } else {
+        Box::pin(while_granted(permit, together(here, Box::pin(own), inquiry, asked)))
+    };
+    Ok(Response::new(answers))
+}
+
+/// This host's lines, with its name.
+fn alone(
+    here: HostName,
+    own: impl Stream<Item = Result<StreamLogsResponse, Status>> + Send,
+) -> impl Stream<Item = Result<StreamLogsResponse, Status>> + Send {
+    let mut first = vec![pb::HostAnswer { name: here.to_string(), error: String::new() }];
+    own.map(move |answer| {
+        let mut answer = named(&here, answer?);
+        answer.hosts = std::mem::take(&mut first);
+        Ok(answer)
+    })
+}
+
+fn named(host: &HostName, mut answer: StreamLogsResponse) -> StreamLogsResponse {
+    for line in &mut answer.lines {
+        line.host = host.to_string();
+    }
+    answer
+}
+
+/// The lines of all hosts: what is kept in one order, then whatever comes, as it comes.
+fn together(
+    here: HostName,
+    own: Answers<StreamLogsResponse>,
+    inquiry: Inquiry,
+    asked: StreamLogsRequest,
+) -> impl Stream<Item = Result<StreamLogsResponse, Status>> + Send {
+    async_stream::try_stream! {
+        let began = unix_ms(SystemTime::now());
+        let others = inquiry.others();
+        let most = merge::share(others.len() + 1);
+        let reading = others.into_iter().map(|host| {
+            let opening = open(&inquiry, host.clone(), asked.clone());
+            read(host.0, opening, inquiry.until, most)
+        });
+        let others = stream::iter(reading.collect::<Vec<_>>()).buffer_unordered(AT_ONCE);
+        let own = read(here.clone(), async { Ok(own) }, inquiry.until, most);
+        let (mut own, others) = tokio::join!(own, others.collect::<Vec<_>>());
+        if let Some(error) = own.failed.take() {
+            Err(error)?;
+        }
+        let mut parts = Parts::new(std::iter::once(own).chain(others));
+        let mut hosts = parts.hosts();
+        let mut lines = parts.take_lines(tail(&asked)).into_iter();
+        while let Some(first) = lines.next() {
+            let hosts = std::mem::take(&mut hosts);
+            yield StreamLogsResponse { hosts, ..batch(first, || lines.next()) };
+        }
+        if !asked.follow {
+            if !hosts.is_empty() {
+                yield StreamLogsResponse { hosts, ..StreamLogsResponse::default() };
+            }
+            return;
+        }
+        yield StreamLogsResponse { hosts, live: true, ..StreamLogsResponse::default() };
+        let mut following = Following::new(here, parts, inquiry, asked, began);
+        while let Some(next) = following.next().await {
+            yield next?;
+        }
+    }
+}
+
+/// The lines of another host, as they come.
+async fn open(
+    inquiry: &Inquiry,
+    host: (HostName, Uri),
+    asked: StreamLogsRequest,
+) -> Result<Answers<StreamLogsResponse>, Status> {
+    let gone = || Status::unavailable("it is in no pool with this one");
+    let mut client = inquiry.listener(host).ok_or_else(gone)?;
+    let asked = StreamLogsRequest { scope: Scope::Host.into(), ..asked };
+    Ok(Box::pin(client.stream_logs(asked).await?.into_inner()))
+}
+
+/// Reads what a host has kept, `most` bytes of it, the newest.
+async fn read(
+    host: HostName,
+    opening: impl Future<Output = Result<Answers<StreamLogsResponse>, Status>>,
+    until: Instant,
+    most: usize,
+) -> Part {
+    let mut part = Part::new(host, most);
+    let reading = async {
+        let mut lines = opening.await?;
+        while let Some(answer) = lines.next().await {
+            let answer = answer?;
+            part.push(answer.lines);
+            if answer.live {
+                return Ok(Some(lines));
+            }
+        }
+        Ok(None)
+    };
+    match tokio::time::timeout_at(until, reading).await {
+        Ok(Ok(rest)) => part.rest = rest,
+        Ok(Err(status)) => {
+            part.missing = Some(Missing::from(status.clone()));
+            part.failed = Some(status);
+        }
+        Err(_) => part.missing = Some(Missing::Because(super::fleet::LATE.to_owned())),
+    }
+    part
+}
+
+fn tail(asked: &StreamLogsRequest) -> usize {
+    match asked.tail {
+        0 => usize::MAX,
+        count => usize::try_from(count).unwrap_or(usize::MAX),
+    }
+}
+
+/// The lines of this host.
+fn own(
     registry: &Registry,
     drain: CancellationToken,
     namespace: &Namespace,
@@ -26,14 +171,11 @@ pub(super) fn stream(
     asked: &StreamLogsRequest,
 ) -> impl Stream<Item = Result<StreamLogsResponse, Status>> + Send + use<> {
     let logs = registry.engine().logs();
-    let count = match asked.tail {
-        0 => usize::MAX,
-        count => usize::try_from(count).unwrap_or(usize::MAX),
-    };
     let (kept, follower) = if asked.follow {
-        (Vec::new(), Some(logs.follow(namespace, name, count)))
+        let mut follower = logs.follow(namespace, name, tail(asked));
+        (follower.kept(), Some(follower))
     } else {
-        (logs.tail(namespace, name, count), None)
+        (logs.tail(namespace, name, tail(asked)), None)
     };
     async_stream::try_stream! {
         let mut kept = kept.iter().map(|found| line(found));
@@ -41,6 +183,7 @@ pub(super) fn stream(
             yield batch(first, || kept.next());
         }
         let Some(mut follower) = follower else { return };
+        yield StreamLogsResponse { live: true, ..StreamLogsResponse::default() };
         loop {
             let first = tokio::select! {
                 next = follower.next() => next,
@@ -65,7 +208,7 @@ fn batch(first: pb::LogLine, mut next: impl FnMut() -> Option<pb::LogLine>) -> S
         bytes += line.encoded_len();
         lines.push(line);
     }
-    StreamLogsResponse { lines }
+    StreamLogsResponse { lines, ..StreamLogsResponse::default() }
 }
 
 /// The next line if it is there already.
@@ -92,6 +235,7 @@ fn line(line: &LogLine) -> pb::LogLine {
         call: line.call.to_string(),
         source: line.source.as_str().to_owned(),
         text: line.text.clone(),
+        host: String::new(),
     }
 }
 

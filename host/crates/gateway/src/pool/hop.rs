@@ -56,6 +56,9 @@ pub(crate) struct Hop {
     /// They can be told from others, and so have sessions and instances of their own.
     #[prost(bool, tag = "12")]
     pub known: bool,
+    /// What they may do in every namespace, if anything.
+    #[prost(string, tag = "13")]
+    pub everywhere: String,
 }
 
 impl Hop {
@@ -65,8 +68,13 @@ impl Hop {
             "" => Namespace::default(),
             named => named.parse().ok()?,
         };
-        let role = Role::ALL.into_iter().find(|role| role.as_str() == self.role)?;
-        Some(Identity::vouched_for(self.identity.as_str().into(), self.known, namespace, role))
+        let role = |said: &str| Role::ALL.into_iter().find(|role| role.as_str() == said);
+        let everywhere = match self.everywhere.as_str() {
+            "" => None,
+            said => Some(role(said)?),
+        };
+        let there = (namespace, role(&self.role)?);
+        Some(Identity::vouched_for(self.identity.as_str().into(), self.known, there, everywhere))
     }
 }
 
@@ -181,6 +189,7 @@ mod tests {
             timeout: "5S".into(),
             role: "caller".into(),
             known: true,
+            everywhere: String::new(),
         }
     }
 

@@ -17,7 +17,7 @@ use roadstead_domain::HostName;
 use rustls::pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     sync::Mutex,
     time::{Instant, timeout},
 };
@@ -41,12 +41,16 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
 /// Why a request was not answered.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unanswered {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unanswered {
+    #[error("there is no host of its name")]
+    Absent,
     #[error("it cannot be reached")]
     Unreachable,
     #[error("it broke off")]
     BrokenOff,
+    #[error("it cannot be asked")]
+    Unasked,
 }
 
 type Sender = SendRequest<Full<Bytes>>;
@@ -63,8 +67,8 @@ struct Link {
     sender: Option<Sender>,
     /// Counts connections.
     number: u64,
-    /// When it could not be reached.
-    failed: Option<Instant>,
+    /// When it could not be reached, and why.
+    failed: Option<(Instant, Unanswered)>,
 }
 
 impl Links {
@@ -115,17 +119,25 @@ impl Links {
         {
             return Ok((link.number, sender.clone()));
         }
-        if link.failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
-            return Err(Unanswered::Unreachable);
+        if let Some((when, why)) = link.failed
+            && when.elapsed() < PAUSE
+        {
+            return Err(why);
         }
         link.sender = None;
         let connected = timeout(PATIENCE, self.connect(at)).await;
         let connected =
             connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         let sender = connected.map_err(|error| {
-            tracing::warn!(%at, error = &*error, "connect to a host of the pool");
-            link.failed = Some(Instant::now());
-            Unanswered::Unreachable
+            let why = if names_nobody(&*error) {
+                tracing::debug!(%at, error = &*error, "connect to a host of the pool");
+                Unanswered::Absent
+            } else {
+                tracing::warn!(%at, error = &*error, "connect to a host of the pool");
+                Unanswered::Unreachable
+            };
+            link.failed = Some((Instant::now(), why));
+            why
         })?;
         link.number += 1;
         link.failed = None;
@@ -137,7 +149,8 @@ impl Links {
         let secure = at.scheme() == Some(&Scheme::HTTPS);
         let host = at.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let port = at.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tcp = TcpStream::connect((host, port)).await?;
+        let found: Vec<_> = lookup_host((host, port)).await.map_err(Unfound)?.collect();
+        let tcp = TcpStream::connect(&found[..]).await?;
         tcp.set_nodelay(true)?;
         if !secure {
             return speak(tcp).await;
@@ -167,6 +180,27 @@ where
     Ok(sender)
 }
 
+/// A name that was not resolved.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Unfound(io::Error);
+
+/// Whether the name service answered that there is nobody of the name: a host that is not there
+/// now. A name service that fails says nothing of the host.
+fn names_nobody(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    // Of the resolver's codes, the standard library keeps but the text: glibc's, then musl's.
+    const NOBODY: [&str; 4] = [
+        "Name or service not known",
+        "No address associated with",
+        "Name does not resolve",
+        "Name has no usable address",
+    ];
+    error.downcast_ref::<Unfound>().is_some_and(|Unfound(error)| {
+        let text = error.to_string();
+        NOBODY.iter().any(|nobody| text.contains(nobody))
+    })
+}
+
 /// Whether the host has surely not seen the request.
 fn unseen(error: &hyper::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
@@ -174,4 +208,20 @@ fn unseen(error: &hyper::Error) -> bool {
         cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR)
     };
     error.is_canceled() || cause.is_some_and(told_to_go)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_service_that_fails_does_not_make_hosts_absent() {
+        let failed = |text: &str| names_nobody(&Unfound(io::Error::other(text.to_owned())));
+        let lookup = "failed to lookup address information: ";
+        assert!(failed(&format!("{lookup}Name or service not known")));
+        assert!(failed(&format!("{lookup}No address associated with hostname")));
+        assert!(!failed(&format!("{lookup}Temporary failure in name resolution")));
+        let refused = io::Error::other("Name or service not known");
+        assert!(!names_nobody(&refused));
+    }
 }

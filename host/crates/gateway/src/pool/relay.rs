@@ -30,7 +30,7 @@ use crate::{
     frame::{self, UnaryFrame},
     session::Session,
     status::{host_fault, traced},
-    steps::{MODULE, NAMESPACE, Permit},
+    steps::{Caller, MODULE, NAMESPACE, Permit},
     trace::TraceId,
 };
 
@@ -56,16 +56,20 @@ impl Pool {
         let Some(at) = self.hosts.find(host) else {
             return Err(Fault::SessionLost("its host is not known here"));
         };
-        let hop = self.hop(host, permit, headers, left);
-        let request = self.request(&at, &hop, permit.trace(), message)?;
+        let plan = permit.plan();
+        let path = format!("/{}/{}", plan.service, plan.method);
+        let mut hop = self.hop(host, permit.caller(), path, left);
+        (hop.call, hop.module) = (permit.id().0, text(headers, MODULE));
+        let parent = permit.trace().parent(hop.call);
+        let request = self.request(&at, &hop, Some(&parent), framed(message)?)?;
         let sending = self.links.send(host, &at, || request.clone());
         let answered = match left {
             None => sending.await,
             Some(left) => timeout(left, sending).await.map_err(|_| Fault::Deadline(left))?,
         };
         let response = answered.map_err(|why| match why {
-            Unanswered::Unreachable => Fault::SessionLost("its host cannot be reached"),
             Unanswered::BrokenOff => Fault::SessionLost(BROKE_OFF),
+            _ => Fault::SessionLost("its host cannot be reached"),
         })?;
         let grpc = response.headers().get(CONTENT_TYPE) == Some(&GRPC);
         if response.status() != StatusCode::OK || !grpc {
@@ -74,42 +78,41 @@ impl Pool {
         Ok(response)
     }
 
-    fn hop(
+    /// What goes along with a request for another host, in the name of whoever asks this one.
+    pub(super) fn hop(
         &self,
         to: &HostName,
-        permit: &Permit,
-        headers: &HeaderMap,
+        caller: &Caller,
+        path: String,
         left: Option<Duration>,
     ) -> Hop {
-        let (caller, plan) = (permit.caller(), permit.plan());
+        let everywhere = caller.identity().role_everywhere();
         Hop {
             from: self.host.to_string(),
             to: to.to_string(),
             hops: 1,
             unix_ms: unix_ms(),
-            call: permit.id().0,
-            path: format!("/{}/{}", plan.service, plan.method),
+            call: 0,
+            path,
             identity: caller.identity().name().to_owned(),
             role: caller.role().to_string(),
             known: caller.owner().is_some(),
             namespace: caller.namespace().to_string(),
-            module: text(headers, MODULE),
+            module: String::new(),
             timeout: left.map(grpc_timeout).unwrap_or_default(),
+            everywhere: everywhere.map(|role| role.to_string()).unwrap_or_default(),
         }
     }
 
-    fn request(
+    /// The request itself; `body` is framed as gRPC does, `parent` the trace that it belongs to.
+    pub(super) fn request(
         &self,
         at: &Uri,
         hop: &Hop,
-        trace: TraceId,
-        message: &Bytes,
+        parent: Option<&str>,
+        body: Bytes,
     ) -> Result<Request<Full<Bytes>>, Fault> {
         let failed = |what: &str| host_fault("forward a call", &what);
-        let length = u32::try_from(message.len()).map_err(|_| failed("it is over 4 GiB"))?;
-        let mut framed = BytesMut::with_capacity(message.len().saturating_add(5));
-        framed.put_slice(&frame::header(false, length));
-        framed.put_slice(message);
         let seal = self.seal.write(hop).ok_or_else(|| failed("its metadata"))?;
         let authority = at.authority().map_or("", |authority| authority.as_str());
         let uri = Uri::builder()
@@ -120,15 +123,26 @@ impl Pool {
             .version(Version::HTTP_2)
             .header(CONTENT_TYPE, GRPC)
             .header(TE, TRAILERS)
-            .header("traceparent", trace.parent(hop.call))
             .header(HEADER, seal);
+        if let Some(parent) = parent {
+            request = request.header("traceparent", parent);
+        }
         let metadata =
             [(NAMESPACE, &hop.namespace), (MODULE, &hop.module), (TIMEOUT, &hop.timeout)];
         for (name, value) in metadata.into_iter().filter(|(_, value)| !value.is_empty()) {
             request = request.header(name, value);
         }
-        request.body(Full::new(framed.freeze())).map_err(|error| failed(&error.to_string()))
+        request.body(Full::new(body)).map_err(|error| failed(&error.to_string()))
     }
+}
+
+fn framed(message: &Bytes) -> Result<Bytes, Fault> {
+    let length = u32::try_from(message.len());
+    let length = length.map_err(|_| host_fault("forward a call", &"it is over 4 GiB"))?;
+    let mut framed = BytesMut::with_capacity(message.len().saturating_add(5));
+    framed.put_slice(&frame::header(false, length));
+    framed.put_slice(message);
+    Ok(framed.freeze())
 }
 
 /// The answer as it comes, whether it streams or not.

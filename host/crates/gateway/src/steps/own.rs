@@ -33,9 +33,8 @@ fn needs(service: HostService, method: &str) -> Role {
             Role::Reader
         }
         HostService::Modules => match method {
-            "GetModule" | "ListModules" | "ListUsage" | "GetModuleProtos" | "WatchModules" => {
-                Role::Reader
-            }
+            "GetModule" | "ListModules" | "ListUsage" | "GetModuleProtos" | "WatchModules"
+            | "ListHosts" => Role::Reader,
             "PushModule" | "CheckModule" | "DeleteModule" | "PinModule" | "UnpinModule"
             | "StreamLogs" | "ListOffers" => Role::Publisher,
             _ => Role::Admin,
@@ -77,6 +76,11 @@ pub(crate) fn permit<T>(request: &Request<T>) -> Result<OwnPermit, Status> {
 impl OwnPermit {
     pub(crate) fn namespace(&self) -> &Namespace {
         self.caller.namespace()
+    }
+
+    /// Who asks.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Whether it holds for the host as a whole.

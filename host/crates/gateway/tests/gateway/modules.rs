@@ -252,12 +252,18 @@ async fn a_watch_shows_what_is_and_what_comes() {
 async fn logs_are_of_a_module_that_is_there() {
     let host = Host::with_guest().await;
     let mut client = ModuleServiceClient::new(host.channel().await);
-    let asked = |name: &str, follow| StreamLogsRequest { name: name.into(), follow, tail: 0 };
+    let asked = |name: &str, follow| StreamLogsRequest {
+        name: name.into(),
+        follow,
+        ..StreamLogsRequest::default()
+    };
     let absent = client.stream_logs(asked("absent", false)).await;
     assert_eq!(failure(absent.map(|_| ())), (Code::NotFound, "NO_SUCH_MODULE".to_owned()));
     let mut kept = client.stream_logs(asked("guest", false)).await.unwrap().into_inner();
     assert_eq!(kept.message().await.unwrap(), None);
     let mut followed = client.stream_logs(asked("guest", true)).await.unwrap().into_inner();
+    let first = followed.message().await.unwrap().unwrap();
+    assert!(first.live && first.lines.is_empty(), "{first:?}");
     let name = "guest".parse().unwrap();
     host.registry.engine().logs().forget(&Default::default(), &name);
     let ended = tokio::time::timeout(PATIENCE, followed.message()).await.unwrap();

@@ -46,6 +46,10 @@ impl Hosts for Addresses {
     fn find(&self, host: &HostName) -> Option<Uri> {
         self.0.lock().unwrap().find(host)
     }
+
+    fn all(&self) -> Vec<(HostName, Uri)> {
+        self.0.lock().unwrap().all()
+    }
 }
 
 fn key() -> PoolKey {

@@ -41,6 +41,7 @@ fn operations() -> Vec<Operation> {
         own("GetModule", &guest, Some(json!({"name": "guest"})), 0),
         own("GetModuleProtos", &guest, Some(json!({"name": "guest"})), 0),
         own("ListUsage", b"", Some(json!({})), 0),
+        own("ListHosts", b"", Some(json!({})), 0),
         own("WatchModules", b"", None, 0),
         row(
             "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo".into(),
@@ -175,7 +176,7 @@ async fn what_concerns_the_whole_host_is_for_admins_of_all_namespaces() {
     for namespace in ["team-a", "team-b"] {
         host.publish(namespace, "guest", &guest::component()).await;
     }
-    for (method, all) in [("ListOffers", [0x08, 1]), ("ListUsage", [0x10, 1])] {
+    for (method, all) in [("ListOffers", [0x08, 1]), ("ListUsage", [0x10, 1]), ("ListHosts", [0x10, 1])] {
         let path = format!("/roadstead.v1.ModuleService/{method}");
         for who in ["reader", "publisher", "admin"] {
             let (code, reason, text) = host.ask(who, "team-a", &path, &all).await;
