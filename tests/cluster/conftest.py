@@ -63,11 +63,9 @@ def node(tmp_path_factory, before):
         if not program.exists():
             pytest.exit(f"{program} is missing: run tests/cluster/tools.sh node")
     folder = tmp_path_factory.mktemp("node")
-    pause = folder / "pause"
-    subprocess.run(["cc", "-Os", "-static", HERE / "pause.c", "-o", pause], check=True)
     made = Node(folder / "quay")
     try:
-        made.import_image(build_image(folder / "pause.tar", "pause:tests", pause))
+        made.import_image(pause_image(folder))
         programs = [harness.BIN, *filter(Path.exists, [CONTROLLER])]
         made.import_image(build_image(folder / "roadstead.tar", IMAGE, *programs))
         yield made
@@ -75,3 +73,10 @@ def node(tmp_path_factory, before):
         made.stop()
     shutil.rmtree(folder)
     assert machine() == before
+
+
+def pause_image(folder):
+    """What holds the namespaces of every pod."""
+    pause = folder / "pause"
+    subprocess.run(["cc", "-Os", "-static", HERE / "pause.c", "-o", pause], check=True)
+    return build_image(folder / "pause.tar", "pause:tests", pause)

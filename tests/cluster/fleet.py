@@ -200,6 +200,16 @@ class Fleet:
                 "spec": {"clusterIP": "None", "ports": ports},
             }
         )
+        ask = f"import socket; socket.getaddrinfo('{SERVICE}.{SPACE}.svc.cluster.local', 1)"
+        self.announce()
+        words = [*self.hub.within, sys.executable, "-c", ask]
+
+        def answers() -> bool:
+            done = subprocess.run(words, capture_output=True, check=False)
+            # An empty service has no address yet, which is an answer too.
+            return b"Temporary failure" not in done.stderr
+
+        self.processes.wait_for("the names", answers)
 
 
 class Member(harness.Host):
