@@ -3,6 +3,7 @@
 mod breaker;
 mod catalog;
 mod compile;
+mod controller;
 mod http;
 mod metrics;
 mod namespace;
@@ -24,9 +25,9 @@ use roadstead_gateway::GatewayConfig;
 use roadstead_registry::CompileConfig;
 use serde::Deserialize;
 
-pub(crate) use self::catalog::CatalogPlace;
 use self::namespace::NamespaceBounds;
 pub(crate) use self::pool::PoolSettings;
+pub(crate) use self::{catalog::CatalogPlace, controller::ControllerSettings};
 use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
@@ -59,6 +60,7 @@ pub(crate) struct ServeConfig {
     pub namespace: NamespaceBounds,
     pub catalog: CatalogPlace,
     pub pool: Option<PoolSettings>,
+    pub controller: Option<ControllerSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +98,7 @@ struct File {
     namespace: namespace::Section,
     catalog: catalog::Section,
     pool: pool::Section,
+    controller: controller::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -148,6 +151,9 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         (None, None) => None,
         _ => bail!("TLS needs both tls_cert and tls_key"),
     };
+    let (catalog, pool) = (file.catalog.read()?, file.pool.read(anyone)?);
+    let cluster = matches!(catalog, CatalogPlace::Kubernetes(_));
+    let controller = file.controller.read(cluster, pool.is_some())?;
     let offers = offer::offers(file.offers, file.dir, &args.directories, &args.offer_network)?;
     Ok(ServeConfig {
         listen,
@@ -179,8 +185,9 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         metrics: file.metrics.read(args.metrics, anyone)?,
         breaker: file.breaker.read()?,
         namespace: file.namespace.read()?,
-        catalog: file.catalog.read()?,
-        pool: file.pool.read(anyone)?,
+        catalog,
+        pool,
+        controller,
     })
 }
 

@@ -33,11 +33,10 @@ fn needs(service: HostService, method: &str) -> Role {
             Role::Reader
         }
         HostService::Modules => match method {
-            "GetModule" | "ListModules" | "ListUsage" | "GetModuleProtos" | "WatchModules" => {
-                Role::Reader
-            }
+            "GetModule" | "ListModules" | "ListUsage" | "GetModuleProtos" | "WatchModules"
+            | "GetRollout" => Role::Reader,
             "PushModule" | "CheckModule" | "DeleteModule" | "PinModule" | "UnpinModule"
-            | "StreamLogs" | "ListOffers" => Role::Publisher,
+            | "UpdateRollout" | "StreamLogs" | "ListOffers" => Role::Publisher,
             _ => Role::Admin,
         },
     }
