@@ -16,6 +16,7 @@ use super::{
 use crate::objects::ModuleObject;
 
 /// What is decided by.
+#[derive(Clone, Copy)]
 pub(super) struct Ground<'a> {
     pub(super) module: &'a ModuleObject,
     pub(super) published: &'a Published<'a>,
@@ -151,6 +152,7 @@ fn pin(ground: &Ground<'_>, pinned: &Version) -> Traffic {
 }
 
 /// A module whose calls move step by step.
+#[derive(Clone, Copy)]
 pub(super) struct Rolling<'a> {
     pub(super) ground: &'a Ground<'a>,
     pub(super) rules: &'a Rollout,
@@ -321,7 +323,12 @@ impl Rolling<'_> {
             return Traffic::new(decided, up_to_date(self.newest));
         }
         let why = format!("{} is no longer there: {} answers.", rollout.to, rollout.from);
-        self.back(rollout, RolloutPhase::Aborted, why)
+        let ended = self.back(rollout, RolloutPhase::Aborted, why);
+        // From there it goes on as if nothing had been under way.
+        let ground = Ground { current: &ended.decided, tally: None, ..*self.ground };
+        let mut traffic = Rolling { ground: &ground, ..*self }.rest();
+        traffic.events.splice(0..0, ended.events);
+        traffic
     }
 
     fn decision(&self, version: &Version) -> Option<DecisionAction> {
