@@ -302,7 +302,7 @@ class Callers:
 
 SETTINGS = """\
 insecure_no_auth = true
-memory_budget = "256Mi"
+memory_budget = "1Gi"
 guest_threads = 1
 metrics = {{ listen = "0.0.0.0:7412", insecure_no_auth = true }}
 compile = {{ workers = 1, threads = 1 }}

@@ -34,7 +34,7 @@ VALUES = {
     "host": {
         "drainSeconds": 1,
         "settings": {
-            "memory_budget": "256Mi",
+            "memory_budget": "600Mi",
             "guest_threads": 1,
             "compile": {"workers": 1, "memory": "512Mi"},
         },
