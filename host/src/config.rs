@@ -8,6 +8,7 @@ mod metrics;
 mod namespace;
 mod offer;
 mod pool;
+mod traces;
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +27,7 @@ use serde::Deserialize;
 
 pub(crate) use self::catalog::CatalogPlace;
 use self::namespace::NamespaceBounds;
-pub(crate) use self::pool::PoolSettings;
+pub(crate) use self::{pool::PoolSettings, traces::TracesSettings};
 use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
@@ -59,6 +60,7 @@ pub(crate) struct ServeConfig {
     pub namespace: NamespaceBounds,
     pub catalog: CatalogPlace,
     pub pool: PoolSettings,
+    pub traces: Option<TracesSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +98,7 @@ struct File {
     namespace: namespace::Section,
     catalog: catalog::Section,
     pool: pool::Section,
+    traces: traces::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -182,6 +185,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         namespace: file.namespace.read()?,
         catalog: file.catalog.read(&pool.name)?,
         pool,
+        traces: file.traces.read()?,
     })
 }
 

@@ -57,6 +57,7 @@ pub(crate) struct HopSpan {
     to: HostName,
     began: Instant,
     status: Option<i32>,
+    answered: bool,
 }
 
 impl Recording {
@@ -92,10 +93,10 @@ impl Recording {
             None => matches!(fault, Some(Fault::Deadline(_) | Fault::Overloaded { .. })).then_some(now),
         };
         if let Some(until) = waited {
-            self.submit(self.part("queue", SpanKind::Internal, (asked, until)));
+            self.submit(self.part("queue", (asked, until)));
         }
         if let Some(run) = usage.run {
-            let mut span = self.part("run", SpanKind::Internal, (run.began, run.ended));
+            let mut span = self.part("run", (run.began, run.ended));
             span.attributes = vec![
                 number("roadstead.fuel", usage.fuel),
                 number("roadstead.cpu_us", u64::try_from(run.cpu.as_micros()).unwrap_or(u64::MAX)),
@@ -111,7 +112,7 @@ impl Recording {
     /// The call goes on to another host.
     pub(crate) fn hop(self: &Arc<Self>, to: &HostName) -> HopSpan {
         let (id, began) = (random().max(1), Instant::now());
-        HopSpan { call: Arc::clone(self), id, to: to.clone(), began, status: None }
+        HopSpan { call: Arc::clone(self), id, to: to.clone(), began, status: None, answered: false }
     }
 
     /// The span of the request itself, once.
@@ -138,9 +139,9 @@ impl Recording {
         self.submit(span);
     }
 
-    /// A span within the request's.
-    fn part(&self, name: &'static str, kind: SpanKind, during: (Instant, Instant)) -> SpanData {
-        let mut span = self.span(random().max(1), name.to_owned(), kind, during);
+    /// A span within the request's, on this host.
+    fn part(&self, name: &'static str, during: (Instant, Instant)) -> SpanData {
+        let mut span = self.span(random().max(1), name.to_owned(), SpanKind::Internal, during);
         span.parent_span_id = id(self.span);
         span
     }
@@ -195,13 +196,37 @@ impl HopSpan {
         self.status = said.and_then(|said| said.parse().ok()).or(self.status);
     }
 
-    /// The host did not answer; the call ends here.
+    /// The host answers, and with its answer the call ends.
+    pub(crate) fn answered(mut self, headers: &HeaderMap) -> Self {
+        self.answered = true;
+        self.saw(headers);
+        self
+    }
+
+    /// The host does not answer; how the call ends is told by this one.
     pub(crate) fn failed(mut self, fault: &Fault) {
-        let code = from_fault(fault, false).code() as i32;
-        self.status = Some(code);
-        self.submit(code);
-        self.call.over.load(Ordering::Relaxed);
-        std::mem::forget(self);
+        self.status = Some(from_fault(fault, false).code() as i32);
+    }
+}
+
+impl Drop for HopSpan {
+    fn drop(&mut self) {
+        let (now, code) = (Instant::now(), self.status.unwrap_or(Code::Cancelled as i32));
+        let during = (self.began, now);
+        let mut span = self.call.span(self.id, "forward".to_owned(), SpanKind::Client, during);
+        span.parent_span_id = id(self.call.span);
+        span.attributes = vec![
+            KeyValue::new("rpc.system", "grpc"),
+            KeyValue::new("rpc.grpc.status_code", i64::from(code)),
+            KeyValue::new("roadstead.to", self.to.to_string()),
+        ];
+        span.status = outcome(code);
+        self.call.submit(span);
+        if self.answered
+            && let Some(about) = self.call.about.get()
+        {
+            self.call.end(about, code, None, now);
+        }
     }
 }
 
