@@ -59,7 +59,7 @@ async fn who_loses_the_lease_writes_nothing_more() {
     let mut taken = leases.get("controller").await.unwrap();
     let spec = taken.spec.as_mut().unwrap();
     spec.holder_identity = Some("someone-else".to_owned());
-    spec.lease_duration_seconds = Some(5);
+    spec.lease_duration_seconds = Some(8);
     taken.metadata.resource_version = None;
     leases.replace("controller", &Default::default(), &taken).await.unwrap();
     until("it follows", || async { controller.leadership.role() == Role::Follows }).await;

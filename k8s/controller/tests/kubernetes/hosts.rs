@@ -41,7 +41,7 @@ async fn only_hosts_with_certificates_get_in_and_each_has_one_stream() {
     let (first, mut from_first) = open(controller.address).await.unwrap();
     first.send(hello("one")).await.unwrap();
     let told = from_first.message().await.unwrap().unwrap();
-    assert_eq!(told.report_interval_ms, 200);
+    assert_eq!(told.report_interval_ms, 1000);
     let (second, mut from_second) = open(controller.address).await.unwrap();
     second.send(hello("one")).await.unwrap();
     from_second.message().await.unwrap().unwrap();

@@ -37,10 +37,10 @@ pub(crate) const NAMESPACE: &str = "default";
 
 /// Times that tests can wait for.
 pub(crate) const TIMES: Times = Times {
-    lease: Duration::from_secs(2),
-    renew: Duration::from_millis(1500),
+    lease: Duration::from_secs(6),
+    renew: Duration::from_secs(5),
     retry: Duration::from_millis(200),
-    report: Duration::from_millis(200),
+    report: Duration::from_secs(1),
 };
 
 /// Who signs certificates.
@@ -95,6 +95,7 @@ impl Running {
     }
 
     pub(crate) async fn with(cluster: &Cluster, identity: &str, namespaces: Namespaces) -> Self {
+        drop(tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init());
         let files = tempfile::tempdir().unwrap();
         let (certificate, key) = authority().sign();
         let path = |name: &str, text: &str| {
@@ -279,7 +280,7 @@ impl Talk {
                     }
                     None => return Ok(()),
                 },
-                () = tokio::time::sleep(pace.max(Duration::from_millis(20)) / 2) => {
+                () = tokio::time::sleep(pace.max(Duration::from_millis(20)) / 5) => {
                     if to.send(report(self.report())).await.is_err() {
                         return Ok(());
                     }
@@ -452,7 +453,7 @@ pub(crate) async fn quiet(running: &Running) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = running.writes();
         last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
-        if last.1 >= 20 {
+        if last.1 >= 30 {
             return;
         }
     }
