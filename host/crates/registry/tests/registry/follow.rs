@@ -153,7 +153,8 @@ async fn what_is_made_ready_is_told_before_it_serves() {
         }
         seen
     };
-    let (pushed, seen) = tokio::join!(one.push("m", &calc(0)), seen);
+    let component = calc(0);
+    let (pushed, seen) = tokio::join!(one.push("m", &component), seen);
     pushed.unwrap();
     assert!(seen);
     until("nothing is coming any more", || other.registry.coming().is_empty()).await;
