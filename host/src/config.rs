@@ -244,6 +244,25 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_needs_a_cluster_and_a_pool() {
+        let controller = "controller = {address = 'https://c:1', ca = 'a', cert = 'b', key = 'c'}";
+        let cluster = "catalog = {kubernetes = true}";
+        let pool = "pool = {name = 'p', host = 'a', key_file = 'k'}";
+        let read = |text: &[&str]| {
+            let file = toml::from_str(&text.join("\n")).unwrap();
+            merge(args(), file).map(|config| config.controller.is_some())
+        };
+        assert!(read(&[controller, cluster, pool]).unwrap());
+        assert!(!read(&[cluster, pool]).unwrap());
+        for (text, part) in
+            [([controller, cluster], "pool"), ([controller, pool], "catalog.kubernetes")]
+        {
+            let error = read(&text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn a_drain_has_no_pauses_unless_set() {
         let drains = |text: &str| {
             let config = merge(args(), toml::from_str(text).unwrap()).unwrap();

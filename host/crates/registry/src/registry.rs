@@ -8,7 +8,7 @@ mod offers;
 mod steer;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -79,6 +79,8 @@ pub struct Registry {
     pub(crate) routes: ArcSwap<RouteTable>,
     changes: watch::Sender<u64>,
     pub(crate) steering: steer::Steering,
+    /// Versions that are published and whose code is made ready before they serve here.
+    coming: Mutex<BTreeSet<ModuleId>>,
     /// Held from the catalog's transaction until its outcome serves.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) pushes: Arc<Semaphore>,
@@ -125,6 +127,7 @@ impl Registry {
                 routes: ArcSwap::from_pointee(RouteTable::default()),
                 changes: watch::Sender::new(0),
                 steering: steer::Steering::default(),
+                coming: Mutex::default(),
                 changing: tokio::sync::Mutex::default(),
                 pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
                 turns: Turns::new(config.compile.workers),
@@ -166,7 +169,26 @@ impl Registry {
         self.catalog.is_current()
     }
 
-    /// Wakes with the revision of every new [`RouteTable`], after it serves.
+    /// Versions that others published and that do not serve here yet: their code is made ready.
+    pub fn coming(&self) -> BTreeSet<ModuleId> {
+        self.coming.lock().clone()
+    }
+
+    /// Tells which versions are coming to whoever watches.
+    pub(crate) fn comes(&self, id: Option<&ModuleId>) {
+        let mut coming = self.coming.lock();
+        let before = coming.len();
+        match id {
+            Some(id) => coming.extend([id.clone()]),
+            None => coming.clear(),
+        }
+        if coming.len() != before {
+            self.changes.send_modify(|_| ());
+        }
+    }
+
+    /// Wakes with the revision of every new [`RouteTable`], after it serves, and when versions are
+    /// [`Registry::coming`].
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }

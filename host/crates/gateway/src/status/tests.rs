@@ -197,6 +197,14 @@ fn a_catalog_that_does_not_answer_is_worth_another_try_and_tells_nothing() {
             (code, reason)
         );
     }
+    for (error, reason) in [
+        (CatalogError::RolloutUnsupported, "ROLLOUT_UNSUPPORTED"),
+        (CatalogError::RolloutRefused("why".to_owned()), "ROLLOUT_REFUSED"),
+    ] {
+        let status = from_change(ChangeError::from(error));
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(status.get_details_error_info().unwrap().reason, reason);
+    }
     let refused = CatalogError::Forbidden { doing: "write", message: "user host".to_owned() };
     let status = from_push(PushError::from(refused));
     assert_eq!(status.code(), Code::Internal);

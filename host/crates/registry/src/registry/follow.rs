@@ -47,7 +47,9 @@ impl Registry {
         if !behind() {
             return Ok(());
         }
-        let ahead = self.make_ahead().await?;
+        let ahead = self.make_ahead().await;
+        self.comes(None);
+        let ahead = ahead?;
         let _turn = self.changing.lock().await;
         if behind() {
             self.reload(&ahead).await?;
@@ -69,6 +71,7 @@ impl Registry {
                 }
                 let (namespace, name) = (namespace.clone(), name.clone());
                 let id = ModuleId { namespace, name, version };
+                self.comes(Some(&id));
                 let live = Arc::new(self.revive(id.clone(), record).await);
                 self.load_ahead(&live).await;
                 ahead.insert(id, live);

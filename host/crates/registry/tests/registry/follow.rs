@@ -146,6 +146,27 @@ async fn what_another_host_changes_serves_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_ready_is_told_before_it_serves() {
+    let pool = Pool::new();
+    let (one, other) = (pool.host("one").await, pool.host("other").await);
+    let mut watch = other.registry.watch();
+    let seen = async {
+        let mut seen = false;
+        while other.answers(None).is_err() {
+            watch.changed().await.unwrap();
+            let coming = other.registry.coming();
+            seen |= coming.iter().any(|id| id.to_string() == "m@0.1.0");
+        }
+        seen
+    };
+    let component = calc(0);
+    let (pushed, seen) = tokio::join!(one.push("m", &component), seen);
+    pushed.unwrap();
+    assert!(seen);
+    until("nothing is coming any more", || other.registry.coming().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hosts_push_at_the_same_time() {
     let pool = Pool::new();
     let hosts = [pool.host("one").await, pool.host("other").await];
