@@ -73,7 +73,7 @@ class Fleet:
                     f"--advertise-address={API}",
                 ),
             )
-            (folder / "pool.key").write_bytes(secrets.token_bytes(32))
+            (folder / "pool.key").write_text(secrets.token_hex(32))
             (folder / "blobs").mkdir()
             self.plane.kubectl("apply", "--server-side", "-f", chart.ROOT / "k8s/crds")
             self._rights()
