@@ -22,7 +22,6 @@ from network import CABLES, Hub, Place
 from node import COREFILE, DEBIAN
 from processes import Processes
 
-HERE = Path(__file__).resolve().parent
 API = f"{CABLES['api']}.1"
 SPACE = "default"
 GROUP = "roadstead-hosts"
