@@ -15,13 +15,13 @@ from pathlib import Path
 
 import chart
 import harness
+from callers import Callers
 from certificates import Authority
 from control_plane import BIN, ControlPlane
 from network import CABLES, Hub, Place
 from node import COREFILE, DEBIAN
-from processes import Processes, finish
+from processes import Processes
 
-HERE = Path(__file__).resolve().parent
 API = f"{CABLES['api']}.1"
 SPACE = "default"
 GROUP = "roadstead-hosts"
@@ -73,7 +73,7 @@ class Fleet:
                     f"--advertise-address={API}",
                 ),
             )
-            (folder / "pool.key").write_bytes(secrets.token_bytes(32))
+            (folder / "pool.key").write_text(secrets.token_hex(32))
             (folder / "blobs").mkdir()
             self.plane.kubectl("apply", "--server-side", "-f", chart.ROOT / "k8s/crds")
             self._rights()
@@ -141,7 +141,8 @@ class Fleet:
 
     def call(self, method: str, request: bytes, threads: int = 2, target: str = TARGET):
         """A client in a process of its own that calls until it is stopped."""
-        self.callers.append(Callers(self, target, method, request, threads))
+        told = (target, method, request, threads, SPACE)
+        self.callers.append(Callers(self.hub.within, *told))
         return self.callers[-1]
 
     def metric(self, host: "Member", name: str) -> float:
@@ -328,45 +329,6 @@ class Member(harness.Host):
         if self.runs():
             self.kill()
         self.place.stop()
-
-
-class Callers:
-    """A process of `caller.py` on the hub."""
-
-    def __init__(self, fleet: Fleet, target: str, method: str, request: bytes, threads: int) -> None:
-        words = [sys.executable, HERE / "caller.py", target, method, request.hex(), threads]
-        self.process = subprocess.Popen(
-            [*fleet.hub.within, *map(str, words)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.answered, self.failures = 0, []
-
-    def told(self) -> dict:
-        """What happened since this was asked last: `answered`, `failures` and the `slowest` call."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def until(self, more: int) -> list[dict]:
-        """Waits until so many further calls were answered; all that was told meanwhile."""
-        told, answered = [], 0
-
-        def enough() -> bool:
-            nonlocal answered
-            told.append(self.told())
-            answered += told[-1]["answered"]
-            return answered >= more
-
-        harness.until(enough, "calls are answered")
-        return told
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            finish(self.process)
-            self.process.stdout.close()
 
 
 SETTINGS = """\
