@@ -21,10 +21,10 @@ GO := $(shell command -v go)
 
 test: setup modules deny lint ## Everything CI runs
 	cargo build --workspace --all-targets --locked
+	tests/tools/install.sh
 	$(if $(GO),tests/cluster/tools.sh control-plane)
 	cargo test --workspace --locked $(if $(GO),,--exclude roadstead-catalog-kubernetes)
 	scripts/test-guests.sh
-	tests/tools/install.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
 	scripts/fuzz.sh

@@ -97,7 +97,11 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let auth = policy(&settings).await?;
     let pool = settings.pool.as_ref().map(pool_config).transpose()?;
     let blobs = open_blobs(&settings, pool.as_ref())?;
-    let catalog = open_catalog(&settings.catalog, &data, &blobs).await?;
+    let mut place = settings.catalog.clone();
+    if let (CatalogPlace::Kubernetes(cluster), Some(pool)) = (&mut place, &pool) {
+        cluster.host = pool.host.to_string();
+    }
+    let catalog = open_catalog(&place, &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
     let key = match &pool {
         Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
@@ -154,6 +158,7 @@ fn open_blobs(settings: &ServeConfig, pool: Option<&PoolConfig>) -> anyhow::Resu
         pool: named.name.to_string(),
         key: pool.key.secret("compiled code 1"),
         cache: shared.cache,
+        grace: shared.grace,
     };
     Ok(BlobStore::open_shared(data, config)?)
 }

@@ -24,6 +24,8 @@ struct Kubernetes {
     namespaces: Option<Vec<Namespace>>,
     selector: Option<String>,
     pool: Option<Namespace>,
+    /// Where hosts agree on who does what only one should.
+    lease_namespace: Option<Namespace>,
 }
 
 /// Where the catalog is.
@@ -55,7 +57,7 @@ impl Section {
 
 impl Kubernetes {
     fn read(self) -> anyhow::Result<KubernetesSettings> {
-        let Self { kubeconfig, namespaces, selector, pool } = self;
+        let Self { kubeconfig, namespaces, selector, pool, lease_namespace } = self;
         let defaults = KubernetesSettings::default();
         let namespaces = match (namespaces, selector) {
             (None, None) => defaults.namespaces,
@@ -70,7 +72,7 @@ impl Kubernetes {
             ),
         };
         let pool = pool.map_or(defaults.pool, |pool| pool.to_string());
-        Ok(KubernetesSettings { kubeconfig, namespaces, pool })
+        Ok(KubernetesSettings { kubeconfig, namespaces, pool, lease_namespace, ..defaults })
     }
 }
 
@@ -93,12 +95,15 @@ mod tests {
         for text in ["kubernetes = true", "[kubernetes]"] {
             assert_eq!(read(text).unwrap(), CatalogPlace::Kubernetes(defaults.clone()));
         }
-        let text = "[kubernetes]\nkubeconfig = '/k'\nnamespaces = ['a', 'b']\npool = 'gpu'";
+        let text = "[kubernetes]\nkubeconfig = '/k'\nnamespaces = ['a', 'b']\npool = 'gpu'\n\
+                    lease_namespace = 'fleet'";
         let named = Namespaces::Named(vec!["a".parse().unwrap(), "b".parse().unwrap()]);
         let expected = KubernetesSettings {
             kubeconfig: Some("/k".into()),
             namespaces: named,
             pool: "gpu".to_owned(),
+            lease_namespace: Some("fleet".parse().unwrap()),
+            ..defaults.clone()
         };
         assert_eq!(read(text).unwrap(), CatalogPlace::Kubernetes(expected));
         let selector = Namespaces::Labelled("team=a".to_owned());
