@@ -27,10 +27,10 @@ CLUSTER = ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q
 
 test: setup modules deny lint ## Everything CI runs
 	cargo build --workspace --all-targets --locked
+	tests/tools/install.sh
 	$(if $(GO),tests/cluster/tools.sh control-plane)
 	cargo test --workspace --locked $(if $(GO),,$(API:%=--exclude %))
 	scripts/test-guests.sh
-	tests/tools/install.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
 	scripts/fuzz.sh

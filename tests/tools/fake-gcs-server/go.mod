@@ -1,4 +1,4 @@
-// PLACE
+// The server that speaks as Google Cloud Storage does, for tests of what hosts share.
 module roadstead.dev/tests/fake-gcs-server
 
 go 1.26.0

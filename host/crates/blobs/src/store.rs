@@ -17,7 +17,7 @@ use roadstead_domain::{ByteSize, Digest};
 use tokio::runtime::Handle;
 
 use crate::{
-    BlobError, CodeStore, Hold, OpenError, Place, Upload,
+    BlobError, CodeStore, Hold, OpenError, Place, SharedSweep, Upload,
     durable::{create_directory, remove},
     holds::Holds,
     key::HostKey,
@@ -65,6 +65,8 @@ pub struct SharedConfig {
     pub key: [u8; 32],
     /// The most compiled code that is kept here.
     pub cache: ByteSize,
+    /// How long what nothing names any more is kept in the place.
+    pub grace: Duration,
 }
 
 /// Everything that a host keeps by digest, in one data directory that is its alone. Where hosts
@@ -126,12 +128,12 @@ impl BlobStore {
             let doing = "open the host's key";
             HostKey::open(&path, &staging).map_err(|source| OpenError::Io { doing, path, source })
         };
-        let (key, cache, shared) = match config {
-            None => (own_key()?, ByteSize(u64::MAX), None),
+        let (key, limit, shared) = match config {
+            None => (own_key()?, None, None),
             Some(config) => {
-                let SharedConfig { place, pool, key, cache } = config;
-                let shared = Shared::new(place.open()?, &pool, Handle::current());
-                (HostKey::shared(key), cache, Some(shared))
+                let SharedConfig { place, pool, key, cache, grace } = config;
+                let shared = Shared::open(&place, &pool, grace)?;
+                (HostKey::shared(key), Some(cache.0), Some(shared))
             }
         };
         let objects = LocalFileSystem::new_with_prefix(&blobs)
@@ -140,12 +142,12 @@ impl BlobStore {
         Ok(Self {
             objects: Arc::new(objects),
             blobs,
-            code: Arc::new(CodeStore::new(key, compiled, staging.clone())),
+            code: Arc::new(CodeStore::new(key, compiled, staging.clone(), limit)),
             staging,
             holds: Arc::default(),
             sweeping: tokio::sync::Mutex::default(),
             shared,
-            cache,
+            cache: ByteSize(limit.unwrap_or(u64::MAX)),
             _lock: lock,
         })
     }
@@ -290,6 +292,37 @@ impl BlobStore {
             object_store::Error::NotFound { .. } => BlobError::Missing(digest),
             error => BlobError::io("read a blob", error),
         })
+    }
+
+    /// How long what nothing names any more is kept, where hosts share a store.
+    pub fn grace(&self) -> Option<Duration> {
+        self.shared.as_ref().map(|shared| shared.grace)
+    }
+
+    /// Says to the other hosts of the pool that this engine is in use, so that its code is kept.
+    ///
+    /// # Errors
+    /// [`BlobError`]
+    pub async fn mark_engine(&self, fingerprint: &str) -> Result<(), BlobError> {
+        match &self.shared {
+            Some(shared) => shared.mark_engine(fingerprint).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Looks at what hosts share, as the first half of a sweep of it. None where nothing is shared,
+    /// or the last look of any host is younger than `pause`.
+    ///
+    /// # Errors
+    /// [`BlobError`]
+    pub async fn begin_shared_sweep(
+        &self,
+        pause: Duration,
+    ) -> Result<Option<SharedSweep<'_>>, BlobError> {
+        match &self.shared {
+            Some(shared) => shared.begin_sweep(shared.grace, pause).await,
+            None => Ok(None),
+        }
     }
 
     /// Code that another host of the pool has stored; from then on it is kept here. None where

@@ -6,9 +6,10 @@ mod judge;
 mod load;
 mod offers;
 mod steer;
+mod sweep;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -91,6 +92,7 @@ pub struct Registry {
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
     collector: AbortHandle,
+    sweeper: AbortHandle,
     follower: AbortHandle,
 }
 
@@ -112,6 +114,8 @@ impl Registry {
         let registry = Arc::new_cyclic(|registry: &std::sync::Weak<Self>| {
             let following = follow::follow(registry.clone(), catalog.watch(), Arc::clone(&opened));
             let follower = tokio::spawn(following).abort_handle();
+            let sweeping = sweep::keep_swept(registry.clone(), blobs.grace());
+            let sweeper = tokio::spawn(sweeping).abort_handle();
             let (registry, told) = (registry.clone(), Arc::clone(&collect));
             let collector = tokio::spawn(async move {
                 loop {
@@ -135,6 +139,7 @@ impl Registry {
                 workers: Arc::new(workers),
                 collect: Arc::clone(&collect),
                 collector: collector.abort_handle(),
+                sweeper,
                 follower,
                 config,
             }
@@ -253,6 +258,7 @@ impl Registry {
             turns: self.turns.clone(),
             waiting_loads: Arc::clone(&self.waiting_loads),
             workers: Arc::clone(&self.workers),
+            election: self.catalog.election(),
             collect: Arc::clone(&self.collect),
             holds,
             failed: Mutex::default(),
@@ -260,37 +266,12 @@ impl Registry {
         let spec = Arc::new(record.spec.clone());
         self.engine.prepare(id.clone(), record.component, spec, Arc::new(code))
     }
-
-    /// Deletes stored bytes that nothing names and nobody holds. What goes wrong is logged: garbage
-    /// takes room and does no other harm.
-    pub(crate) async fn sweep(&self) {
-        let swept = async {
-            let sweep = self.blobs.begin_sweep().await?;
-            let Some(snapshot) = self.catalog.needed().await? else { return Ok(0) };
-            let mut referenced: HashSet<_> = snapshot.locks.into_values().collect();
-            for ((_, name), module) in &snapshot.modules {
-                for record in module.versions.values() {
-                    referenced.extend([record.component, record.interface]);
-                    referenced.insert(Recipe::of(name, record).key());
-                    referenced.extend(record.wit);
-                    referenced.extend(record.locks.values());
-                }
-            }
-            Ok::<_, OpenError>(sweep.finish(&referenced).await?)
-        };
-        match swept.await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "swept blobs"),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "sweep blobs");
-            }
-        }
-    }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
         self.collector.abort();
+        self.sweeper.abort();
         self.follower.abort();
     }
 }

@@ -95,7 +95,12 @@ impl Running {
     }
 
     pub(crate) async fn with(cluster: &Cluster, identity: &str, namespaces: Namespaces) -> Self {
-        drop(tracing_subscriber::fmt().with_test_writer().with_max_level(tracing::Level::INFO).try_init());
+        drop(
+            tracing_subscriber::fmt()
+                .with_test_writer()
+                .with_max_level(tracing::Level::INFO)
+                .try_init(),
+        );
         let files = tempfile::tempdir().unwrap();
         let (certificate, key) = authority().sign();
         let path = |name: &str, text: &str| {
@@ -148,7 +153,10 @@ impl Running {
 
     /// Statuses and owners that were written.
     pub(crate) fn writes(&self) -> u64 {
-        ["module_status", "version_status", "owner"].map(|kind| self.metrics.writes(kind)).iter().sum()
+        ["module_status", "version_status", "owner"]
+            .map(|kind| self.metrics.writes(kind))
+            .iter()
+            .sum()
     }
 }
 

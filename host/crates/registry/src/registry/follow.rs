@@ -44,14 +44,16 @@ impl Registry {
         let behind = || self.routes.load().revision() < *self.catalog.watch().borrow();
         // This host's own change serves as soon as its turn ends.
         drop(self.changing.lock().await);
-        if !behind() {
+        // What could not be read from the pool's store may read now.
+        let wanting = || self.blobs.grace().is_some() && self.routes.load().is_wanting();
+        if !behind() && !wanting() {
             return Ok(());
         }
         let ahead = self.make_ahead().await;
         self.comes(None);
         let ahead = ahead?;
         let _turn = self.changing.lock().await;
-        if behind() {
+        if behind() || wanting() {
             self.reload(&ahead).await?;
         }
         Ok(())
