@@ -18,9 +18,8 @@ use roadstead_proto::v1::{
     GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListHostsRequest,
     ListHostsResponse, ListModulesRequest, ListModulesResponse, ListOffersRequest,
     ListOffersResponse, ListUsageRequest, ListUsageResponse, PinModuleRequest, PinModuleResponse,
-    PushModuleRequest,
-    PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest,
-    UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
+    PushModuleRequest, PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile,
+    UnpinModuleRequest, UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
     module_service_server::ModuleService,
 };
 use roadstead_registry::{Protos, Registry};

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use roadstead_gateway::{GatewayConfig, PoolConfig};
 use roadstead_proto::v1::{
-    HostAnswer, ListHostsRequest, ListUsageRequest, LogLine, ModuleUsage, Scope,
-    StreamLogsRequest, StreamLogsResponse, module_service_client::ModuleServiceClient,
+    HostAnswer, ListHostsRequest, ListUsageRequest, LogLine, ModuleUsage, Scope, StreamLogsRequest,
+    StreamLogsResponse, module_service_client::ModuleServiceClient,
 };
 use tokio::{net::TcpListener, time::timeout};
 use tonic::{Request, Streaming, transport::Channel};
@@ -64,9 +64,8 @@ async fn usage_is_summed_over_the_pool_or_told_by_host() {
         calls(host, "Add", times).await;
     }
     let mut at_one = client(&all[0]).await;
-    let mut ask = async |request: ListUsageRequest| {
-        at_one.list_usage(request).await.unwrap().into_inner()
-    };
+    let mut ask =
+        async |request: ListUsageRequest| at_one.list_usage(request).await.unwrap().into_inner();
     let sums = ask(ListUsageRequest::default()).await;
     assert_eq!(counted(&sums.modules), [("", 6)]);
     assert_eq!(told(&sums.hosts), [("one", true), ("three", true), ("two", true)]);

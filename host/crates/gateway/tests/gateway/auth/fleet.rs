@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use roadstead_gateway::{GatewayConfig, PoolConfig};
-use roadstead_proto::v1::{ListHostsRequest, ListHostsResponse, ListUsageRequest, ListUsageResponse};
+use roadstead_proto::v1::{
+    ListHostsRequest, ListHostsResponse, ListUsageRequest, ListUsageResponse,
+};
 
 use super::{GRANTS, Guarded};
 use crate::{
@@ -55,7 +57,8 @@ async fn the_role_goes_along_and_no_more_than_it() {
             usage.modules.iter().map(|one| (&one.namespace[..], &one.host[..])).collect();
         assert_eq!(told, [("team-a", "one"), ("team-a", "two")], "{who}");
         let found: ListHostsResponse = ask(&one, who, HOSTS, &ListHostsRequest::default()).await;
-        let counted: Vec<_> = found.hosts.iter().map(|host| (&host.name[..], host.modules)).collect();
+        let counted: Vec<_> =
+            found.hosts.iter().map(|host| (&host.name[..], host.modules)).collect();
         assert_eq!(counted, [("one", 1), ("two", 1)], "{who}");
     }
     // Who may do everything everywhere may there too.

@@ -176,7 +176,9 @@ async fn what_concerns_the_whole_host_is_for_admins_of_all_namespaces() {
     for namespace in ["team-a", "team-b"] {
         host.publish(namespace, "guest", &guest::component()).await;
     }
-    for (method, all) in [("ListOffers", [0x08, 1]), ("ListUsage", [0x10, 1]), ("ListHosts", [0x10, 1])] {
+    for (method, all) in
+        [("ListOffers", [0x08, 1]), ("ListUsage", [0x10, 1]), ("ListHosts", [0x10, 1])]
+    {
         let path = format!("/roadstead.v1.ModuleService/{method}");
         for who in ["reader", "publisher", "admin"] {
             let (code, reason, text) = host.ask(who, "team-a", &path, &all).await;
