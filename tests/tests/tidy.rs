@@ -73,6 +73,7 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
             "roadstead-tests",
         ],
     ),
+    ("opentelemetry", &["roadstead-gateway"]),
     ("redb", &["roadstead-catalog"]),
     ("object_store", &["roadstead-blobs"]),
 ];
