@@ -43,6 +43,7 @@ CONTROLLER = harness.BIN.with_name("roadstead-controller")
 FLEET_PORT = 7413
 CONTROLLER_PORTS = (7421, 7422)
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
+POST = READ.replace("argv[1]", "argv[1], sys.argv[2].encode()")
 FAKETIME = DEBIAN / "usr/lib" / f"{os.uname().machine}-linux-gnu/faketime/libfaketime.so.1"
 
 
@@ -165,12 +166,12 @@ class Fleet:
     def compact(self) -> None:
         """Makes etcd forget all that is past, so that watches from then have expired."""
         url = "http://127.0.0.1:2379/v3/kv"
-        ask = "import json, sys, urllib.request as r; print(r.urlopen(sys.argv[1], sys.argv[2].encode()).read().decode())"
-        within = (*self.hub.within, sys.executable, "-c", ask)
+        within = (*self.hub.within, sys.executable, "-c", POST)
 
         def etcd(verb: str, body: dict) -> dict:
             words = [*within, f"{url}/{verb}", json.dumps(body)]
-            return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            return json.loads(done.stdout)
 
         now = etcd("range", {"key": "AA=="})["header"]["revision"]
         etcd("compaction", {"revision": now, "physical": True})
