@@ -22,7 +22,7 @@ GO := $(shell command -v go)
 test: setup modules deny lint ## Everything CI runs
 	cargo build --workspace --all-targets --locked
 	$(if $(GO),tests/cluster/tools.sh control-plane)
-	cargo test --workspace --locked $(if $(GO),,--exclude roadstead-catalog-kubernetes)
+	cargo test --workspace --locked $(if $(GO),,--exclude roadstead-catalog-kubernetes --exclude roadstead-controller)
 	scripts/test-guests.sh
 	tests/tools/install.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
