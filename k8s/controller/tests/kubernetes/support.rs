@@ -10,17 +10,19 @@ use std::{
 
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{ApiResource, Patch, PatchParams, PostParams},
+    core::DynamicObject,
 };
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roadstead_controller::{
     Controller, Leadership, Metrics, Namespaces, Role, Settings, Times, TlsFiles,
+    objects::{self, Kind, ModuleObject, Object},
 };
 use roadstead_domain::Digest;
 use roadstead_k8s_api::{Condition, Module, ModuleVersion, WireLocks};
 use roadstead_proto::v1::{
     HostHello, HostReport, Judgement, SyncRequest, SyncResponse, TrafficSplit, VersionKey,
-    VersionReport, VersionState, fleet_service_client::FleetServiceClient, sync_request::Kind,
+    VersionReport, VersionState, fleet_service_client::FleetServiceClient, sync_request::Kind as Said,
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -95,12 +97,6 @@ impl Running {
     }
 
     pub(crate) async fn with(cluster: &Cluster, identity: &str, namespaces: Namespaces) -> Self {
-        drop(
-            tracing_subscriber::fmt()
-                .with_test_writer()
-                .with_max_level(tracing::Level::INFO)
-                .try_init(),
-        );
         let files = tempfile::tempdir().unwrap();
         let (certificate, key) = authority().sign();
         let path = |name: &str, text: &str| {
@@ -190,11 +186,11 @@ pub(crate) fn hello(host: &str) -> SyncRequest {
         started_unix_ms: 1,
         fingerprint: "x".to_owned(),
     };
-    SyncRequest { kind: Some(Kind::Hello(hello)) }
+    SyncRequest { kind: Some(Said::Hello(hello)) }
 }
 
 pub(crate) fn report(report: HostReport) -> SyncRequest {
-    SyncRequest { kind: Some(Kind::Report(report)) }
+    SyncRequest { kind: Some(Said::Report(report)) }
 }
 
 /// What a host would say.
@@ -332,7 +328,7 @@ impl Talk {
 
 /// Writes objects, and reads what became of them.
 pub(crate) struct Objects {
-    pub(crate) modules: Api<Module>,
+    modules: Api<DynamicObject>,
     pub(crate) versions: Api<ModuleVersion>,
     locks: Api<WireLocks>,
     client: Client,
@@ -346,7 +342,8 @@ impl Objects {
     pub(crate) async fn new(cluster: &Cluster) -> Self {
         let client = cluster.client().await;
         Self {
-            modules: Api::namespaced(client.clone(), NAMESPACE),
+            // Newer definitions may have more in them than the types do.
+            modules: Api::namespaced_with(client.clone(), NAMESPACE, &ApiResource::erase::<Module>(&())),
             versions: Api::namespaced(client.clone(), NAMESPACE),
             locks: Api::namespaced(client.clone(), NAMESPACE),
             client,
@@ -385,6 +382,20 @@ impl Objects {
         self.locks.patch("locks", &params, &Patch::Apply(&fields)).await.unwrap();
     }
 
+    /// Merges into a module's spec.
+    pub(crate) async fn change(&self, name: &str, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.modules.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// A module's object, as far as it is known.
+    pub(crate) async fn read(&self, name: &str) -> Option<ModuleObject> {
+        match objects::read(Kind::Module, &self.modules.get(name).await.ok()?)? {
+            Object::Module(module) => Some(module),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Merges into a module's status, as nobody should.
     pub(crate) async fn overwrite(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));
@@ -399,22 +410,20 @@ impl Objects {
     }
 
     pub(crate) async fn module_says(&self, name: &str, kind: &str) -> String {
-        let Ok(object) = self.modules.get(name).await else { return String::new() };
-        says(&object.status.unwrap_or_default().conditions, kind)
+        let Some(module) = self.read(name).await else { return String::new() };
+        says(&module.status.conditions, kind)
     }
 
     /// The versions that answer for module `m`, with their percent.
     pub(crate) async fn serving(&self) -> Vec<(String, u8)> {
-        let Ok(object) = self.modules.get("m").await else { return Vec::new() };
-        let serving = object.status.unwrap_or_default().serving;
-        serving.into_iter().map(|share| (share.version.to_string(), share.percent)).collect()
+        let Some(module) = self.read("m").await else { return Vec::new() };
+        module.status.serving.into_iter().map(|share| (share.version.to_string(), share.percent)).collect()
     }
 
     /// The phase of module `m`'s rollout; empty without one.
     pub(crate) async fn phase(&self) -> String {
-        let Ok(object) = self.modules.get("m").await else { return String::new() };
-        let rollout = object.status.unwrap_or_default().rollout;
-        rollout.map(|rollout| format!("{:?} {}", rollout.phase, rollout.step)).unwrap_or_default()
+        let Some(module) = self.read("m").await else { return String::new() };
+        module.status.rollout.map(|rollout| format!("{:?} {}", rollout.phase, rollout.step)).unwrap_or_default()
     }
 
     /// Reasons of all events, with how often they were told.
