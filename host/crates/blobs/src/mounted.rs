@@ -21,8 +21,11 @@ impl Mounted {
         let directory = shared.join(pool);
         let path = directory.clone();
         let name = durable::create_directory(&directory).and_then(|()| read_or_make(&directory));
-        let name =
-            name.map_err(|source| OpenError::Io { doing: "open the shared directory", path, source });
+        let name = name.map_err(|source| OpenError::Io {
+            doing: "open the shared directory",
+            path,
+            source,
+        });
         Ok(Self { directory, name: name? })
     }
 

@@ -106,10 +106,7 @@ pub(crate) fn bucket() -> Option<Bucket> {
 }
 
 fn ground(place: impl Fn(Bucket) -> Place) -> impl Fn() -> Ground {
-    move || Ground {
-        place: place(bucket().unwrap()),
-        directory: tempfile::tempdir().unwrap(),
-    }
+    move || Ground { place: place(bucket().unwrap()), directory: tempfile::tempdir().unwrap() }
 }
 
 #[test]
@@ -129,8 +126,22 @@ async fn child_on_s3() {
 fn google_cloud_storage_is_a_place() {
     let server = Server::start(
         "fake-gcs-server",
-        &["-scheme", "http", "-host", "127.0.0.1", "-port", "{port}", "-backend", "memory",
-          "-data", "{in}", "-public-host", "{at}", "-log-level", "error"],
+        &[
+            "-scheme",
+            "http",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            "{port}",
+            "-backend",
+            "memory",
+            "-data",
+            "{in}",
+            "-public-host",
+            "{at}",
+            "-log-level",
+            "error",
+        ],
         &[],
     );
     // Whoever asks that server is welcome.

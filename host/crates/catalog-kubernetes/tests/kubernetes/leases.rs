@@ -25,9 +25,8 @@ fn election(host: &Host) -> std::sync::Arc<dyn Election> {
 async fn leases(cluster: &Cluster) -> Vec<(String, String)> {
     let api: Api<Lease> = Api::namespaced(cluster.client().await, "other");
     let found = api.list(&ListParams::default()).await.unwrap();
-    let named = |lease: Lease| {
-        (lease.metadata.name.unwrap(), lease.spec.unwrap().holder_identity.unwrap())
-    };
+    let named =
+        |lease: Lease| (lease.metadata.name.unwrap(), lease.spec.unwrap().holder_identity.unwrap());
     found.items.into_iter().map(named).collect()
 }
 
@@ -77,8 +76,10 @@ async fn a_host_that_died_is_followed_by_another_and_takes_its_own_back() {
     let other = host(&cluster, "other").await;
     let (mut held, mut stood) = (None, 0);
     for _ in 0..1200 {
-        let (first, second) =
-            (election(&one).stand(TASK).await.unwrap(), election(&other).stand(TASK).await.unwrap());
+        let (first, second) = (
+            election(&one).stand(TASK).await.unwrap(),
+            election(&other).stand(TASK).await.unwrap(),
+        );
         stood += usize::from(first.is_some()) + usize::from(second.is_some());
         held = first.or(second);
         if held.is_some() {

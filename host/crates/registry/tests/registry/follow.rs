@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use roadstead_blobs::{BlobStore, OpenError, Place, SharedConfig};
 use roadstead_catalog::{
-    Catalog, CatalogError, Change, Election, MemoryCatalog, Pending, Publication, Published, Refusal,
-    Snapshot, Verdict,
+    Catalog, CatalogError, Change, Election, MemoryCatalog, Pending, Publication, Published,
+    Refusal, Snapshot, Verdict,
 };
 use roadstead_domain::{ByteSize, Digest, ModuleName, Namespace, Version};
 use roadstead_registry::{PushRequest, Registry, RegistryConfig, VersionRecord};

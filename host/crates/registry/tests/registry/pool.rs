@@ -162,8 +162,7 @@ async fn without_the_store_what_serves_goes_on_and_pushes_may_be_tried_again() {
     one.push("m", &calc(0)).await.unwrap();
     until("it serves there", || other.answers(None).is_ok()).await;
     assert_eq!(other.call().await, 5);
-    let (here, away) =
-        (pool.directory.path().join("blobs"), pool.directory.path().join("away"));
+    let (here, away) = (pool.directory.path().join("blobs"), pool.directory.path().join("away"));
     fs::rename(&here, &away).unwrap();
     // Where nothing is mounted there may still be a directory.
     fs::create_dir(&here).unwrap();
