@@ -301,6 +301,8 @@ mod tests {
         let cluster = blocks[3].split("```").next().unwrap();
         let cluster = merge(args(), toml::from_str(cluster).unwrap()).unwrap().catalog;
         assert_eq!(cluster, CatalogPlace::Kubernetes(KubernetesSettings::default()));
+        let blobs: File = toml::from_str(blocks[4].split("```").next().unwrap()).unwrap();
+        assert!(blobs.blobs.read(true, true).unwrap().is_some());
     }
 
     #[test]
