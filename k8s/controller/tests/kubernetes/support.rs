@@ -22,7 +22,8 @@ use roadstead_domain::Digest;
 use roadstead_k8s_api::{Condition, Module, ModuleVersion, WireLocks};
 use roadstead_proto::v1::{
     HostHello, HostReport, Judgement, SyncRequest, SyncResponse, TrafficSplit, VersionKey,
-    VersionReport, VersionState, fleet_service_client::FleetServiceClient, sync_request::Kind as Said,
+    VersionReport, VersionState, fleet_service_client::FleetServiceClient,
+    sync_request::Kind as Said,
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -343,7 +344,11 @@ impl Objects {
         let client = cluster.client().await;
         Self {
             // Newer definitions may have more in them than the types do.
-            modules: Api::namespaced_with(client.clone(), NAMESPACE, &ApiResource::erase::<Module>(&())),
+            modules: Api::namespaced_with(
+                client.clone(),
+                NAMESPACE,
+                &ApiResource::erase::<Module>(&()),
+            ),
             versions: Api::namespaced(client.clone(), NAMESPACE),
             locks: Api::namespaced(client.clone(), NAMESPACE),
             client,
@@ -417,13 +422,22 @@ impl Objects {
     /// The versions that answer for module `m`, with their percent.
     pub(crate) async fn serving(&self) -> Vec<(String, u8)> {
         let Some(module) = self.read("m").await else { return Vec::new() };
-        module.status.serving.into_iter().map(|share| (share.version.to_string(), share.percent)).collect()
+        module
+            .status
+            .serving
+            .into_iter()
+            .map(|share| (share.version.to_string(), share.percent))
+            .collect()
     }
 
     /// The phase of module `m`'s rollout; empty without one.
     pub(crate) async fn phase(&self) -> String {
         let Some(module) = self.read("m").await else { return String::new() };
-        module.status.rollout.map(|rollout| format!("{:?} {}", rollout.phase, rollout.step)).unwrap_or_default()
+        module
+            .status
+            .rollout
+            .map(|rollout| format!("{:?} {}", rollout.phase, rollout.step))
+            .unwrap_or_default()
     }
 
     /// Reasons of all events, with how often they were told.
