@@ -209,7 +209,6 @@ pub(crate) struct Host {
     pub(crate) says: Arc<Mutex<Says>>,
     /// By module, the split that it was told last.
     pub(crate) splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
-    pub(crate) peers: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -221,13 +220,9 @@ impl Drop for Host {
 
 impl Host {
     pub(crate) fn start(name: &str, controllers: Arc<Mutex<Vec<SocketAddr>>>) -> Self {
-        let (says, splits, peers) = (Arc::default(), Arc::default(), Arc::default());
-        let host = Talk {
-            name: name.to_owned(),
-            says: Arc::clone(&says),
-            splits: Arc::clone(&splits),
-            peers: Arc::clone(&peers),
-        };
+        let (says, splits) = (Arc::default(), Arc::default());
+        let host =
+            Talk { name: name.to_owned(), says: Arc::clone(&says), splits: Arc::clone(&splits) };
         let task = tokio::spawn(async move {
             for turn in 0.. {
                 let address = {
@@ -238,7 +233,7 @@ impl Host {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        Self { says, splits, peers, task }
+        Self { says, splits, task }
     }
 
     pub(crate) fn is(&self, version: &str, state: VersionState) {
@@ -264,7 +259,6 @@ struct Talk {
     name: String,
     says: Arc<Mutex<Says>>,
     splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
-    peers: Arc<Mutex<Vec<String>>>,
 }
 
 impl Talk {
@@ -277,7 +271,6 @@ impl Talk {
                 told = from.message() => match told? {
                     Some(told) => {
                         pace = Duration::from_millis(told.report_interval_ms.into());
-                        *self.peers.lock().unwrap() = told.hosts;
                         let mut splits = self.splits.lock().unwrap();
                         for split in told.splits {
                             splits.insert(split.module.clone(), split);
