@@ -1,6 +1,7 @@
 //! Every fault against the contract's table of errors.
 
 use http::HeaderMap;
+use roadstead_blobs::BlobError;
 use roadstead_catalog::CatalogError;
 use roadstead_domain::{Credentials, LimitKind, NotGranted};
 use roadstead_registry::CompileLimit;
@@ -170,6 +171,17 @@ fn a_component_that_costs_too_much_names_the_setting() {
     assert_eq!(info.reason, "COMPILE_LIMIT");
     assert_eq!((&*info.metadata["limit"], &*info.metadata["allowed"]), ("compile.memory", "2Gi"));
     assert!(status.get_details_retry_info().is_none(), "trying again changes nothing");
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_worth_another_try_and_tells_nothing() {
+    let source = "https://10.0.0.1/bucket: access denied".into();
+    let lost = BlobError::Unavailable { doing: "store a blob", source };
+    let status = from_push(PushError::from(lost));
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "BLOBS_UNAVAILABLE");
+    assert!(status.get_details_retry_info().is_some());
+    assert!(!format!("{status:?}").contains("10.0.0.1"), "{status:?}");
 }
 
 #[test]
