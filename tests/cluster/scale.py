@@ -98,17 +98,13 @@ class Scale:
             f"--seconds={PATIENCE}",
         )
 
-    def metric(self, name: str) -> float:
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        try:
-            text = urllib.request.urlopen(url).read().decode()
-        except OSError:
-            return 0.0
-        series = (line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{")))
-        return sum(float(line.split()[-1]) for line in series)
-
-    def writes(self) -> float:
-        return self.metric("roadstead_controller_writes_total")
+    def writes(self, since: dict[str, int] | None = None) -> dict[str, int]:
+        """What the controller has written so far, or since then, by kind."""
+        text = urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics").read().decode()
+        name = "roadstead_controller_writes_total{"
+        series = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name))
+        found = {labels.split('"')[1]: int(value) for labels, value in series}
+        return {kind: count - (since or {}).get(kind, 0) for kind, count in found.items()}
 
     def statuses(self, done) -> bool:
         found = self.plane.get("modules.roadstead.dev")["items"]
@@ -165,7 +161,7 @@ def measure(modules: int, hosts: int, seconds: int) -> None:
             time.sleep(seconds)
             after = cost(controller)
             used = (after["cpu_seconds"] - before["cpu_seconds"]) / seconds
-            quiet = {"quiet_s": seconds, "writes": scale.writes() - begun, "cores": round(used, 3)}
+            quiet = {"quiet_s": seconds, "writes": scale.writes(begun), "cores": round(used, 3)}
             print(json.dumps(say | quiet | {"resident_mib": after["resident_mib"]}), flush=True)
             load.terminate()
             load.wait()
@@ -175,7 +171,7 @@ def measure(modules: int, hosts: int, seconds: int) -> None:
             plan = {"steps": [10, 100], "interval": "1h", "minimumCalls": 1}
             applied = scale.objects("0.2.0", plan)
             took = scale.settled(rolling)
-            print(json.dumps(say | {"second_version_applied_s": round(applied), "first_step_after_s": round(took), "writes": scale.writes() - begun} | cost(controller)), flush=True)
+            print(json.dumps(say | {"second_version_applied_s": round(applied), "first_step_after_s": round(took), "writes": scale.writes(begun)} | cost(controller)), flush=True)
         finally:
             scale.stop()
 
