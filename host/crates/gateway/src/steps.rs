@@ -107,7 +107,7 @@ impl Caller {
             .resolve(self.namespace(), (path.service, path.method), wanted.as_ref())
             .and_then(|live| {
                 // What cannot run here fails every call that it is chosen for.
-                parts(live).inspect_err(|fault| {
+                parts(live).inspect_err(|fault: &Fault| {
                     if fault.blames_version() {
                         live.count(Some(fault));
                     }
