@@ -44,7 +44,7 @@ ALLOWED = (
     | product([CONTROLLER], OPTED_IN, KINDS, READS)
     | product([CONTROLLER], OPTED_IN, STATUS, ("get", "update", "patch"))
     | product([CONTROLLER], OPTED_IN, ["roadstead.dev/moduleversions"], ["patch"])
-    | product([CONTROLLER], OPTED_IN, ["events.k8s.io/events"], ("create", "patch"))
+    | product([CONTROLLER], (*OPTED_IN, chart.NAMESPACE), ["events.k8s.io/events"], ("create", "patch"))
     | product([CONTROLLER], [chart.NAMESPACE], [LEASES], ["create"])
 )
 

@@ -267,13 +267,13 @@ impl Permit {
         mut self,
         request: Bytes,
         timeout: Option<Duration>,
-    ) -> Result<(Requests, Responses, Opened), Answer> {
+    ) -> Result<(Requests, Responses, Opened), Box<Answer>> {
         let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
         let timed = self.named.recording.is_some();
         let mut call = Call { id, method, request, timeout, owner, timed };
         if let Err(fault) = self.target.follow(&mut call) {
-            return Err(self.refuse(fault));
+            return Err(Box::new(self.refuse(fault)));
         }
         let Self { target: Target { caller, live, plan, module, .. }, named, began } = self;
         let may_debug = caller.may_debug();

@@ -71,7 +71,8 @@ async fn open<B: RequestBody>(
     }
     let limit = permit.input_limit();
     if permit.plan().input.is_some() {
-        let (requests, responses, opened) = permit.open(Bytes::new(), timeout)?;
+        let (requests, responses, opened) =
+            permit.open(Bytes::new(), timeout).map_err(|answer| *answer)?;
         let messages = Messages::new(body, limit, packing, session.budget.clone());
         tokio::spawn(pump(messages, requests));
         return Ok((responses, opened));
@@ -84,7 +85,8 @@ async fn open<B: RequestBody>(
                 Ok(Some(response)) => return Err(Called::There(Box::new(response))),
                 Err(fault) => return Err(permit.refuse(fault).into()),
             }
-            let (_, responses, opened) = permit.open(held(bytes, charge), timeout)?;
+            let (_, responses, opened) =
+                permit.open(held(bytes, charge), timeout).map_err(|answer| *answer)?;
             Ok((responses, opened))
         }
         Err(fault) => Err(permit.refuse(fault).into()),

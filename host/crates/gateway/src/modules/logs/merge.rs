@@ -160,7 +160,8 @@ mod tests {
         let late = Missing::Because("late".to_owned());
         let parts = Parts::new([missing("c", late), missing("b", Missing::Absent), part("a", &[])]);
         let told = parts.hosts();
-        let told: Vec<_> = told.iter().map(|host| (&host.name[..], &host.error[..])).collect();
+        let told: Vec<_> =
+            told.iter().map(|host| (host.name.as_str(), host.error.as_str())).collect();
         assert_eq!(told, [("a", ""), ("c", "late")]);
     }
 }
