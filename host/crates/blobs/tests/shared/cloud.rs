@@ -27,6 +27,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// `arguments` may name the address as `{at}` and a directory as `{in}`.
+    #[expect(clippy::zombie_processes, reason = "whoever drops the server waits for it")]
     pub(crate) fn start(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("bucket")).unwrap();
@@ -93,6 +94,7 @@ fn in_child(test: &str, endpoint: &str, environment: &[(&str, &str)]) {
 }
 
 /// The bucket of this process, a part of it for each call.
+#[expect(clippy::disallowed_methods, reason = "how a test tells its child")]
 pub(crate) fn bucket() -> Option<Bucket> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let part = COUNT.fetch_add(1, Ordering::Relaxed);

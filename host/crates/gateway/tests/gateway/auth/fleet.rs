@@ -56,11 +56,11 @@ async fn the_role_goes_along_and_no_more_than_it() {
             ask(&one, who, USAGE, &ListUsageRequest { by_host: true, ..Default::default() }).await;
         assert!(usage.hosts.iter().all(|host| host.error.is_empty()), "{who}: {usage:?}");
         let told: Vec<_> =
-            usage.modules.iter().map(|one| (&one.namespace[..], &one.host[..])).collect();
+            usage.modules.iter().map(|one| (one.namespace.as_str(), one.host.as_str())).collect();
         assert_eq!(told, [("team-a", "one"), ("team-a", "two")], "{who}");
         let found: ListHostsResponse = ask(&one, who, HOSTS, &ListHostsRequest::default()).await;
         let counted: Vec<_> =
-            found.hosts.iter().map(|host| (&host.name[..], host.modules)).collect();
+            found.hosts.iter().map(|host| (host.name.as_str(), host.modules)).collect();
         assert_eq!(counted, [("one", 1), ("two", 1)], "{who}");
     }
     // What goes on for long is let go on, by the word of the host that was asked.
@@ -68,7 +68,7 @@ async fn the_role_goes_along_and_no_more_than_it() {
     assert_ne!(trapped.0, 0, "{trapped:?}");
     let request = StreamLogsRequest { name: "guest".into(), ..Default::default() };
     let logs: StreamLogsResponse = ask(&one, "publisher", LOGS, &request).await;
-    let told: Vec<_> = logs.lines.iter().map(|line| &line.host[..]).collect();
+    let told: Vec<_> = logs.lines.iter().map(|line| line.host.as_str()).collect();
     assert_eq!(told, ["two"], "{logs:?}");
     assert!(logs.hosts.iter().all(|host| host.error.is_empty()), "{logs:?}");
     let (code, reason, _) = one.ask("reader", "team-a", LOGS, &request.encode_to_vec()).await;
@@ -76,7 +76,8 @@ async fn the_role_goes_along_and_no_more_than_it() {
     // Who may do everything everywhere may there too.
     let all = ListHostsRequest { all_namespaces: true, ..Default::default() };
     let found: ListHostsResponse = ask(&one, "root", HOSTS, &all).await;
-    let counted: Vec<_> = found.hosts.iter().map(|host| (&host.error[..], host.modules)).collect();
+    let counted: Vec<_> =
+        found.hosts.iter().map(|host| (host.error.as_str(), host.modules)).collect();
     assert_eq!(counted, [("", 2), ("", 2)]);
     // Nobody gets further than the host that they ask lets them.
     for who in ["reader", "admin"] {
