@@ -8,6 +8,9 @@ PYTHON ?= python3
 RELEASE = cargo build --release --locked --package roadstead --package roadstead-controller \
 	--package roadstead-bench
 
+# What tests run: everything at once, since a smaller choice has other features and builds them again.
+BUILD = cargo build --workspace --all-targets --locked
+
 .PHONY: help demo test test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
@@ -26,7 +29,7 @@ API = roadstead-catalog-kubernetes roadstead-controller
 CLUSTER = ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q
 
 test: setup modules deny lint ## Everything CI runs
-	cargo build --workspace --all-targets --locked
+	$(BUILD)
 	tests/tools/install.sh
 	$(if $(GO),tests/cluster/tools.sh control-plane)
 	cargo test --workspace --locked $(if $(GO),,$(API:%=--exclude %))
@@ -38,19 +41,19 @@ test: setup modules deny lint ## Everything CI runs
 	$(if $(NODE),$(MAKE) test-node)
 
 test-control-plane: setup ## Image and Helm chart, against a Kubernetes API server that is built here
-	cargo build --locked --workspace
+	$(BUILD)
 	tests/cluster/tools.sh control-plane
 	$(CLUSTER) tests/cluster/test_apply.py tests/cluster/test_chart.py tests/cluster/test_image.py \
 		tests/cluster/test_rbac.py
 
 test-node: setup modules ## The chart on a real node of this machine, called from within and without (Linux, as root)
-	cargo build --locked --workspace
+	$(BUILD)
 	tests/cluster/tools.sh control-plane
 	tests/cluster/tools.sh node
 	$(CLUSTER) tests/cluster/test_node.py -k "from_outside or by_its_name"
 
 test-cluster: setup modules ## All of that, fleets of hosts that lose parts of their cluster, and the autoscaler
-	cargo build --locked --workspace
+	$(BUILD)
 	tests/cluster/tools.sh all
 	$(CLUSTER) tests/cluster
 
