@@ -5,9 +5,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 # What users and measurements run; the rest of the workspace would add to its dependencies' features.
-RELEASE = cargo build --release --locked --package roadstead --package roadstead-bench
+RELEASE = cargo build --release --locked --package roadstead --package roadstead-controller \
+	--package roadstead-bench
 
-.PHONY: help demo test test-control-plane test-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
+.PHONY: help demo test test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -16,8 +17,11 @@ demo: setup modules ## The main job from end to end on a throw-away host
 	$(RELEASE)
 	target/release/roadstead demo
 
-# Where there is no Go, nothing that needs a Kubernetes API server is tested.
+# Where there is no Go, nothing that needs a Kubernetes API server is tested; and nothing that needs
+# namespaces or a node where this user may make none.
 GO := $(shell command -v go)
+NODE := $(and $(GO),$(shell command -v apt-get),$(shell unshare --net --mount --pid --fork echo yes 2>/dev/null))
+CLUSTER = ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q
 
 test: setup modules deny lint ## Everything CI runs
 	cargo build --workspace --all-targets --locked
@@ -29,22 +33,34 @@ test: setup modules deny lint ## Everything CI runs
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
 	scripts/fuzz.sh
 	$(if $(GO),$(MAKE) test-control-plane)
+	$(if $(NODE),$(MAKE) test-node)
 
 test-control-plane: setup ## Image and Helm chart, against a Kubernetes API server that is built here
 	cargo build --locked --workspace
 	tests/cluster/tools.sh control-plane
-	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/cluster \
-		--ignore tests/cluster/test_node.py
+	$(CLUSTER) tests/cluster/test_apply.py tests/cluster/test_chart.py tests/cluster/test_image.py \
+		tests/cluster/test_rbac.py
 
-test-cluster: setup modules ## The same, and the chart on a real node of this machine (Linux, as root)
+test-node: setup modules ## The chart on a real node of this machine, called from within and without (Linux, as root)
+	cargo build --locked --workspace
+	tests/cluster/tools.sh control-plane
+	tests/cluster/tools.sh node
+	$(CLUSTER) tests/cluster/test_node.py -k "from_outside or by_its_name"
+
+test-cluster: setup modules ## All of that, fleets of hosts that lose parts of their cluster, and the autoscaler
 	cargo build --locked --workspace
 	tests/cluster/tools.sh all
-	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/cluster
+	$(CLUSTER) tests/cluster
+
+measure-cluster: setup modules ## What a fleet takes to publish, to lose a host, to be installed (Linux, as root)
+	$(RELEASE)
+	tests/cluster/tools.sh all
+	ROADSTEAD_BIN=target/release/roadstead .venv/bin/python tests/cluster/measure.py
 
 image: setup ## The container image as .build/roadstead-image.tar, built without a daemon
 	$(RELEASE)
 	k8s/image/build.py --name $(or $(IMAGE),roadstead:dev) --output .build/roadstead-image.tar \
-		target/release/roadstead
+		target/release/roadstead target/release/roadstead-controller
 
 fuzz: ## Inputs made by libFuzzer, FUZZ_SECONDS for each target (20)
 	scripts/fuzz.sh

@@ -1,6 +1,7 @@
 //! The command line: verbs, flags and their help. Parsing only; nothing is done here.
 
 mod parse;
+mod rollout;
 mod serve;
 
 use std::{path::PathBuf, time::Duration};
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use roadstead_domain::{ModuleName, ModuleRef, Namespace, Version};
 
 pub(crate) use parse::parse;
+pub(crate) use rollout::{RolloutArgs, RolloutVerb, SetArgs};
 pub(crate) use serve::ServeArgs;
 
 const EXAMPLES: &str = "\
@@ -97,6 +99,8 @@ pub(crate) enum Verb {
     Pin(PinArgs),
     /// Let the newest version answer again
     Unpin(NameArgs),
+    /// Move calls to new versions step by step; needs a cluster's controller
+    Rollout(RolloutArgs),
     /// Write .proto files and the lock, of a module or of WIT files
     Proto(ProtoArgs),
     /// Call a method: JSON in, JSON out

@@ -6,6 +6,7 @@ mod check;
 mod logs;
 pub(crate) mod proto;
 pub(crate) mod push;
+mod rollout;
 mod serve;
 mod sources;
 mod status;
@@ -39,6 +40,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Verb::Delete(args) => catalog::delete(&to, args).await,
         Verb::Pin(args) => catalog::pin(&to, args).await,
         Verb::Unpin(args) => catalog::unpin(&to, args).await,
+        Verb::Rollout(args) => rollout::rollout(&to, args).await,
         Verb::Proto(args) => proto::proto(&to, args).await,
         Verb::Call(args) => call::call(&to, args).await,
         Verb::Logs(args) => logs::logs(&to, args).await,

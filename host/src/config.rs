@@ -4,6 +4,7 @@ mod blobs;
 mod breaker;
 mod catalog;
 mod compile;
+mod controller;
 mod http;
 mod metrics;
 mod namespace;
@@ -19,16 +20,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use roadstead_domain::{ByteSize, Span};
+use roadstead_domain::{ByteSize, HostName, Span};
 use roadstead_engine::{BreakerConfig, Offers};
 use roadstead_gateway::GatewayConfig;
 use roadstead_registry::CompileConfig;
 use serde::Deserialize;
 
 pub(crate) use self::blobs::SharedBlobs;
-pub(crate) use self::catalog::CatalogPlace;
 use self::namespace::NamespaceBounds;
 pub(crate) use self::pool::PoolSettings;
+pub(crate) use self::{catalog::CatalogPlace, controller::ControllerSettings};
 use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
@@ -63,6 +64,7 @@ pub(crate) struct ServeConfig {
     pub pool: PoolSettings,
     /// What hosts share, if they do.
     pub blobs: Option<SharedBlobs>,
+    pub controller: Option<ControllerSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +103,7 @@ struct File {
     catalog: catalog::Section,
     pool: pool::Section,
     blobs: blobs::Section,
+    controller: controller::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -157,6 +160,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
     let catalog = file.catalog.read(&pool.name)?;
     let cluster = matches!(catalog, CatalogPlace::Kubernetes(_));
     let blobs = file.blobs.read(pool.key_file.is_some(), cluster)?;
+    let controller = file.controller.read(cluster, pool.host != HostName::default())?;
     let offers = offer::offers(file.offers, file.dir, &args.directories, &args.offer_network)?;
     Ok(ServeConfig {
         listen,
@@ -191,6 +195,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         catalog,
         pool,
         blobs,
+        controller,
     })
 }
 

@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod demo;
 mod descriptors;
+mod fleet;
 mod output;
 mod render;
 

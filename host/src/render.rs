@@ -1,6 +1,7 @@
 //! The host's answers as text for people.
 
 pub(crate) mod hosts;
+mod rollout;
 mod spec;
 pub(crate) mod usage;
 
@@ -11,6 +12,7 @@ use roadstead_proto::v1 as api;
 use tonic::metadata::MetadataMap;
 
 use crate::commands::push::phase_text;
+pub(crate) use rollout::rollout;
 
 /// What a push published.
 pub(crate) fn pushed(outcome: &api::PushOutcome) -> String {
@@ -18,6 +20,17 @@ pub(crate) fn pushed(outcome: &api::PushOutcome) -> String {
     let verb = if outcome.created { "published" } else { "already published:" };
     let mut text = format!("{verb} {}@{}\n", module.name, module.version);
     version_body(&mut text, module);
+    if outcome.waits {
+        line(&mut text, format_args!(""));
+        line(
+            &mut text,
+            format_args!(
+                "it waits for its rollout: roadstead rollout status {0} --watch\n\
+                 until then:  --module {0}@{1}",
+                module.name, module.version
+            ),
+        );
+    }
     if let Some((service, method)) = first_method(module) {
         line(&mut text, format_args!(""));
         line(&mut text, format_args!("call it:   roadstead call {service}/{method} -d '{{}}'"));
@@ -48,7 +61,10 @@ pub(crate) fn list(modules: &[api::Module]) -> String {
     for module in modules {
         let newest = module.versions.first();
         let version = match (module.pinned.as_str(), newest) {
-            ("", Some(newest)) => newest.version.clone(),
+            ("", Some(newest)) => match shares(module).as_slice() {
+                [] => newest.version.clone(),
+                shares => shares.join(", "),
+            },
             ("", None) => String::new(),
             (pinned, _) => format!("{pinned} (pinned)"),
         };
@@ -69,6 +85,15 @@ pub(crate) fn list(modules: &[api::Module]) -> String {
     table(&rows)
 }
 
+/// The versions that share the calls which name none, with their percent; none where one has all.
+fn shares(module: &api::Module) -> Vec<String> {
+    let sharing = module.versions.iter().filter(|version| version.percent != 0);
+    let shares: Vec<_> =
+        sharing.map(|version| format!("{} {}%", version.version, version.percent)).collect();
+    let all = module.versions.first().is_some_and(|newest| newest.percent == 100);
+    if all { Vec::new() } else { shares }
+}
+
 pub(crate) fn module(module: &api::Module) -> String {
     let mut text = module.name.clone();
     if !module.pinned.is_empty() {
@@ -79,7 +104,11 @@ pub(crate) fn module(module: &api::Module) -> String {
         text.push_str(&usage::lines(used));
     }
     for version in &module.versions {
-        line(&mut text, format_args!("\n{}@{}", version.name, version.version));
+        let percent = match version.percent {
+            0 => String::new(),
+            percent => format!("  {percent}% of the calls"),
+        };
+        line(&mut text, format_args!("\n{}@{}{percent}", version.name, version.version));
         version_body(&mut text, version);
         text.push_str(&spec::lines(&version.spec_json));
     }
@@ -244,9 +273,31 @@ mod tests {
     }
 
     #[test]
+    fn lists_show_who_shares_the_calls() {
+        let version = |text: &str, percent| api::ModuleVersion {
+            name: "calc".to_owned(),
+            version: text.to_owned(),
+            percent,
+            ..Default::default()
+        };
+        let of = |newest, older| api::Module {
+            name: "calc".to_owned(),
+            versions: vec![version("0.2.0", newest), version("0.1.0", older)],
+            ..Default::default()
+        };
+        assert!(list(&[of(100, 0)]).contains("calc  0.2.0 "));
+        assert!(list(&[of(5, 95)]).contains("calc  0.2.0 5%, 0.1.0 95% "));
+        assert!(list(&[of(0, 100)]).contains("calc  0.1.0 100% "));
+        let text = module(&of(5, 95));
+        assert!(text.contains("calc@0.2.0  5% of the calls\n"), "{text}");
+        assert!(module(&of(0, 100)).contains("calc@0.2.0\n"));
+    }
+
+    #[test]
     fn a_push_says_how_to_call() {
         let outcome = api::PushOutcome {
             created: true,
+            waits: true,
             module: Some(api::ModuleVersion {
                 name: "calc".into(),
                 version: "0.1.0".into(),
@@ -267,6 +318,9 @@ mod tests {
         let text = pushed(&outcome);
         assert!(text.starts_with("published calc@0.1.0\n"), "{text}");
         assert!(text.contains("roadstead call demo.calc.Ops/Add"), "{text}");
+        assert!(text.contains("roadstead rollout status calc"), "{text}");
+        let at_once = api::PushOutcome { waits: false, ..outcome };
+        assert!(!pushed(&at_once).contains("rollout"));
         assert!(
             text.contains(
                 "    Add    add    dynamic (2Mi in, 1Ki out)\n      dynamic because it has a map\n"

@@ -5,7 +5,8 @@ The image holds the programs, the four libraries that they link, the certificate
 the web, and nothing to log in to: no shell, no package manager. It runs as user 65532. Two builds of
 the same programs are the same bytes; SOURCE_DATE_EPOCH sets the time in it (0 unless set).
 
-    k8s/image/build.py --output roadstead.tar --name roadstead:dev target/release/roadstead
+    k8s/image/build.py --output roadstead.tar --name roadstead:dev \\
+        target/release/roadstead target/release/roadstead-controller
 """
 
 import argparse

@@ -20,6 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = ROOT / ".tools/cluster/bin"
 SERVICES = "10.96.0.0/16"
 PODS = "10.244.0.0/16"
+REQUEST_HEADERS = (
+    "--requestheader-username-headers=X-Remote-User",
+    "--requestheader-group-headers=X-Remote-Group",
+    "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+)
 
 
 class ControlPlane:
@@ -33,6 +38,7 @@ class ControlPlane:
         within: tuple[str, ...] = (),
         ports: tuple[int, int, int] | None = None,
         flags: tuple[str, ...] = (),
+        controllers: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.address = address
@@ -45,7 +51,7 @@ class ControlPlane:
             self._api_server(etcd, flags)
             self.kubeconfig = self.user("admin", "/O=system:masters/CN=admin")
             self.processes.wait_for("the API server", lambda: self.asks("get", "--raw=/readyz"))
-            self._controllers()
+            self._controllers(controllers)
             default = ("-n", "default", "get", "serviceaccount", "default")
             self.processes.wait_for("the controllers", lambda: self.asks(*default))
         except BaseException:
@@ -132,6 +138,7 @@ class ControlPlane:
             + [f"IP:{address}" for address in sorted({"127.0.0.1", "10.96.0.1", self.address})],
         )
         public, private = self.authority.key_pair("service-accounts")
+        proxy, proxy_key = self.authority.sign("front-proxy", "/CN=front-proxy")
         self.processes.start(
             "kube-apiserver",
             *(*self.within, BIN / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd}"),
@@ -143,10 +150,14 @@ class ControlPlane:
             *(f"--service-account-signing-key-file={private}",),
             *(f"--service-cluster-ip-range={SERVICES}", "--authorization-mode=Node,RBAC"),
             *("--enable-admission-plugins=NodeRestriction", "--allow-privileged=true"),
+            # By which servers of further APIs know that it is the API server that asks.
+            *(f"--proxy-client-cert-file={proxy}", f"--proxy-client-key-file={proxy_key}"),
+            f"--requestheader-client-ca-file={self.authority.certificate}",
+            *("--requestheader-allowed-names=front-proxy", *REQUEST_HEADERS),
             *(f"--cert-dir={self.folder}/certificates", *flags),
         )
 
-    def _controllers(self) -> None:
+    def _controllers(self, flags: tuple[str, ...]) -> None:
         config = self.kubeconfig
         certificates = self.authority.folder
         self.processes.start(
@@ -159,7 +170,7 @@ class ControlPlane:
             *(f"--cluster-signing-cert-file={certificates}/ca.crt",),
             *(f"--cluster-signing-key-file={certificates}/ca.key",),
             *("--allocate-node-cidrs=true", f"--cluster-cidr={PODS}"),
-            *(f"--service-cluster-ip-range={SERVICES}", f"--cert-dir={certificates}"),
+            *(f"--service-cluster-ip-range={SERVICES}", f"--cert-dir={certificates}", *flags),
         )
 
 

@@ -25,8 +25,9 @@ SPACE = "default"
 GROUP = "roadstead-hosts"
 SERVICE = "roadstead-hosts"
 TARGET = f"dns:///{SERVICE}.{SPACE}.svc.cluster.local:7411"
-# Names of hosts that there may be.
+# Names of hosts that there may be, and the last part of the first one's addresses.
 NAMES = "abcdefgh"
+FIRST = 10
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -80,6 +81,15 @@ class Fleet:
             member.start()
         self.announce()
         return made
+
+    def remove(self, *names: str) -> None:
+        """Ends hosts as SIGTERM does, after the service has forgotten them."""
+        gone = [self.hosts.pop(name) for name in names]
+        self.announce()
+        for member in gone:
+            code = member.stop()
+            member.end()
+            assert code == 0, member.log()
 
     def announce(self) -> None:
         """Lists the hosts that run at the headless service, as Kubernetes would their pods."""
@@ -190,6 +200,16 @@ class Fleet:
                 "spec": {"clusterIP": "None", "ports": ports},
             }
         )
+        ask = f"import socket; socket.getaddrinfo('{SERVICE}.{SPACE}.svc.cluster.local', 1)"
+        self.announce()
+        words = [*self.hub.within, sys.executable, "-c", ask]
+
+        def answers() -> bool:
+            done = subprocess.run(words, capture_output=True, check=False)
+            # An empty service has no address yet, which is an answer too.
+            return b"Temporary failure" not in done.stderr
+
+        self.processes.wait_for("the names", answers)
 
 
 class Member(harness.Host):
@@ -199,14 +219,13 @@ class Member(harness.Host):
         folder = fleet.folder / name
         folder.mkdir()
         self.name, self.skew = name, skew
-        self.place = Place(fleet.hub, name)
+        self.place = Place(fleet.hub, name, FIRST + NAMES.index(name))
         self.user = f"host-{name}"
         kubeconfig = fleet.plane.user(self.user, f"/O={GROUP}/CN={self.user}")
         peers = ", ".join(
-            f"{other} = 'http://{CABLES['front']}.{10 + number}:7411'"
+            f"{other} = 'http://{CABLES['front']}.{FIRST + number}:7411'"
             for number, other in enumerate(NAMES)
         )
-        assert self.place.number == 10 + NAMES.index(name), "hosts come in the order of their names"
         config = folder / "host.toml"
         config.write_text(
             SETTINGS.format(
@@ -287,6 +306,7 @@ memory_budget = "256Mi"
 guest_threads = 1
 metrics = {{ listen = "0.0.0.0:7412", insecure_no_auth = true }}
 compile = {{ workers = 1, threads = 1 }}
+http = {{ connection_age = "10s" }}
 catalog.kubernetes = {{ kubeconfig = "{kubeconfig}", namespaces = ["{space}"] }}
 blobs = {{ kind = "directory", path = "{folder}/blobs" }}
 pool = {{ name = "pool", host = "{name}", key_file = "{folder}/pool.key", peers = {{ {peers} }} }}

@@ -45,7 +45,6 @@ class Hub(Namespace):
 
     def __init__(self) -> None:
         super().__init__("hub")
-        self.places = 0
         for cable, prefix in CABLES.items():
             self.run("ip", "link", "add", cable, "type", "bridge")
             self.run("ip", "address", "add", f"{prefix}.1/24", "dev", cable)
@@ -58,12 +57,11 @@ class Hub(Namespace):
 
 
 class Place(Namespace):
-    """A namespace on the hub's two cables."""
+    """A namespace on the hub's two cables; its number is the last part of its addresses."""
 
-    def __init__(self, hub: Hub, name: str) -> None:
+    def __init__(self, hub: Hub, name: str, number: int) -> None:
         super().__init__(name)
-        hub.places += 1
-        self.hub, self.number = hub, hub.places + 9
+        self.hub, self.number = hub, number
         for cable, prefix in CABLES.items():
             wire = ("type", "veth", "peer", "name", cable, "netns", self.holder.pid)
             hub.run("ip", "link", "add", self._end(cable), *wire)

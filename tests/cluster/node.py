@@ -38,6 +38,7 @@ class Node:
                 within=self.within,
                 ports=(2379, 2380, 6443),
                 flags=(f"--advertise-address={ADDRESS}", *self._kubelet_access()),
+                controllers=("--horizontal-pod-autoscaler-sync-period=2s",),
             )
             self._container_runtime()
             self._control_groups()
@@ -107,7 +108,8 @@ class Node:
         found["XTABLES_LIBDIR"] = str(libraries / "xtables")
         return found
 
-    def _start(self, name: str, *command) -> None:
+    def start(self, name: str, *command) -> None:
+        """A program on the node, as long as the node lasts."""
         self.processes.start(name, *self.within, *command, env=self._environment())
 
     def _kubelet_access(self) -> tuple[str, ...]:
@@ -125,7 +127,7 @@ class Node:
         (network / "tests.conflist").write_text(json.dumps(cni(self.folder)))
         config = self.folder / "containerd.toml"
         config.write_text(CONTAINERD.format(folder=self.folder, debian=DEBIAN, sandbox=SANDBOX))
-        self._start("containerd", DEBIAN / "usr/bin/containerd", "--config", config)
+        self.start("containerd", DEBIAN / "usr/bin/containerd", "--config", config)
         ctr = (DEBIAN / "usr/bin/ctr", "version")
         self.processes.wait_for("containerd", lambda: self.run(*ctr, code=None).returncode == 0)
 
@@ -141,12 +143,12 @@ class Node:
 
     def _cluster_programs(self) -> None:
         config = self.plane.kubeconfig
-        self._start(
+        self.start(
             *("kube-scheduler", BIN / "kube-scheduler", f"--kubeconfig={config}"),
             *(f"--authentication-kubeconfig={config}", f"--authorization-kubeconfig={config}"),
             *("--leader-elect=false", "--bind-address=127.0.0.1"),
         )
-        self._start(
+        self.start(
             *("kube-proxy", BIN / "kube-proxy", f"--kubeconfig={config}"),
             *("--proxy-mode=iptables", f"--cluster-cidr={PODS}", f"--hostname-override={NAME}"),
             *("--conntrack-max-per-core=0", "--conntrack-tcp-timeout-established=0"),
@@ -154,7 +156,7 @@ class Node:
         )
         names = self.folder / "Corefile"
         names.write_text(COREFILE.format(kubeconfig=config))
-        self._start("coredns", BIN / "coredns", "-conf", names)
+        self.start("coredns", BIN / "coredns", "-conf", names)
 
     def _kubelet(self) -> None:
         authority = self.plane.authority
@@ -163,7 +165,7 @@ class Node:
         settings = self.folder / "kubelet.json"
         written = kubelet_settings(self.group, authority.certificate, certificate, key)
         settings.write_text(json.dumps(written))
-        self._start(
+        self.start(
             *("kubelet", BIN / "kubelet", f"--config={settings}", f"--kubeconfig={config}"),
             *(f"--hostname-override={NAME}", f"--node-ip={ADDRESS}"),
             *(f"--root-dir={self.folder}/kubelet", f"--cert-dir={self.folder}/kubelet/pki"),

@@ -5,24 +5,15 @@ Needs root and Linux, and the programs of `tools.sh node`.
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
-import chart
 import harness
 import pytest
-from control_plane import BIN
-from node import ADDRESS, DEBIAN, Node
 from processes import until
+from release import HOST, IMAGE, PORT, SPACE, cli, helm, uninstall, upgrade, volume_of
 
-HERE = Path(__file__).parent
-SPACE, HOST = "harbour", "harbour-roadstead"
-PORT = 30411
-IMAGE = "roadstead:tests"
 SUMMARIZE = "demo.text_stats.analyze.v0_1.Analyze/Summarize"
-SYSCTLS = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
 TEXT = json.dumps({"text": "Ships lie at anchor."})
 WORDS = '"words": "4"'
 
@@ -39,54 +30,6 @@ VALUES = {
 }
 
 
-def build_image(output, name, *programs):
-    build = chart.ROOT / "k8s/image/build.py"
-    command = [sys.executable, build, "--output", output, "--name", name, *programs]
-    subprocess.run(command, check=True, capture_output=True)
-    return output
-
-
-@pytest.fixture(scope="module")
-def before():
-    """How the machine was."""
-    return machine()
-
-
-def machine():
-    """What a node that was not cleaned up after would have changed."""
-    return {
-        "sysctls": {name: Path("/proc/sys", name).read_text() for name in SYSCTLS},
-        "mounts": Path("/proc/self/mounts").read_text(),
-        "links": sorted(os.listdir("/sys/class/net")),
-        "groups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*roadstead-tests*")),
-        "folders": {
-            name: os.path.exists(name)
-            for name in ("/var/lib/kubelet", "/var/log/pods", "/var/lib/cni", "/run/containerd")
-        },
-    }
-
-
-@pytest.fixture(scope="module")
-def node(tmp_path_factory, before):
-    if os.geteuid() != 0:
-        pytest.exit("the node's tests need root: its containers are real")
-    for program in (BIN / "kubelet", BIN / "coredns", DEBIAN / "usr/bin/containerd"):
-        if not program.exists():
-            pytest.exit(f"{program} is missing: run tests/cluster/tools.sh node")
-    folder = tmp_path_factory.mktemp("node")
-    pause = folder / "pause"
-    subprocess.run(["cc", "-Os", "-static", HERE / "pause.c", "-o", pause], check=True)
-    made = Node(folder / "quay")
-    try:
-        made.import_image(build_image(folder / "pause.tar", "pause:tests", pause))
-        made.import_image(build_image(folder / "roadstead.tar", IMAGE, harness.BIN))
-        yield made
-    finally:
-        made.stop()
-    shutil.rmtree(folder)
-    assert machine() == before
-
-
 @pytest.fixture(scope="module")
 def installed(node):
     """A release of one host with its data on a volume of the node."""
@@ -94,42 +37,8 @@ def installed(node):
     volume.mkdir()
     os.chown(volume, 65532, 65532)
     node.plane.kubectl("apply", "-f", "-", stdin=json.dumps(volume_of(volume)))
-    upgrade(node, "install", "--create-namespace")
+    upgrade(node, VALUES, "install", "--create-namespace")
     return node
-
-
-def volume_of(path):
-    spec = {
-        "capacity": {"storage": "1Gi"},
-        "accessModes": ["ReadWriteOnce"],
-        "storageClassName": "tests",
-        "persistentVolumeReclaimPolicy": "Retain",
-        "hostPath": {"path": str(path), "type": "Directory"},
-    }
-    metadata = {"name": "tests"}
-    return {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": metadata, "spec": spec}
-
-
-def helm(node, *arguments):
-    return node.plane.run(BIN / "helm", *arguments, "-n", SPACE)
-
-
-def upgrade(node, verb, *flags):
-    values = node.folder / "values.json"
-    values.write_text(json.dumps(VALUES))
-    try:
-        wait = ("--wait", "--timeout", "3m")
-        return helm(node, verb, "harbour", chart.CHART, "-f", values, *wait, *flags)
-    except AssertionError as error:
-        state = node.plane.kubectl("describe", "pods,pvc", "-n", SPACE, code=None).stdout
-        logs = node.plane.kubectl("logs", "-n", SPACE, f"{HOST}-0", code=None).stdout
-        raise AssertionError(f"{error}\n{state}\n{logs}") from None
-
-
-def cli(node, *arguments, **options):
-    """The command line from outside the cluster's network."""
-    url = f"http://{ADDRESS}:{PORT}"
-    return node.run(harness.BIN, "--host", url, *arguments, **options)
 
 
 def call(node):
@@ -204,7 +113,7 @@ def test_metrics_are_scraped_through_the_headless_service(installed):
 
 def test_an_upgrade_replaces_the_host_and_keeps_its_modules(installed):
     old = installed.plane.get("-n", SPACE, "pod", f"{HOST}-0")["metadata"]["uid"]
-    upgrade(installed, "upgrade", "--set", "host.settings.max_upload=32Mi")
+    upgrade(installed, VALUES, "upgrade", "--set", "host.settings.max_upload=32Mi")
     new = installed.plane.get("-n", SPACE, "pod", f"{HOST}-0")["metadata"]["uid"]
     assert new != old
     assert WORDS in call(installed).stdout
@@ -223,16 +132,10 @@ def test_an_uninstalled_release_leaves_its_data_or_nothing(installed):
     uninstall(installed)
     assert left(plane) == {f"PersistentVolumeClaim/data-{HOST}-0"}
     # The next release of that name finds the data.
-    upgrade(installed, "install", "--set", "storage.keep=false")
+    upgrade(installed, VALUES, "install", "--set", "storage.keep=false")
     assert WORDS in call(installed).stdout
     uninstall(installed)
     until("the claim's end", lambda: left(plane) == set())
-
-
-def uninstall(node):
-    helm(node, "uninstall", "harbour", "--wait")
-    pods = ("get", "pods", "-n", SPACE, "-o", "name")
-    until("the pods' end", lambda: not node.plane.kubectl(*pods).stdout)
 
 
 def left(plane):

@@ -43,6 +43,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     ("roadstead-registry", &["tonic", "kube"]),
     ("roadstead-auth", &["tonic", "wasmtime", "kube", "redb", "object_store"]),
+    ("roadstead-fleet", &["kube", "roadstead-catalog-kubernetes", "roadstead-gateway"]),
     ("roadstead-gateway", &["kube"]),
     ("roadstead-proto", &["wasmtime", "kube"]),
 ];
@@ -64,6 +65,8 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
         "tonic",
         &[
             "roadstead-gateway",
+            // The client of the controller's one stream.
+            "roadstead-fleet",
             "roadstead-proto",
             "roadstead",
             "roadstead-bench",

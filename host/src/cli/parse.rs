@@ -42,6 +42,11 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     text.parse::<Span>().map(Span::duration).map_err(|error| error.to_string())
 }
 
+pub(super) fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "expected a number from 0 to 1, like 0.01".to_owned())
+}
+
 pub(super) fn url(text: &str) -> Result<String, String> {
     let known = |uri: &Uri| {
         uri.scheme().is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme))
@@ -107,6 +112,16 @@ mod tests {
             (&["--host", "zzz", "list"], "http://"),
             (&["list", "--host", "127.0.0.1:7411"], "http://"),
             (&["list", "--host", "ftp://x"], "http://"),
+            (&["rollout"], "Usage: roadstead rollout"),
+            (&["rollout", "set", "calc", "--steps", "5,x"], "--steps"),
+            (&["rollout", "set", "calc", "--steps", "0,5"], "1..=100"),
+            (&["rollout", "set", "calc", "--steps", "101"], "1..=100"),
+            (&["rollout", "set", "calc", "--interval", "soon"], "--interval"),
+            (&["rollout", "set", "calc", "--minimum-calls", "0"], "--minimum-calls"),
+            (&["rollout", "set", "calc", "--max-failure-ratio", "1.5"], "0 to 1"),
+            (&["rollout", "set", "calc", "--max-failure-ratio", "NaN"], "0 to 1"),
+            (&["rollout", "promote", "calc@"], "NAME[@VERSION]"),
+            (&["rollout", "start", "calc"], "unrecognized subcommand"),
             (&["push"], "Usage: roadstead push [OPTIONS] <FILE.wasm>"),
         ] {
             let (text, code) = said(words);

@@ -9,6 +9,7 @@ use roadstead_catalog::{Catalog, RedbCatalog};
 use roadstead_catalog_kubernetes::KubernetesCatalog;
 use roadstead_domain::HostName;
 use roadstead_engine::{Engine, EngineConfig, SessionKey};
+use roadstead_fleet::Fleet;
 use roadstead_gateway::{
     AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, PoolConfig,
     PoolKey, PoolTls, Tls,
@@ -24,6 +25,7 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 use crate::{
     cli::ServeArgs,
     config::{self, CatalogPlace, PoolSettings, ServeConfig, TlsFiles},
+    fleet,
     output::{self, WrongUsage},
 };
 
@@ -38,6 +40,8 @@ pub(crate) struct Running {
     gateway: JoinHandle<Drained>,
     /// Answers until the drain is done.
     _metrics: Option<AbortOnDrop<()>>,
+    /// Reports to the controller until then, too.
+    _fleet: Option<Fleet>,
 }
 
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -97,7 +101,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let auth = policy(&settings).await?;
     let pool = pool_config(&settings.pool)?;
     let blobs = open_blobs(&settings, pool.as_ref())?;
-    let catalog = open_catalog(&settings.catalog, &data, &blobs).await?;
+    let (catalog, cluster) = open_catalog(&settings.catalog, &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
     let key = match &pool {
         Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
@@ -125,7 +129,13 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         drain_timeout: settings.drain_timeout,
         ..settings.http
     };
-    let gateway = Gateway::bind(settings.listen, config, registry).await?;
+    let gateway = Gateway::bind(settings.listen, config, Arc::clone(&registry)).await?;
+    let fleet = match (&settings.controller, cluster) {
+        (Some(controller), Some(cluster)) => {
+            Some(fleet::start(controller, &settings.pool, cluster, registry, gateway.monitor()))
+        }
+        _ => None,
+    };
     let metrics = match settings.metrics {
         Some(address) => Some(MetricsListener::bind(address, gateway.monitor()).await?),
         None => None,
@@ -142,7 +152,16 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     }));
     let policy =
         auth.is_required().then(|| AbortOnDrop::new(tokio::spawn(Arc::clone(&auth).follow())));
-    Ok(Running { address, engine, auth, _policy: policy, stop, gateway, _metrics: metrics })
+    Ok(Running {
+        address,
+        engine,
+        auth,
+        _policy: policy,
+        stop,
+        gateway,
+        _metrics: metrics,
+        _fleet: fleet,
+    })
 }
 
 fn open_blobs(settings: &ServeConfig, pool: Option<&PoolConfig>) -> anyhow::Result<BlobStore> {
@@ -165,13 +184,14 @@ const FILE: &str = "catalog.redb";
 /// The last state of the cluster's catalog, there too.
 const KEPT: &str = "catalog.json";
 
+/// The catalog, and the same again where it is a cluster's.
 async fn open_catalog(
     place: &CatalogPlace,
     data: &Path,
     blobs: &BlobStore,
-) -> anyhow::Result<Arc<dyn Catalog>> {
+) -> anyhow::Result<(Arc<dyn Catalog>, Option<KubernetesCatalog>)> {
     match place {
-        CatalogPlace::File => Ok(Arc::new(open_file(data, blobs)?)),
+        CatalogPlace::File => Ok((Arc::new(open_file(data, blobs)?), None)),
         CatalogPlace::Kubernetes(settings) => {
             let file = data.join(FILE);
             if RedbCatalog::exists(&file)
@@ -184,7 +204,8 @@ async fn open_catalog(
                 );
             }
             let catalog = KubernetesCatalog::open(settings.clone(), data.join(KEPT)).await;
-            Ok(Arc::new(catalog.context("open the cluster's catalog")?))
+            let catalog = catalog.context("open the cluster's catalog")?;
+            Ok((Arc::new(catalog.clone()), Some(catalog)))
         }
     }
 }

@@ -195,8 +195,7 @@ mod tests {
     #[test]
     fn a_secret_is_long() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let pool =
-            PoolSettings { key_file: Some(file.path().to_owned()), ..read(POOL).unwrap() };
+        let pool = PoolSettings { key_file: Some(file.path().to_owned()), ..read(POOL).unwrap() };
         for (text, good) in [("", false), (&*"x".repeat(31), false), (&*"x".repeat(32), true)] {
             fs::write(file.path(), format!("{text}\n")).unwrap();
             assert_eq!(pool.secret().is_ok(), good, "{text}");

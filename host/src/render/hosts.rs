@@ -31,7 +31,9 @@ pub(crate) fn status(hosts: &[api::Host], now: SystemTime) -> String {
     {
         let api::FailingVersion { namespace, module, version, problem } = one;
         let name = &host.name;
-        text.push_str(&format!("\n{name} does not serve {namespace}/{module}@{version}: {problem}"));
+        text.push_str(&format!(
+            "\n{name} does not serve {namespace}/{module}@{version}: {problem}"
+        ));
     }
     text
 }
@@ -102,11 +104,8 @@ mod tests {
             controller: api::ControllerLink::Away.into(),
             ..api::Host::default()
         };
-        let two = api::Host {
-            name: "two".to_owned(),
-            error: "late".to_owned(),
-            ..api::Host::default()
-        };
+        let two =
+            api::Host { name: "two".to_owned(), error: "late".to_owned(), ..api::Host::default() };
         let text = status(&[one, two], UNIX_EPOCH + Duration::from_secs(62));
         for part in ["ready", "1.2.3", "1m 1s", "42 (not current)", "away", "no answer"] {
             assert!(text.contains(part), "{part}: {text}");

@@ -113,6 +113,22 @@ reasons! {
     Paused: "Set `spec.rollout.paused` to false to go on.",
     /// Too many calls failed with the new version: the old one answers again.
     RolledBack: "Find the fault (`roadstead logs`), and push a new version.",
+    /// A person ended the rollout: the version before answers.
+    Aborted: "Nothing to do; promote it to try it again, or push a new version.",
+    /// Its step is over, but too few calls were answered to judge it.
+    TooFewCalls: "Wait for calls, lower `minimumCalls`, or promote the version.",
+    /// Not all hosts are ready for the new version.
+    WaitsForHosts: "Wait; if a host fails with it, read the message and look at that host.",
+    /// It ends in a fault on some hosts, whatever it is asked.
+    FailsOnHosts: "Read the message; most often these hosts' settings or release differ.",
+    /// Calls of the module are pinned to a version.
+    Pinned: "Nothing to do; unpin the module to let newer versions answer.",
+    /// Nothing is on its way.
+    UpToDate: "Nothing to do.",
+    /// The module has no published version.
+    NoVersion: "Push a version of it, or look at the conditions of those that are there.",
+    /// Its spec says what this release of the controller does not know.
+    NotUnderstood: "Update the controller; until then the calls are shared as they are.",
     /// Hosts do not answer the controller.
     HostsSilent: "Look at the hosts' pods and their logs; those that run serve on.",
 }

@@ -137,6 +137,9 @@ pub struct PushOutcome {
     /// False where the same bytes with the same spec were already published.
     #[prost(bool, tag = "2")]
     pub created: bool,
+    /// It gets no calls that name no version until its module's rollout gives it some.
+    #[prost(bool, tag = "3")]
+    pub waits: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CheckModuleResponse {
@@ -190,6 +193,10 @@ pub struct ModuleVersion {
     /// empty where it does.
     #[prost(string, tag = "13")]
     pub problem: ::prost::alloc::string::String,
+    /// Of each 100 calls that name no version, how many it gets; of services that not all versions
+    /// export, it may be others.
+    #[prost(uint32, tag = "14")]
+    pub percent: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Service {
@@ -437,6 +444,97 @@ pub struct UnpinModuleRequest {
 pub struct UnpinModuleResponse {
     #[prost(message, optional, tag = "1")]
     pub module: ::core::option::Option<Module>,
+}
+/// How calls move to new versions of a module. What is not set has its default.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RolloutPlan {
+    /// Percent of the calls that a new version gets, step by step: each more than the one before.
+    #[prost(uint32, repeated, tag = "1")]
+    pub steps: ::prost::alloc::vec::Vec<u32>,
+    /// How long each step lasts at least, in milliseconds.
+    #[prost(uint64, optional, tag = "2")]
+    pub interval_ms: ::core::option::Option<u64>,
+    /// Calls that the new version must have answered before a step is judged.
+    #[prost(uint32, optional, tag = "3")]
+    pub minimum_calls: ::core::option::Option<u32>,
+    /// The part of its calls that may fail by its fault, 0 to 1.
+    #[prost(double, optional, tag = "4")]
+    pub max_failure_ratio: ::core::option::Option<f64>,
+}
+/// A module's plan, and what its controller says of the last rollout.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rollout {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// None where new versions get all calls at once.
+    #[prost(message, optional, tag = "2")]
+    pub plan: ::core::option::Option<RolloutPlan>,
+    #[prost(bool, tag = "3")]
+    pub paused: bool,
+    /// `Progressing`, `Paused`, `Completed`, `RolledBack` or `Aborted`; empty where there was none.
+    #[prost(string, tag = "4")]
+    pub phase: ::prost::alloc::string::String,
+    /// Which of the steps it is at, counted from 1.
+    #[prost(uint32, tag = "5")]
+    pub step: u32,
+    /// Milliseconds since 1970.
+    #[prost(int64, tag = "6")]
+    pub since_unix_ms: i64,
+    /// The version that answered before, and the new one.
+    #[prost(string, tag = "7")]
+    pub from: ::prost::alloc::string::String,
+    #[prost(string, tag = "8")]
+    pub to: ::prost::alloc::string::String,
+    /// Percent of the calls that the new one gets now.
+    #[prost(uint32, tag = "9")]
+    pub percent: u32,
+    /// What somebody decided, and about which version.
+    #[prost(enumeration = "RolloutAction", tag = "10")]
+    pub decision: i32,
+    #[prost(string, tag = "11")]
+    pub decided: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "12")]
+    pub conditions: ::prost::alloc::vec::Vec<RolloutCondition>,
+}
+/// A condition of the module's object: how things are, and why.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RolloutCondition {
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub status: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetRolloutRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetRolloutResponse {
+    #[prost(message, optional, tag = "1")]
+    pub rollout: ::core::option::Option<Rollout>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateRolloutRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(enumeration = "RolloutAction", tag = "2")]
+    pub action: i32,
+    /// What to set. What it leaves out stays as it is.
+    #[prost(message, optional, tag = "3")]
+    pub plan: ::core::option::Option<RolloutPlan>,
+    /// To promote or to abort; empty for the one that is rolling out.
+    #[prost(string, tag = "4")]
+    pub version: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UpdateRolloutResponse {
+    #[prost(message, optional, tag = "1")]
+    pub rollout: ::core::option::Option<Rollout>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetModuleProtosRequest {
@@ -703,6 +801,52 @@ impl BreakerState {
             "BREAKER_STATE_UNSPECIFIED" => Some(Self::Unspecified),
             "BREAKER_STATE_OPEN" => Some(Self::Open),
             "BREAKER_STATE_HALF_OPEN" => Some(Self::HalfOpen),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RolloutAction {
+    Unspecified = 0,
+    /// New versions roll out by the plan from now on.
+    Set = 1,
+    /// New versions get all calls at once.
+    Unset = 2,
+    /// Stays at the step where it is.
+    Pause = 3,
+    Resume = 4,
+    /// The version gets all calls, whatever the plan says.
+    Promote = 5,
+    /// The version gets none: the one before it answers.
+    Abort = 6,
+}
+impl RolloutAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ROLLOUT_ACTION_UNSPECIFIED",
+            Self::Set => "ROLLOUT_ACTION_SET",
+            Self::Unset => "ROLLOUT_ACTION_UNSET",
+            Self::Pause => "ROLLOUT_ACTION_PAUSE",
+            Self::Resume => "ROLLOUT_ACTION_RESUME",
+            Self::Promote => "ROLLOUT_ACTION_PROMOTE",
+            Self::Abort => "ROLLOUT_ACTION_ABORT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ROLLOUT_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "ROLLOUT_ACTION_SET" => Some(Self::Set),
+            "ROLLOUT_ACTION_UNSET" => Some(Self::Unset),
+            "ROLLOUT_ACTION_PAUSE" => Some(Self::Pause),
+            "ROLLOUT_ACTION_RESUME" => Some(Self::Resume),
+            "ROLLOUT_ACTION_PROMOTE" => Some(Self::Promote),
+            "ROLLOUT_ACTION_ABORT" => Some(Self::Abort),
             _ => None,
         }
     }
@@ -1035,6 +1179,57 @@ pub mod module_service_client {
                 .insert(GrpcMethod::new("roadstead.v1.ModuleService", "UnpinModule"));
             self.inner.unary(req, path, codec).await
         }
+        /// How new versions of a module roll out, and how far the last rollout got.
+        pub async fn get_rollout(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.ModuleService/GetRollout",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.ModuleService", "GetRollout"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Changes how new versions of a module roll out, or decides about one. Needs a cluster's catalog,
+        /// whose controller does it.
+        pub async fn update_rollout(
+            &mut self,
+            request: impl tonic::IntoRequest<super::UpdateRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateRolloutResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.ModuleService/UpdateRollout",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.ModuleService", "UpdateRollout"));
+            self.inner.unary(req, path, codec).await
+        }
         /// The .proto files and the lock of a module.
         pub async fn get_module_protos(
             &mut self,
@@ -1244,6 +1439,23 @@ pub mod module_service_server {
             request: tonic::Request<super::UnpinModuleRequest>,
         ) -> std::result::Result<
             tonic::Response<super::UnpinModuleResponse>,
+            tonic::Status,
+        >;
+        /// How new versions of a module roll out, and how far the last rollout got.
+        async fn get_rollout(
+            &self,
+            request: tonic::Request<super::GetRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetRolloutResponse>,
+            tonic::Status,
+        >;
+        /// Changes how new versions of a module roll out, or decides about one. Needs a cluster's catalog,
+        /// whose controller does it.
+        async fn update_rollout(
+            &self,
+            request: tonic::Request<super::UpdateRolloutRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::UpdateRolloutResponse>,
             tonic::Status,
         >;
         /// The .proto files and the lock of a module.
@@ -1726,6 +1938,96 @@ pub mod module_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = UnpinModuleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.ModuleService/GetRollout" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetRolloutSvc<T: ModuleService>(pub Arc<T>);
+                    impl<
+                        T: ModuleService,
+                    > tonic::server::UnaryService<super::GetRolloutRequest>
+                    for GetRolloutSvc<T> {
+                        type Response = super::GetRolloutResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetRolloutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModuleService>::get_rollout(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetRolloutSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/roadstead.v1.ModuleService/UpdateRollout" => {
+                    #[allow(non_camel_case_types)]
+                    struct UpdateRolloutSvc<T: ModuleService>(pub Arc<T>);
+                    impl<
+                        T: ModuleService,
+                    > tonic::server::UnaryService<super::UpdateRolloutRequest>
+                    for UpdateRolloutSvc<T> {
+                        type Response = super::UpdateRolloutResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::UpdateRolloutRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ModuleService>::update_rollout(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = UpdateRolloutSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -13,8 +13,8 @@ use kube::{
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use roadstead_catalog::{
-    Catalog, CatalogError, Change, Pending, Publication, Published, Refusal, Snapshot, Verdict,
-    VersionChoice,
+    Catalog, CatalogError, Change, Pending, Publication, Published, Refusal, Rollout, RolloutEdit,
+    Snapshot, Verdict, VersionChoice,
 };
 use roadstead_domain::{ModuleName, Namespace, Version};
 use roadstead_k8s_api::version_object;
@@ -127,6 +127,11 @@ impl KubernetesCatalog {
     /// whoever writes status.
     pub fn reports(&self) -> watch::Receiver<BTreeMap<(Namespace, String), Report>> {
         self.inner.reports.subscribe()
+    }
+
+    /// The namespaces that this host serves.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        self.inner.look(|state| state.namespaces.keys().cloned().collect())
     }
 
     /// Drops reports of what is published or gone.
@@ -243,6 +248,25 @@ impl Catalog for KubernetesCatalog {
         let inner = Arc::clone(&self.inner);
         let (namespace, name, version) = (namespace.clone(), name.clone(), version.cloned());
         self.whole(async move { inner.pin(&namespace, &name, version.as_ref()).await }).await
+    }
+
+    async fn rollout(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+    ) -> Result<Rollout, CatalogError> {
+        self.inner.rollout(namespace, name)
+    }
+
+    async fn edit_rollout(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        edit: RolloutEdit,
+    ) -> Result<Change<Rollout>, CatalogError> {
+        let inner = Arc::clone(&self.inner);
+        let (namespace, name) = (namespace.clone(), name.clone());
+        self.whole(async move { inner.edit_rollout(&namespace, &name, &edit).await }).await
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -6,12 +6,12 @@
 //!
 //! * publishing: the locks, or the version's object where no lock moves;
 //! * deleting: the module's object, which names what is deleted; then the objects go;
-//! * pinning: the module's object.
+//! * pinning, and how new versions roll out: the module's object.
 
 use std::time::{Duration, Instant};
 
 use roadstead_catalog::{
-    CatalogError, Change, LockChange, ModuleRecord, Publication, Published,
+    CatalogError, Change, LockChange, ModuleRecord, Publication, Published, Rollout, RolloutEdit,
     rules::{self, Decision},
 };
 use roadstead_domain::{ModuleName, Namespace, Version};
@@ -26,6 +26,7 @@ use crate::{
     ground::{Ground, Place, place},
     inner::Inner,
     objects::{Kind, Object},
+    rollout,
 };
 
 /// How long a change tries again while others are first.
@@ -361,6 +362,54 @@ impl Inner {
         self.learn(namespace, Kind::Module, read);
         let module = self.read(namespace, |objects| assemble::module(objects, name))?;
         Ok(Change { revision, module, outcome: () })
+    }
+}
+
+impl Inner {
+    pub(crate) fn rollout(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+    ) -> Result<Rollout, CatalogError> {
+        self.read(namespace, |objects| {
+            let known = assemble::module(objects, name);
+            let object = assemble::module_object(objects, name).filter(|_| known.is_some());
+            let (object, _) = object.ok_or_else(|| CatalogError::NoSuchModule(name.clone()))?;
+            rollout::of(object)
+        })?
+    }
+
+    pub(crate) async fn edit_rollout(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        edit: &RolloutEdit,
+    ) -> Result<Change<Rollout>, CatalogError> {
+        let _turn = self.changing.lock().await;
+        self.persist(name, async || self.try_to_edit_rollout(namespace, name, edit).await).await
+    }
+
+    async fn try_to_edit_rollout(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        edit: &RolloutEdit,
+    ) -> Result<Change<Rollout>, Failure> {
+        self.refresh(namespace, name).await?;
+        let ground = self.read(namespace, |objects| Ground::of(objects, name))?;
+        let record = ground.record.ok_or_else(|| CatalogError::NoSuchModule(name.clone()))?;
+        let Some((object, revision)) = ground.object else { return Err(Failure::Conflict) };
+        let mut now = *self.revision.borrow();
+        if let Some(after) = rollout::edited(&object, &record, edit.clone())? {
+            let change = Edit::Spec(json!({"rollout": after}));
+            let name = name.as_str();
+            let read = self.cluster.patch(namespace, Kind::Module, name, revision, change).await?;
+            now = read.revision;
+            self.learn(namespace, Kind::Module, read);
+        }
+        let module = self.read(namespace, |objects| assemble::module(objects, name))?;
+        let outcome = self.rollout(namespace, name)?;
+        Ok(Change { revision: now, module, outcome })
     }
 }
 

@@ -21,6 +21,7 @@ mod ground;
 mod inner;
 mod judge;
 mod objects;
+mod rollout;
 mod settings;
 mod state;
 mod watching;

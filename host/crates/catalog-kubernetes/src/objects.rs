@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use Value;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use roadstead_catalog::VersionRecord;
@@ -16,7 +17,6 @@ use roadstead_k8s_api::{
     version_object,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::Value;
 
 use crate::convert;
 
@@ -207,11 +207,11 @@ mod tests {
     use super::*;
     use crate::convert::tests::full;
 
-    fn object(value: serde_json::Value) -> DynamicObject {
+    fn object(value: Value) -> DynamicObject {
         serde_json::from_value(value).unwrap()
     }
 
-    fn version(name: &str, spec: serde_json::Value) -> Object {
+    fn version(name: &str, spec: Value) -> Object {
         let metadata = json!({"name": name, "uid": "u", "resourceVersion": "7"});
         let value = json!({"metadata": metadata, "spec": spec});
         let read = read(Kind::Version, object(value)).unwrap();
@@ -225,8 +225,7 @@ mod tests {
             serde_json::to_value(convert::to_object(&"m".parse().unwrap(), &full())).unwrap();
         let Object::Version(read) = version("m-1.2.3-rc.1", spec.clone()) else { panic!() };
         assert_eq!(*read.record, full());
-        let malformed = |name: &str, spec: serde_json::Value, part: &str| match version(name, spec)
-        {
+        let malformed = |name: &str, spec: Value, part: &str| match version(name, spec) {
             Object::Malformed { why, .. } => assert!(why.contains(part), "{why}"),
             object => panic!("{object:?}"),
         };

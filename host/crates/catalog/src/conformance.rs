@@ -15,7 +15,8 @@ use std::{
 use roadstead_domain::{Digest, ModuleName, ModuleSpec, Namespace, Version};
 
 use crate::{
-    Catalog, CatalogError, LockChange, Publication, Published, VersionChoice, VersionRecord,
+    Catalog, CatalogError, LockChange, PlanEdit, Publication, Published, Rollout, RolloutAction,
+    RolloutEdit, VersionChoice, VersionRecord,
 };
 
 /// A publication of some bytes as a version.
@@ -185,6 +186,66 @@ pub async fn pins(catalog: &dyn Catalog) {
     assert_eq!(module.pinned, Some(version("0.1.0")));
     let unpinned = catalog.pin(&default, &name("m"), None).await.unwrap();
     assert_eq!(unpinned.module.unwrap().pinned, None);
+}
+
+/// Plans of rollouts are kept, or all of it is refused by name; says which.
+pub async fn rollouts(catalog: &dyn Catalog) -> bool {
+    let default = Namespace::default();
+    created(catalog.publish(publication("m", "0.1.0", "a")).await.unwrap());
+    let edit = async |edit: RolloutEdit| catalog.edit_rollout(&default, &name("m"), edit).await;
+    let steps = |steps: &[u8]| {
+        RolloutEdit::Set(PlanEdit { steps: Some(steps.to_vec()), ..PlanEdit::default() })
+    };
+    if let Err(CatalogError::RolloutUnsupported) = catalog.rollout(&default, &name("m")).await {
+        for refused in [steps(&[5, 100]), RolloutEdit::Unset, RolloutEdit::Pause] {
+            let error = edit(refused).await.unwrap_err();
+            assert!(matches!(error, CatalogError::RolloutUnsupported), "{error}");
+        }
+        let snapshot = catalog.snapshot().await.unwrap();
+        assert_eq!(snapshot.modules[&(default.clone(), name("m"))].traffic, None);
+        return false;
+    }
+    let missing = catalog.rollout(&default, &name("absent")).await.unwrap_err();
+    assert!(matches!(missing, CatalogError::NoSuchModule(_)), "{missing}");
+    let rollout = async || catalog.rollout(&default, &name("m")).await.unwrap();
+    assert_eq!(rollout().await, Rollout::default());
+    // Nothing to pause, to resume or to decide about.
+    let promote = |text: &str| RolloutEdit::Decide(RolloutAction::Promote, Some(version(text)));
+    for early in [RolloutEdit::Pause, RolloutEdit::Resume, promote("0.1.0")] {
+        let error = edit(early).await.unwrap_err();
+        assert!(matches!(error, CatalogError::RolloutRefused(_)), "{error}");
+    }
+    let unset = edit(RolloutEdit::Unset).await.unwrap();
+    let first = edit(steps(&[10, 100])).await.unwrap();
+    assert!(unset.revision < first.revision);
+    assert_eq!(first.outcome, rollout().await);
+    let plan = first.outcome.plan.unwrap();
+    assert_eq!(plan.steps.as_deref(), Some(&[10, 100][..]));
+    assert!(plan.interval.is_some() && plan.minimum_calls.is_some(), "the rest has defaults");
+    // What is set already is no change; what is left out stays.
+    assert_eq!(edit(steps(&[10, 100])).await.unwrap().revision, first.revision);
+    let calls = PlanEdit { minimum_calls: Some(7), ..PlanEdit::default() };
+    let second = edit(RolloutEdit::Set(calls)).await.unwrap();
+    let plan = second.outcome.plan.unwrap();
+    assert_eq!((plan.steps.as_deref(), plan.minimum_calls), (Some(&[10, 100][..]), Some(7)));
+
+    assert!(edit(RolloutEdit::Pause).await.unwrap().outcome.paused);
+    assert!(!edit(RolloutEdit::Resume).await.unwrap().outcome.paused);
+    let error = edit(promote("9.0.0")).await.unwrap_err();
+    assert!(matches!(error, CatalogError::NoSuchVersion { .. }), "{error}");
+    // None is on its way: which one is meant must be said.
+    let error = edit(RolloutEdit::Decide(RolloutAction::Abort, None)).await.unwrap_err();
+    assert!(matches!(error, CatalogError::RolloutRefused(_)), "{error}");
+    let decided = edit(promote("0.1.0")).await.unwrap();
+    let word = Some((RolloutAction::Promote, version("0.1.0")));
+    assert_eq!(decided.outcome.decision, word);
+    // A pin and a plan leave each other alone.
+    catalog.pin(&default, &name("m"), Some(&version("0.1.0"))).await.unwrap();
+    assert_eq!(rollout().await, decided.outcome);
+    let module = edit(RolloutEdit::Unset).await.unwrap().module.unwrap();
+    assert_eq!(module.pinned, Some(version("0.1.0")));
+    assert_eq!(rollout().await.plan, None);
+    true
 }
 
 /// Locks move with the version that moves them, or neither does.

@@ -24,6 +24,14 @@ pub enum CatalogError {
     /// The pinned version cannot be deleted: that would send its calls elsewhere unasked.
     #[error("`{name}@{version}` is pinned")]
     Pinned { name: ModuleName, version: Version },
+    /// Of this host alone nobody moves calls.
+    #[error(
+        "rollouts need a cluster's catalog with its controller: here, new versions get all calls at once"
+    )]
+    RolloutUnsupported,
+    /// The change makes no sense as things are.
+    #[error("{0}")]
+    RolloutRefused(String),
     /// Where the catalog is beyond a network and does not answer. What is published serves on; a
     /// change that was on its way when the answer stayed out may have happened.
     #[error(

@@ -13,6 +13,7 @@ mod error;
 mod memory;
 mod record;
 mod redb;
+mod rollout;
 pub mod rules;
 
 use async_trait::async_trait;
@@ -28,6 +29,7 @@ pub use crate::{
         VersionChoice, VersionRecord,
     },
     redb::RedbCatalog,
+    rollout::{PlanEdit, Rollout, RolloutAction, RolloutCondition, RolloutEdit, RolloutProgress},
 };
 
 /// Names and versions, behind one small seam.
@@ -54,6 +56,31 @@ pub trait Catalog: Send + Sync + 'static {
         name: &ModuleName,
         version: Option<&Version>,
     ) -> Result<Change<()>, CatalogError>;
+
+    /// How new versions of a module roll out.
+    ///
+    /// # Errors
+    /// [`CatalogError::RolloutUnsupported`] where nobody moves calls to new versions step by step.
+    async fn rollout(
+        &self,
+        _namespace: &Namespace,
+        _name: &ModuleName,
+    ) -> Result<Rollout, CatalogError> {
+        Err(CatalogError::RolloutUnsupported)
+    }
+
+    /// Changes how they do, or decides about one of them.
+    ///
+    /// # Errors
+    /// As of [`Catalog::rollout`], and [`CatalogError::RolloutRefused`].
+    async fn edit_rollout(
+        &self,
+        _namespace: &Namespace,
+        _name: &ModuleName,
+        _edit: RolloutEdit,
+    ) -> Result<Change<Rollout>, CatalogError> {
+        Err(CatalogError::RolloutUnsupported)
+    }
 
     /// The newest revision, and every later one (some may be skipped).
     fn watch(&self) -> watch::Receiver<u64>;

@@ -43,6 +43,14 @@ both!(
     namespaces_are_apart,
 );
 
+#[tokio::test]
+async fn hosts_of_their_own_know_no_rollouts() {
+    assert!(!conformance::rollouts(&MemoryCatalog::default()).await);
+    let directory = tempfile::tempdir().unwrap();
+    let catalog = RedbCatalog::open(&directory.path().join("catalog")).unwrap();
+    assert!(!conformance::rollouts(&catalog).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_publications_get_one_order() {
     conformance::concurrent_publications_get_one_order(Arc::new(MemoryCatalog::default())).await;

@@ -256,6 +256,39 @@ impl Fault {
         Self::Limit(LimitReached { limit, allowed, used })
     }
 
+    /// Whether a call that ended so counts as a failure of the version that was called, or of its
+    /// host: traps, limits of the spec, deadlines, and whatever keeps the host from running it.
+    /// Mistakes of callers, a request that is too large among them, and their leaving count for
+    /// nothing, and neither do a host that is busy or about to end, who may call, and handles.
+    pub fn blames_version(&self) -> bool {
+        match self {
+            Self::Limit(reached) => reached.limit != LimitKind::Input,
+            Self::NeverFits(_)
+            | Self::NotOffered(_)
+            | Self::Deadline(_)
+            | Self::GuestTrap { .. }
+            | Self::BreakerOpen { .. }
+            | Self::NotReady(_)
+            | Self::Host { .. } => true,
+            Self::BadInput(_)
+            | Self::NoSuchModule(_)
+            | Self::NoSuchVersion(_)
+            | Self::NoSuchService(_)
+            | Self::NoSuchMethod { .. }
+            | Self::NoSuchHandle
+            | Self::SessionLost(_)
+            | Self::MixedSessions
+            | Self::Ambiguous { .. }
+            | Self::Overloaded { .. }
+            | Self::Idle(_)
+            | Self::Unauthenticated { .. }
+            | Self::NotGranted(_)
+            | Self::Cancelled
+            | Self::Draining
+            | Self::Aged => false,
+        }
+    }
+
     /// The `reason` of `google.rpc.ErrorInfo`, where the contract names one.
     pub fn reason(&self) -> Option<&'static str> {
         Some(match self {
@@ -308,5 +341,56 @@ mod tests {
             Fault::limit(LimitKind::Fuel, 10, Some(11)).to_string(),
             "the limit `fuel_per_call` of 10 was reached: 11"
         );
+    }
+
+    #[test]
+    fn only_what_is_wrong_with_the_version_or_its_host_blames_it() {
+        let text = || "x".to_owned();
+        let second = Duration::from_secs(1);
+        let name = || "m".parse::<ModuleName>().unwrap();
+        let not_granted = NotGranted {
+            who: text(),
+            needs: "caller",
+            has: None,
+            namespace: None,
+            elsewhere: Vec::new(),
+        };
+        let blamed = [
+            Fault::NeverFits(text()),
+            Fault::NotOffered(text()),
+            Fault::Deadline(second),
+            Fault::GuestTrap { message: text(), backtrace: Vec::new() },
+            Fault::BreakerOpen { retry_after: second },
+            Fault::NotReady(text()),
+            Fault::Host { log_id: text() },
+        ];
+        let others = [
+            Fault::bad_input("a", "b"),
+            Fault::NoSuchModule(name()),
+            Fault::NoSuchVersion(ModuleRef { name: name(), version: None }),
+            Fault::NoSuchService(text()),
+            Fault::NoSuchMethod { service: text(), method: text() },
+            Fault::NoSuchHandle,
+            Fault::SessionLost("gone"),
+            Fault::MixedSessions,
+            Fault::Ambiguous { service: text(), candidates: Vec::new() },
+            Fault::Overloaded { what: "queue", retry_after: second },
+            Fault::Idle(second),
+            Fault::Unauthenticated { credentials: Credentials::Bad, why: text() },
+            Fault::NotGranted(Box::new(not_granted)),
+            Fault::Cancelled,
+            Fault::Draining,
+            Fault::Aged,
+        ];
+        assert!(blamed.iter().all(Fault::blames_version));
+        assert!(!others.iter().any(Fault::blames_version));
+        let limits = LimitKind::ALL.map(|limit| (limit, Fault::limit(limit, 1, None)));
+        for (limit, fault) in &limits {
+            assert_eq!(fault.blames_version(), *limit != LimitKind::Input, "{limit:?}");
+        }
+        // All of them were tried.
+        let reasons = blamed.iter().chain(&others).chain(limits.iter().map(|(_, fault)| fault));
+        let reasons: std::collections::BTreeSet<_> = reasons.map(Fault::reason).collect();
+        assert_eq!(reasons.len(), blamed.len() + others.len() + limits.len());
     }
 }

@@ -27,6 +27,16 @@ pub enum VerifiedCode {
     Bytes(Bytes),
 }
 
+/// How a module's code stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeState {
+    There,
+    /// It is to be made.
+    Missing,
+    /// It could not be made, and why.
+    Failed(String),
+}
+
 /// Where a module's compiled code comes from, again and again: code is mapped on the first call,
 /// dropped under memory pressure and asked for anew.
 pub trait CodeSource: Send + Sync {
@@ -35,6 +45,11 @@ pub trait CodeSource: Send + Sync {
     /// # Errors
     /// [`CodeError`] if there is none and none can be made.
     fn open(&self) -> Result<VerifiedCode, CodeError>;
+
+    /// How the code stands, without reading it or waiting for it.
+    fn state(&self) -> CodeState {
+        CodeState::There
+    }
 
     /// Instances of components, itself among them, of which an instance of it consists. Each can
     /// suspend one call on a stack of its own.

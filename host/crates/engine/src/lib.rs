@@ -40,7 +40,7 @@ mod weight;
 pub use breaker::{BreakerConfig, BreakerState};
 pub use call::{Call, Outcome, Usage};
 pub use capability::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, OfferedSecret, Offers};
-pub use code::{CodeSource, VerifiedCode};
+pub use code::{CodeSource, CodeState, VerifiedCode};
 pub use compiler::Compiler;
 pub use config::{EngineConfig, machine_memory};
 pub use engine::Engine;

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 
 use crate::{
-    Call, CodeError, CodeSource, LoadError, Outcome, Requests, Responses, Stats,
+    Call, CodeError, CodeSource, CodeState, LoadError, Outcome, Requests, Responses, Stats,
     breaker::Breaker,
     call,
     capability::Granted,
@@ -178,6 +178,11 @@ impl Module {
     /// Processor time of the module, all its versions together.
     pub fn cpu(&self) -> CpuUsage {
         self.inner.engine.scheduler.usage(&self.inner.parts.account)
+    }
+
+    /// How its code stands: also there while others have its room in memory.
+    pub fn code(&self) -> CodeState {
+        if self.inner.code.is_loaded() { CodeState::There } else { self.inner.source.state() }
     }
 
     pub fn stats(&self) -> Stats {

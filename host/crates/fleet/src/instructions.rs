@@ -40,8 +40,7 @@ pub(crate) struct TooMany {
 impl Instructions {
     pub(crate) fn read(response: SyncResponse) -> Result<Self, TooMany> {
         let SyncResponse { splits, hosts, report_interval_ms } = response;
-        for (what, told, most) in
-            [("splits", splits.len(), SPLITS), ("hosts", hosts.len(), HOSTS)]
+        for (what, told, most) in [("splits", splits.len(), SPLITS), ("hosts", hosts.len(), HOSTS)]
         {
             if most < told {
                 return Err(TooMany { what, told, most });

@@ -82,8 +82,9 @@ impl Observation {
         let mut versions = BTreeMap::new();
         for live in routes.all_modules().flat_map(|module| module.versions.values()) {
             if let Ok(module) = live.module() {
-                load.running += module.running();
-                load.queued += module.queued();
+                let stats = module.stats();
+                load.running += stats.running;
+                load.queued += stats.queued;
             }
             let ready = before.get(live.id()).is_some_and(|seen| seen.standing == Standing::Ready);
             let standing = match live.problem() {

@@ -80,8 +80,8 @@ impl Session {
     }
 
     async fn talk(&self) -> Result<(), Ended> {
-        let mut client = FleetServiceClient::new(self.connect().await?)
-            .max_decoding_message_size(RESPONSE);
+        let mut client =
+            FleetServiceClient::new(self.connect().await?).max_decoding_message_size(RESPONSE);
         let (requests, sent) = mpsc::channel(AHEAD);
         let mut talk = Talk { session: self, requests, told: Told::default() };
         talk.send(Kind::Hello(self.config.hello.clone().into()));

@@ -19,7 +19,7 @@ use roadstead_registry::{LiveModule, Registry};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Counters, peers::Peers};
+use crate::{Counted, Counters, peers::Peers};
 
 pub use listener::{MetricsBindError, MetricsListener};
 
@@ -38,6 +38,16 @@ impl Monitor {
     /// Whether new calls are answered.
     pub fn ready(&self) -> bool {
         !self.unready.is_cancelled()
+    }
+
+    /// Until the host takes no new work, because it is about to end.
+    pub async fn unready(&self) {
+        self.unready.cancelled().await;
+    }
+
+    /// What the gateway counts.
+    pub fn counted(&self) -> Counted {
+        self.counters.read()
     }
 
     /// All metrics, as OpenMetrics text.

@@ -5,6 +5,7 @@ mod hosts;
 mod logs;
 mod offers;
 mod push;
+mod rollout;
 mod to_proto;
 mod uploads;
 mod usage;
@@ -15,12 +16,12 @@ use futures::Stream;
 use roadstead_domain::{Fault, ModuleName, Namespace, Version};
 use roadstead_proto::v1::{
     CheckModuleResponse, DeleteModuleRequest, DeleteModuleResponse, GetModuleProtosRequest,
-    GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, ListHostsRequest,
-    ListHostsResponse, ListModulesRequest, ListModulesResponse, ListOffersRequest,
-    ListOffersResponse, ListUsageRequest, ListUsageResponse, PinModuleRequest, PinModuleResponse,
-    PushModuleRequest,
-    PushModuleResponse, StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest,
-    UnpinModuleResponse, WatchModulesRequest, WatchModulesResponse,
+    GetModuleProtosResponse, GetModuleRequest, GetModuleResponse, GetRolloutRequest,
+    GetRolloutResponse, ListHostsRequest, ListHostsResponse, ListModulesRequest,
+    ListModulesResponse, ListOffersRequest, ListOffersResponse, ListUsageRequest,
+    ListUsageResponse, PinModuleRequest, PinModuleResponse, PushModuleRequest, PushModuleResponse,
+    StreamLogsRequest, StreamLogsResponse, TextFile, UnpinModuleRequest, UnpinModuleResponse,
+    UpdateRolloutRequest, UpdateRolloutResponse, WatchModulesRequest, WatchModulesResponse,
     module_service_server::ModuleService,
 };
 use roadstead_registry::{Edition, Protos, Registry};
@@ -167,6 +168,30 @@ impl ModuleService for Modules {
             Ok(UnpinModuleResponse { module })
         })
         .await
+    }
+
+    async fn get_rollout(
+        &self,
+        request: Request<GetRolloutRequest>,
+    ) -> Result<Response<GetRolloutResponse>, Status> {
+        let namespace = permit(&request)?.namespace().clone();
+        let name = module_name(&request.into_inner().name)?;
+        let found = self.registry.rollout(&namespace, &name).await.map_err(from_change)?;
+        let rollout = Some(rollout::rollout(&self.registry, &namespace, &name, found));
+        Ok(Response::new(GetRolloutResponse { rollout }))
+    }
+
+    async fn update_rollout(
+        &self,
+        request: Request<UpdateRolloutRequest>,
+    ) -> Result<Response<UpdateRolloutResponse>, Status> {
+        let namespace = permit(&request)?.namespace().clone();
+        let request = request.into_inner();
+        let (name, edit) = (module_name(&request.name)?, rollout::edit(&request)?);
+        let edited = self.registry.edit_rollout(&namespace, &name, edit).await;
+        let edited = edited.map_err(from_change)?;
+        let rollout = Some(rollout::rollout(&self.registry, &namespace, &name, edited));
+        Ok(Response::new(UpdateRolloutResponse { rollout }))
     }
 
     async fn get_module_protos(

@@ -156,6 +156,12 @@ pub(crate) fn from_change(error: ChangeError) -> Status {
         }
         ChangeError::Pinned { .. } => refusal(Code::FailedPrecondition, "PINNED", &text),
         ChangeError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
+        ChangeError::RolloutUnsupported(_) => {
+            refusal(Code::FailedPrecondition, "ROLLOUT_UNSUPPORTED", &text)
+        }
+        ChangeError::RolloutRefused(_) => {
+            refusal(Code::FailedPrecondition, "ROLLOUT_REFUSED", &text)
+        }
         ChangeError::Unavailable(cause) => unavailable("CATALOG_UNAVAILABLE", &text, &cause),
         ChangeError::Full(cause) => full(&text, &*cause),
         ChangeError::Host(cause) => {

@@ -83,7 +83,7 @@ impl Named {
         tracing::debug_span!("call", call = %id, %trace, peer, module = %live.label(), method)
     }
 
-    /// Tells how the call ended.
+    /// Counts the call and tells how it ended.
     pub(crate) fn ended(
         &self,
         live: &LiveVersion,
@@ -91,6 +91,7 @@ impl Named {
         began: Instant,
         (fault, usage): (Option<&Fault>, &Usage),
     ) {
+        live.outcomes().count(fault);
         let level = fault.map_or(Level::DEBUG, level);
         if level == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
             return;

@@ -7,7 +7,7 @@ use std::sync::{
 
 use roadstead_domain::Turns;
 
-use crate::LiveVersion;
+use crate::{LiveVersion, live::Weighted};
 
 /// The turns that a module has given out. They go on while the table changes.
 #[derive(Debug, Default)]
@@ -37,11 +37,7 @@ pub(crate) struct Split {
 
 impl Answering {
     /// None of no versions.
-    pub(crate) fn new(
-        service: &str,
-        serving: &[(&Arc<LiveVersion>, u8)],
-        given: &Arc<Given>,
-    ) -> Option<Self> {
+    pub(crate) fn new(service: &str, serving: &[Weighted<'_>], given: &Arc<Given>) -> Option<Self> {
         let versions: Vec<_> = serving.iter().map(|(live, _)| Arc::clone(live)).collect();
         let turns = Turns::new(serving.iter().map(|(_, weight)| *weight));
         match (versions.as_slice(), turns) {

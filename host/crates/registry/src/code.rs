@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use roadstead_blobs::{BlobError, BlobStore, Hold, Kind, StagedCode};
 use roadstead_domain::Digest;
-use roadstead_engine::{CodeError, CodeSource, Engine, VerifiedCode};
+use roadstead_engine::{CodeError, CodeSource, CodeState, Engine, VerifiedCode};
 use roadstead_transcode::Locks;
 use roadstead_worker::{WorkerError, Workers};
 use tokio::sync::{Notify, Semaphore};
@@ -83,6 +83,14 @@ impl CodeSource for StoredCode {
         drop(turn);
         self.store(code);
         Ok(VerifiedCode::File(file))
+    }
+
+    fn state(&self) -> CodeState {
+        if self.blobs.code().contains(self.engine.fingerprint(), self.recipe.key()) {
+            return CodeState::There;
+        }
+        let failed = self.failed.lock();
+        failed.as_ref().map_or(CodeState::Missing, |failed| CodeState::Failed(failed.why.clone()))
     }
 
     fn component_instances(&self) -> u64 {
@@ -207,6 +215,7 @@ mod tests {
         let error = code.open().unwrap_err();
         assert!(matches!(error, CodeError::Uncompilable(_)), "{error}");
         assert!(code.failed.lock().is_none());
+        assert_eq!(code.state(), CodeState::Missing);
         code.waiting_loads.add_permits(1);
         let error = code.open().unwrap_err();
         assert!(matches!(error, CodeError::Lost(_)), "{error}");

@@ -87,6 +87,12 @@ pub enum ChangeError {
     Pinned { name: ModuleName, version: Version },
     #[error(transparent)]
     DamagedLock(#[from] DamagedLock),
+    /// Nobody moves calls to new versions step by step here.
+    #[error(transparent)]
+    RolloutUnsupported(CatalogError),
+    /// The change makes no sense as things are.
+    #[error("{0}")]
+    RolloutRefused(String),
     /// The catalog does not answer, or others change the same module: later it may.
     #[error(transparent)]
     Unavailable(CatalogError),
@@ -164,6 +170,8 @@ impl From<CatalogError> for ChangeError {
             CatalogError::NoSuchModule(name) => Self::NoSuchModule(name),
             CatalogError::NoSuchVersion { name, version } => Self::NoSuchVersion { name, version },
             CatalogError::Pinned { name, version } => Self::Pinned { name, version },
+            CatalogError::RolloutUnsupported => Self::RolloutUnsupported(error),
+            CatalogError::RolloutRefused(why) => Self::RolloutRefused(why),
             CatalogError::Full(_) => Self::Full(error.into()),
             CatalogError::Unavailable { .. } | CatalogError::Contended(_) => {
                 Self::Unavailable(error)

@@ -13,6 +13,7 @@ mod derive;
 mod error;
 mod live;
 mod merge;
+mod outcomes;
 mod push;
 mod recipe;
 mod registry;
@@ -21,12 +22,14 @@ mod routes;
 mod turns;
 
 pub use error::{ChangeError, DamagedLock, OpenError, PushError};
-pub use live::{LiveMethod, LiveModule, LiveVersion, Schema};
+pub use live::{LiveMethod, LiveModule, LiveVersion, Schema, Standing};
+pub use outcomes::Outcomes;
 pub use registry::{HeldOffer, Holder, NamespaceQuota, Registry, RegistryConfig};
 pub use request::{Checked, Phase, Progress, Protos, PushRequest, Pushed};
 pub use roadstead_blobs::{Staged, Upload};
 pub use roadstead_catalog::{
-    BreakRecord, ImportRecord, MethodRecord, ServiceRecord, UnmappedRecord, VersionRecord,
+    BreakRecord, ImportRecord, MethodRecord, PlanEdit, Rollout, RolloutAction, RolloutCondition,
+    RolloutEdit, RolloutProgress, ServiceRecord, UnmappedRecord, VersionRecord,
 };
 pub use roadstead_engine::{OfferKind, UnknownImport};
 pub use roadstead_worker::{CompileConfig, CompileLimit, WorkerCounts};

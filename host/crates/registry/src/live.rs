@@ -10,10 +10,10 @@ use prost_reflect::DescriptorPool;
 use prost_types::FileDescriptorProto;
 use roadstead_catalog::VersionRecord;
 use roadstead_domain::{Candidate, Fault, ModuleId, ModuleName, Traffic, Version, select_versions};
-use roadstead_engine::Module;
+use roadstead_engine::{CodeState, Module};
 use roadstead_transcode::{Locks, MethodPlan};
 
-use crate::answering::Given;
+use crate::{Outcomes, answering::Given};
 
 /// A published version, ready to be called. It lives as long as anyone calls it.
 pub struct LiveVersion {
@@ -26,6 +26,18 @@ pub struct LiveVersion {
     sessions: Vec<String>,
     /// A version that this host cannot run stays published: it says why when it is called.
     parts: Result<Parts, Fault>,
+    outcomes: Arc<Outcomes>,
+}
+
+/// How a version stands on this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Its code is there.
+    Ready,
+    /// Its code is to be made.
+    Compiling,
+    /// Every call of it ends in a fault, and why.
+    Failing(String),
 }
 
 struct Parts {
@@ -62,7 +74,13 @@ impl LiveVersion {
         let services = record.services.iter().map(|service| service.name.clone()).collect();
         let sessions = parts.as_ref().map_or_else(|_| Vec::new(), |(_, schema)| schema.sessions());
         let parts = parts.map(|(module, schema)| Parts { module, schema });
-        Self { id, label, record, services, sessions, parts }
+        let outcomes = Arc::default();
+        Self { id, label, record, services, sessions, parts, outcomes }
+    }
+
+    /// The same version, loaded anew: it goes on counting.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        Self { outcomes: Arc::clone(&before.outcomes), ..self }
     }
 
     pub fn id(&self) -> &ModuleId {
@@ -89,6 +107,24 @@ impl LiveVersion {
     /// The fault that every call of this version ends in, on this host, if it does.
     pub fn problem(&self) -> Option<&Fault> {
         self.parts.as_ref().err()
+    }
+
+    /// How it stands on this host. Looks at the disk where its code is not in memory.
+    pub fn standing(&self) -> Standing {
+        let parts = match &self.parts {
+            Ok(parts) => parts,
+            Err(fault) => return Standing::Failing(fault.to_string()),
+        };
+        match parts.module.code() {
+            CodeState::There => Standing::Ready,
+            CodeState::Missing => Standing::Compiling,
+            CodeState::Failed(why) => Standing::Failing(why),
+        }
+    }
+
+    /// How its calls ended.
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
     /// # Errors
@@ -178,6 +214,9 @@ impl fmt::Debug for LiveVersion {
     }
 }
 
+/// A version, and its part of the calls.
+pub(crate) type Weighted<'a> = (&'a Arc<LiveVersion>, u8);
+
 /// A module with all its versions.
 #[derive(Debug, Clone)]
 pub struct LiveModule {
@@ -208,7 +247,7 @@ impl LiveModule {
     }
 
     /// Versions that a split gives calls to, unless one is pinned. Empty where calls are not split.
-    fn split(&self) -> impl Iterator<Item = (&Arc<LiveVersion>, u8)> {
+    fn split(&self) -> impl Iterator<Item = Weighted<'_>> {
         let traffic = self.traffic.as_ref().filter(|_| self.pinned.is_none());
         let shares = traffic.into_iter().flat_map(Traffic::shares);
         shares.filter_map(|(version, percent)| Some((self.versions.get(version)?, *percent)))
@@ -253,7 +292,7 @@ impl LiveModule {
     }
 
     /// Every service that the module answers for, with the versions that do and their weights.
-    pub(crate) fn serving(&self) -> Vec<(&str, Vec<(&Arc<LiveVersion>, u8)>)> {
+    pub(crate) fn serving(&self) -> Vec<(&str, Vec<Weighted<'_>>)> {
         let mut exporters: BTreeMap<&str, Vec<&Version>> = BTreeMap::new();
         for (version, live) in &self.versions {
             for service in &live.services {

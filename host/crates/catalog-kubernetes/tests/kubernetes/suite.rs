@@ -25,6 +25,13 @@ suite!(
     namespaces_are_apart,
 );
 
+#[tokio::test]
+async fn rollouts_are_kept() {
+    let cluster = Cluster::take().await;
+    let host = cluster.host().await;
+    assert!(conformance::rollouts(&*host.catalog).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_publications_get_one_order() {
     let cluster = Cluster::take().await;

@@ -39,8 +39,7 @@ pub(super) async fn list(
     let inquiry = modules.fleet.inquiry(&permit, &request, scope)?;
     let within = (!all_namespaces).then(|| permit.namespace().clone());
     let (name, about) = (modules.fleet.name.clone(), Arc::clone(&modules.about));
-    let own =
-        modules.answer(move |registry| Ok(this(&name, &about, registry, within.as_ref())));
+    let own = modules.answer(move |registry| Ok(this(&name, &about, registry, within.as_ref())));
     let others = inquiry.ask(|mut host| async move {
         let asked = ListHostsRequest { scope: pb::Scope::Host.into(), all_namespaces };
         Ok(host.list_hosts(asked).await?.into_inner())
@@ -77,9 +76,8 @@ fn this(
             });
         }
     }
-    let key = |one: &pb::FailingVersion| {
-        (one.namespace.clone(), one.module.clone(), one.version.clone())
-    };
+    let key =
+        |one: &pb::FailingVersion| (one.namespace.clone(), one.module.clone(), one.version.clone());
     failing.sort_by_key(key);
     let since = about.since.duration_since(UNIX_EPOCH).unwrap_or_default();
     let controller = match about.controller.as_ref().map(|controller| controller.is_connected()) {

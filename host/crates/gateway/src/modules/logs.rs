@@ -139,7 +139,7 @@ async fn read(
             let answer = answer?;
             part.push(answer.lines);
             if answer.live {
-                return Ok(Some(lines));
+                return Ok::<_, Status>(Some(lines));
             }
         }
         Ok(None)

@@ -64,7 +64,10 @@ pub(super) fn push(
             }
         };
         let module = to_proto::version(&namespace, &pushed.name, &pushed.record);
-        let outcome = pb::PushOutcome { module: Some(module), created: pushed.created };
+        let version = &pushed.record.version;
+        let serving = registry.get(&namespace, &pushed.name);
+        let waits = serving.is_ok_and(|serving| serving.holds_back(version));
+        let outcome = pb::PushOutcome { module: Some(module), created: pushed.created, waits };
         yield PushModuleResponse { event: Some(Event::Outcome(outcome)) };
     }
 }

@@ -22,6 +22,7 @@ pub(super) fn module(namespace: &Namespace, module: &LiveModule) -> pb::Module {
         versions: newest_first
             .map(|live| pb::ModuleVersion {
                 problem: live.problem().map(ToString::to_string).unwrap_or_default(),
+                percent: module.percent(&live.id().version),
                 ..version(namespace, &module.name, live.record())
             })
             .collect(),
@@ -61,6 +62,7 @@ pub(super) fn version(
         forced: breaks(&record.forced),
         isolation: ISOLATION.to_owned(),
         problem: String::new(),
+        percent: 0,
     }
 }
 

@@ -34,9 +34,9 @@ fn needs(service: HostService, method: &str) -> Role {
         }
         HostService::Modules => match method {
             "GetModule" | "ListModules" | "ListUsage" | "GetModuleProtos" | "WatchModules"
-            | "ListHosts" => Role::Reader,
+            | "ListHosts" | "GetRollout" => Role::Reader,
             "PushModule" | "CheckModule" | "DeleteModule" | "PinModule" | "UnpinModule"
-            | "StreamLogs" | "ListOffers" => Role::Publisher,
+            | "UpdateRollout" | "StreamLogs" | "ListOffers" => Role::Publisher,
             _ => Role::Admin,
         },
     }

@@ -1,6 +1,7 @@
 //! A host that asks who calls: what each role may do, and what nobody learns.
 
 mod certificates;
+mod fleet;
 mod leaks;
 mod reload;
 mod table;

@@ -11,6 +11,7 @@ mod abuse;
 mod auth;
 mod built;
 mod compiled;
+mod fleet;
 mod grpc;
 mod guest;
 mod health;

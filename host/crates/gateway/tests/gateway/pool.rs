@@ -33,10 +33,10 @@ const NEXT: &str = "/demo.count.ops.v0_1.OpsCounter/Next";
 
 /// Where hosts are, as the test has it.
 #[derive(Debug, Clone, Default)]
-struct Addresses(Arc<Mutex<BTreeMap<HostName, Uri>>>);
+pub(crate) struct Addresses(Arc<Mutex<BTreeMap<HostName, Uri>>>);
 
 impl Addresses {
-    fn set(&self, name: &str, address: impl std::fmt::Display) {
+    pub(crate) fn set(&self, name: &str, address: impl std::fmt::Display) {
         let uri = address.to_string().parse().unwrap();
         self.0.lock().unwrap().insert(name.parse().unwrap(), uri);
     }
@@ -52,7 +52,7 @@ impl Hosts for Addresses {
     }
 }
 
-fn key() -> PoolKey {
+pub(crate) fn key() -> PoolKey {
     PoolKey::new("pool", b"a secret that only hosts have")
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use roadstead_catalog::{Change, ModuleRecord};
+use roadstead_catalog::{Change, ModuleRecord, Rollout, RolloutEdit};
 use roadstead_domain::{ModuleName, Namespace, Version};
 use roadstead_transcode::print_proto;
 
@@ -74,6 +74,39 @@ impl Registry {
             let module: Option<ModuleRecord> = change.module;
             registry.swap(change.revision, &namespace, &name, module, None, None).await;
             registry.get(&namespace, &name)
+        })
+        .await
+    }
+
+    /// How new versions of a module roll out.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn rollout(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+    ) -> Result<Rollout, ChangeError> {
+        Ok(self.catalog.rollout(namespace, name).await?)
+    }
+
+    /// Changes how they do, or decides about one of them.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn edit_rollout(
+        self: &Arc<Self>,
+        namespace: &Namespace,
+        name: &ModuleName,
+        edit: RolloutEdit,
+    ) -> Result<Rollout, ChangeError> {
+        let (registry, namespace, name) = (Arc::clone(self), namespace.clone(), name.clone());
+        uninterrupted(async move {
+            let _turn = registry.changing.lock().await;
+            let change = registry.catalog.edit_rollout(&namespace, &name, edit).await?;
+            let Change { revision, module, outcome } = change;
+            registry.swap(revision, &namespace, &name, module, None, None).await;
+            Ok(outcome)
         })
         .await
     }

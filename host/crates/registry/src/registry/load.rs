@@ -146,9 +146,16 @@ impl Registry {
             let serves =
                 |known: &Arc<LiveVersion>| **known.record() == *record && known.module().is_ok();
             let known = old.and_then(|old| old.versions.get(&version)).cloned();
+            let before = known.clone().filter(|known| **known.record() == *record);
             let serving = match known.filter(serves).or_else(|| fresh(&id).filter(serves)) {
                 Some(known) => known,
-                None => Arc::new(self.revive(id, record).await),
+                None => {
+                    let revived = self.revive(id, record).await;
+                    Arc::new(match before {
+                        Some(before) => revived.after(&before),
+                        None => revived,
+                    })
+                }
             };
             live.insert(version, serving);
         }

@@ -132,8 +132,7 @@ mod tests {
         let parts = || Parts::new([part("b", &[2, 3, 3, 9]), part("a", &[1, 3, 4])]);
         let all = parts().take_lines(usize::MAX);
         let told: Vec<_> = all.iter().map(|line| (line.unix_ms, line.host.as_str())).collect();
-        let expected =
-            [(1, "a"), (2, "b"), (3, "b"), (3, "b"), (3, "a"), (4, "a"), (9, "b")];
+        let expected = [(1, "a"), (2, "b"), (3, "b"), (3, "b"), (3, "a"), (4, "a"), (9, "b")];
         assert_eq!(told, expected);
         let newest = parts().take_lines(2);
         assert_eq!(newest.iter().map(|line| line.unix_ms).collect::<Vec<_>>(), [4, 9]);
@@ -146,7 +145,10 @@ mod tests {
         let kept = part.take();
         assert_eq!(kept[0].text, "90 older lines are left out");
         assert_eq!(kept[0].source, "host");
-        assert_eq!(kept[1..].iter().map(|line| line.unix_ms).collect::<Vec<_>>(), Vec::from_iter(190..200));
+        assert_eq!(
+            kept[1..].iter().map(|line| line.unix_ms).collect::<Vec<_>>(),
+            Vec::from_iter(190..200)
+        );
         assert!(share(1) == MOST && share(4) == MOST / 4 && share(1 << 20) == LEAST);
     }
 
@@ -154,8 +156,7 @@ mod tests {
     fn hosts_that_do_not_exist_are_not_missing() {
         let missing = |host: &str, missing| Part { missing: Some(missing), ..part(host, &[]) };
         let late = Missing::Because("late".to_owned());
-        let parts =
-            Parts::new([missing("c", late), missing("b", Missing::Absent), part("a", &[])]);
+        let parts = Parts::new([missing("c", late), missing("b", Missing::Absent), part("a", &[])]);
         let told = parts.hosts();
         let told: Vec<_> = told.iter().map(|host| (&host.name[..], &host.error[..])).collect();
         assert_eq!(told, [("a", ""), ("c", "late")]);

@@ -63,6 +63,13 @@ fn operations() -> Vec<Operation> {
         ),
         row("/grpc.health.v1.Health/Watch".into(), &named(SERVICE), None, 0),
         row(guest::path("Add"), &[0x08, 2, 0x10, 3], Some(json!({"a": 2, "b": 3})), 1),
+        own("GetRollout", &guest, Some(json!({"name": "guest"})), 0),
+        own(
+            "UpdateRollout",
+            &[guest.clone(), vec![0x10, 3]].concat(),
+            Some(json!({"name": "guest", "action": "ROLLOUT_ACTION_PAUSE"})),
+            2,
+        ),
         own("PinModule", &pinned, Some(json!({"name": "guest", "version": "0.1.0"})), 2),
         own("UnpinModule", &guest, Some(json!({"name": "guest"})), 2),
         own("DeleteModule", &named("absent"), Some(json!({"name": "absent"})), 2),
@@ -176,7 +183,9 @@ async fn what_concerns_the_whole_host_is_for_admins_of_all_namespaces() {
     for namespace in ["team-a", "team-b"] {
         host.publish(namespace, "guest", &guest::component()).await;
     }
-    for (method, all) in [("ListOffers", [0x08, 1]), ("ListUsage", [0x10, 1]), ("ListHosts", [0x10, 1])] {
+    for (method, all) in
+        [("ListOffers", [0x08, 1]), ("ListUsage", [0x10, 1]), ("ListHosts", [0x10, 1])]
+    {
         let path = format!("/roadstead.v1.ModuleService/{method}");
         for who in ["reader", "publisher", "admin"] {
             let (code, reason, text) = host.ask(who, "team-a", &path, &all).await;

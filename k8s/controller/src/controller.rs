@@ -1,0 +1,133 @@
+//! One controller from its settings to its end: the ports, the watches, the election and the loop.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::{Cluster, ConnectError},
+    fleet::Fleet,
+    http::{self, Monitor},
+    lease::{Candidate, Leadership},
+    listener,
+    metrics::Metrics,
+    reconcile::{Health, Reconciler, Setup},
+    settings::Settings,
+    sync::Service,
+    tls::{Tls, TlsError},
+    watching,
+};
+
+/// Events that watches may be ahead of the loop.
+const AHEAD: usize = 4_096;
+
+/// Why a controller does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+}
+
+/// A controller with its ports taken, not yet at work.
+pub struct Controller {
+    settings: Settings,
+    cluster: Cluster,
+    tls: Arc<Tls>,
+    hosts: TcpListener,
+    monitor: TcpListener,
+    metrics: Arc<Metrics>,
+    candidate: Candidate,
+    leadership: Leadership,
+}
+
+impl Controller {
+    /// Reads what the settings name and takes the ports; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`StartError`] if something of it does not hold. An API server that does not answer is none.
+    pub async fn bind(settings: Settings) -> Result<Self, StartError> {
+        let tls = Arc::new(Tls::open(settings.tls.clone())?);
+        let cluster = Cluster::connect(settings.kubeconfig.as_deref()).await?;
+        let (hosts, monitor) = (bind(settings.listen).await?, bind(settings.metrics).await?);
+        let metrics = Arc::<Metrics>::default();
+        let (candidate, leadership) = Candidate::new(
+            &cluster,
+            &settings.lease,
+            &settings.identity,
+            settings.times,
+            Arc::clone(&metrics),
+        );
+        Ok(Self { settings, cluster, tls, hosts, monitor, metrics, candidate, leadership })
+    }
+
+    /// Where hosts open their streams.
+    ///
+    /// # Errors
+    /// If the operating system does not say.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.hosts.local_addr()
+    }
+
+    /// Where metrics are.
+    ///
+    /// # Errors
+    /// If the operating system does not say.
+    pub fn metrics_address(&self) -> std::io::Result<SocketAddr> {
+        self.monitor.local_addr()
+    }
+
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    pub fn leadership(&self) -> Leadership {
+        self.leadership.clone()
+    }
+
+    /// Works until it is told to stop, and gives the Lease back then. Dropped, it stops at once, as
+    /// a process that is killed does.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { settings, cluster, tls, hosts, monitor, metrics, candidate, leadership } = self;
+        let health = Arc::<Health>::default();
+        let fleet = Arc::new(Fleet::new(&settings.times, Arc::clone(&metrics)));
+        let setup = Setup {
+            cluster: cluster.clone(),
+            fleet: Arc::clone(&fleet),
+            leadership: leadership.clone(),
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
+            times: settings.times,
+            identity: settings.identity.clone(),
+            lease: settings.lease.clone(),
+        };
+        let (to, told) = mpsc::channel(AHEAD);
+        let ended = CancellationToken::new();
+        let _end = ended.clone().drop_guard();
+        let service = Service { fleet, stop: ended.clone() };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watching::follow(cluster, settings.namespaces, to));
+        tasks.spawn(Reconciler::new(setup).run(told));
+        tasks.spawn(http::serve(monitor, Monitor { metrics, health, leadership }));
+        let serving = listener::serve(hosts, tls, service, ended.clone());
+        tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "serve hosts");
+            }
+        });
+        let election = candidate.run(stop.clone());
+        tokio::select! {
+            () = election => {}
+            // None of them ends by itself.
+            _ = tasks.join_next() => tracing::error!("a part of the controller ended"),
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}

@@ -1,0 +1,203 @@
+//! Following the cluster: one watch for each kind in each namespace, and one of the namespaces where
+//! a label says which. What they tell goes through one bounded queue.
+//!
+//! A watch begins with a list that the API server reads anew, goes on from there with bookmarks, and
+//! begins again with a list where its place is lost (410).
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt as _;
+use kube::{
+    ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        utils::Backoff,
+        watcher::{Config, Error, Event, watcher},
+    },
+};
+use tokio::{sync::mpsc::Sender, task::JoinSet};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    cluster::{Cluster, chain},
+    objects::{Kind, Object, read},
+    settings::Namespaces,
+};
+
+/// Seconds after which a watch is asked for anew; a connection that died in silence is noticed then.
+const WATCH: u32 = 60;
+
+/// What a watch tells.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// These namespaces are looked after, and no others.
+    Namespaces(BTreeSet<String>),
+    Enabled(String),
+    Disabled(String),
+    /// All objects of a kind.
+    Listed(String, Kind, Vec<Object>),
+    Put(String, Object),
+    Gone(String, Object),
+    /// A watch does not tell what changes; of the namespaces, where none is named.
+    Lost(Option<(String, Kind)>, String),
+}
+
+/// Pauses between attempts while the API server does not answer: twice as long each time, up to
+/// five seconds, not in step with others. They begin anew where the last one is a while ago.
+struct Pauses {
+    next: Duration,
+    last: Option<Instant>,
+}
+
+const FIRST: Duration = Duration::from_millis(200);
+const LONGEST: Duration = Duration::from_secs(5);
+const WHILE: Duration = Duration::from_secs(30);
+
+fn backoff() -> Pauses {
+    Pauses { next: FIRST, last: None }
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        if self.last.is_some_and(|last| WHILE < now.saturating_duration_since(last)) {
+            self.next = FIRST;
+        }
+        self.last = Some(now);
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST);
+        Some(pause.mul_f64(rand::random_range(0.5..1.0)))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {}
+}
+
+/// Follows all namespaces until it is dropped.
+pub(crate) async fn follow(cluster: Cluster, namespaces: Namespaces, to: Sender<Told>) {
+    match namespaces {
+        Namespaces::Named(names) => {
+            let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
+            if to.send(Told::Namespaces(names.clone())).await.is_err() {
+                return;
+            }
+            let all = names.into_iter();
+            let mut all: JoinSet<()> =
+                all.map(|name| in_namespace(cluster.clone(), name, to.clone())).collect();
+            while all.join_next().await.is_some() {}
+        }
+        Namespaces::Labelled(selector) => labelled(cluster, &selector, to).await,
+    }
+}
+
+/// Follows the namespaces that carry a label, as they come and go.
+async fn labelled(cluster: Cluster, selector: &str, to: Sender<Told>) {
+    let config = Config::default().labels(selector).timeout(WATCH);
+    let mut events = pin!(watcher(cluster.namespaces(), config).backoff(backoff()));
+    let mut following: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
+    let mut listed = BTreeSet::new();
+    let begin = |name: &str| {
+        let task = in_namespace(cluster.clone(), name.to_owned(), to.clone());
+        AbortOnDropHandle::new(tokio::spawn(task))
+    };
+    while let Some(event) = events.next().await {
+        let told = match event {
+            Err(error) => Told::Lost(None, chain(&error)),
+            Ok(Event::Init) => {
+                listed.clear();
+                continue;
+            }
+            Ok(Event::InitApply(object)) => {
+                listed.insert(object.name_any());
+                continue;
+            }
+            Ok(Event::InitDone) => {
+                following.retain(|name, _| listed.contains(name));
+                Told::Namespaces(listed.clone())
+            }
+            Ok(Event::Apply(object)) => Told::Enabled(object.name_any()),
+            Ok(Event::Delete(object)) => {
+                following.remove(&object.name_any());
+                Told::Disabled(object.name_any())
+            }
+        };
+        let new: Vec<String> = match &told {
+            Told::Namespaces(all) => all.iter().cloned().collect(),
+            Told::Enabled(name) => vec![name.clone()],
+            _ => Vec::new(),
+        };
+        if to.send(told).await.is_err() {
+            return;
+        }
+        for name in new {
+            following.entry(name).or_insert_with_key(|name| begin(name));
+        }
+    }
+}
+
+/// Follows the three kinds of a namespace.
+async fn in_namespace(cluster: Cluster, namespace: String, to: Sender<Told>) {
+    let kinds = Kind::ALL.map(|kind| of_kind(&cluster, &namespace, kind, &to));
+    futures::future::join_all(kinds).await;
+}
+
+async fn of_kind(cluster: &Cluster, namespace: &str, kind: Kind, to: &Sender<Told>) {
+    let config = Config::default().timeout(WATCH);
+    let mut events = pin!(watcher(cluster.api(namespace, kind), config).backoff(backoff()));
+    let mut list = Vec::new();
+    while let Some(event) = events.next().await {
+        let name = || namespace.to_owned();
+        let told = match event {
+            Ok(Event::Init) => {
+                list.clear();
+                continue;
+            }
+            Ok(Event::InitApply(object)) => {
+                list.extend(read(kind, &object));
+                continue;
+            }
+            Ok(Event::InitDone) => Told::Listed(name(), kind, std::mem::take(&mut list)),
+            Ok(Event::Apply(object)) => match read(kind, &object) {
+                Some(object) => Told::Put(name(), object),
+                None => continue,
+            },
+            Ok(Event::Delete(object)) => match read(kind, &object) {
+                Some(object) => Told::Gone(name(), object),
+                None => continue,
+            },
+            Err(error) => lost(namespace, kind, &error),
+        };
+        if to.send(told).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn lost(namespace: &str, kind: Kind, error: &Error) -> Told {
+    Told::Lost(Some((namespace.to_owned(), kind)), chain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_until_a_while_went_by() {
+        let mut pauses = backoff();
+        for _ in 0..10 {
+            pauses.next().unwrap();
+            pauses.reset();
+        }
+        assert_eq!(pauses.next, LONGEST);
+        assert!((LONGEST / 2..LONGEST).contains(&pauses.next().unwrap()));
+        pauses.last = Instant::now().checked_sub(WHILE + FIRST);
+        assert!(pauses.next().unwrap() < FIRST);
+    }
+}
