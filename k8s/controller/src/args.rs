@@ -111,8 +111,22 @@ mod tests {
         assert_eq!(least.tls.client_ca, PathBuf::from("ca.crt"));
         assert_eq!((least.tls.certificate, least.tls.key), ("a.crt".into(), "a.key".into()));
         let all = parse(&[
-            "--listen", "0.0.0.0:1", "--metrics", "0.0.0.0:2", "--namespace", "a", "--namespace",
-            "b", "--lease", "n/l", "--identity", "me", "--kubeconfig", "k", "--log", "json",
+            "--listen",
+            "0.0.0.0:1",
+            "--metrics",
+            "0.0.0.0:2",
+            "--namespace",
+            "a",
+            "--namespace",
+            "b",
+            "--lease",
+            "n/l",
+            "--identity",
+            "me",
+            "--kubeconfig",
+            "k",
+            "--log",
+            "json",
         ]);
         let all = all.unwrap();
         assert_eq!((all.listen.port(), all.metrics.port()), (1, 2));

@@ -151,9 +151,7 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
 }
 
 /// Runs one request, bounded in time.
-pub(crate) async fn request<T>(
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Failure> {
+pub(crate) async fn request<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
     match tokio::time::timeout(REQUEST, work).await {
         Ok(answer) => answer.map_err(sort),
         Err(late) => Err(Failure::Unavailable(late.to_string())),

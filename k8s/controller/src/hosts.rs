@@ -159,11 +159,7 @@ impl Hosts {
     ///
     /// # Errors
     /// [`BadReport`] if it does not say it in words that are names.
-    pub fn hello(
-        &mut self,
-        hello: HostHello,
-        now: Instant,
-    ) -> Result<(HostKey, u64), BadReport> {
+    pub fn hello(&mut self, hello: HostHello, now: Instant) -> Result<(HostKey, u64), BadReport> {
         let HostHello { host, pool, release, started_unix_ms, fingerprint } = hello;
         for (field, name) in [("host", &host), ("pool", &pool)] {
             name.parse::<HostName>().map_err(|_| BadReport::Name { field })?;
@@ -314,7 +310,8 @@ impl Host {
             touched.namespaces.extend(self.namespaces.iter().cloned());
             touched.namespaces.extend(report.namespaces.iter().cloned());
         }
-        (self.namespaces, self.draining, self.complete) = (report.namespaces, report.draining, true);
+        (self.namespaces, self.draining, self.complete) =
+            (report.namespaces, report.draining, true);
         Ok(touched)
     }
 }

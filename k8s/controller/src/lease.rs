@@ -172,7 +172,8 @@ impl Candidate {
             change => change,
         };
         let lease = self.mine(found.as_ref(), change);
-        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let params =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         let written = if found.is_some() {
             request(self.api.replace(&self.name.name, &params, &lease)).await
         } else {

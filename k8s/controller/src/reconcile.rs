@@ -6,7 +6,10 @@
 mod schedule;
 mod state;
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use tokio::{
@@ -201,8 +204,7 @@ impl Reconciler {
         let now = plan::whole_seconds(Timestamp::now());
         let memory = self.state.memory(key);
         let plan = self.setup.fleet.look(|hosts| {
-            let known =
-                Known { world: &self.state.world, hosts, now, unsettled: self.unsettled };
+            let known = Known { world: &self.state.world, hosts, now, unsettled: self.unsettled };
             plan::plan(&known, key, &memory)
         });
         self.setup.metrics.planned(begun.elapsed());

@@ -113,7 +113,10 @@ mod tests {
     #[test]
     fn a_lease_has_a_namespace_and_a_name() {
         let lease: LeaseName = "roadstead/my.controller-1".parse().unwrap();
-        assert_eq!((lease.namespace.as_str(), lease.name.as_str()), ("roadstead", "my.controller-1"));
+        assert_eq!(
+            (lease.namespace.as_str(), lease.name.as_str()),
+            ("roadstead", "my.controller-1")
+        );
         for bad in ["", "a", "/a", "a/", "a/b/c", "A/b", "a/B", "a/-b", "a/b_c"] {
             assert_eq!(bad.parse::<LeaseName>(), Err(LeaseNameError(bad.to_owned())), "{bad}");
         }

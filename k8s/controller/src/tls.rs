@@ -90,8 +90,8 @@ fn config(files: &TlsFiles, bytes: &Bytes) -> Result<Arc<ServerConfig>, TlsError
     let [certificate, key, authorities] = bytes;
     let chain = certificates(&files.certificate, certificate)?;
     let wrong = |path: &PathBuf, problem: String| TlsError::Pem { path: path.clone(), problem };
-    let key = PrivateKeyDer::from_pem_slice(key)
-        .map_err(|error| wrong(&files.key, error.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong(&files.key, error.to_string()))?;
     let mut roots = RootCertStore::empty();
     for authority in certificates(&files.client_ca, authorities)? {
         roots.add(authority).map_err(|error| wrong(&files.client_ca, error.to_string()))?;

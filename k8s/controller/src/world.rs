@@ -115,8 +115,11 @@ impl World {
     ) -> BTreeSet<ModuleKey> {
         let Some(objects) = self.namespaces.get(namespace) else { return BTreeSet::new() };
         let listed: BTreeSet<&str> = list.iter().map(|object| object.id().name.as_str()).collect();
-        let gone: Vec<String> =
-            objects.names(kind).into_iter().filter(|name| !listed.contains(name.as_str())).collect();
+        let gone: Vec<String> = objects
+            .names(kind)
+            .into_iter()
+            .filter(|name| !listed.contains(name.as_str()))
+            .collect();
         let mut touched = BTreeSet::new();
         for name in gone {
             touched.extend(self.forget(namespace, kind, &name));

@@ -65,7 +65,8 @@ impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let answer = tokio::time::timeout(ANSWER, self.0.request(request)).await;
         let answer = answer.map_err(|late| HttpError::new(HttpErrorKind::Timeout, late))?;
-        let (head, body) = answer.map_err(|error| HttpError::new(kind(&error), error))?.into_parts();
+        let (head, body) =
+            answer.map_err(|error| HttpError::new(kind(&error), error))?.into_parts();
         let body = body.map_err(|error| HttpError::new(HttpErrorKind::Interrupted, error));
         Ok(HttpResponse::from_parts(head, HttpResponseBody::new(body)))
     }

@@ -28,7 +28,9 @@ pub fn describe<'a>(
     methods: impl Iterator<Item = &'a MethodPlan>,
 ) -> String {
     let mut tables = Tables::default();
-    let methods: Vec<Value> = methods.map(|method| tables.method(method)).collect();
+    let mut methods: Vec<&MethodPlan> = methods.collect();
+    methods.sort_by(|a, b| (&a.service, &a.method).cmp(&(&b.service, &b.method)));
+    let methods = methods.into_iter().map(|method| tables.method(method)).collect();
     let Tables { messages, enums } = tables;
     let plan = Described { format: FORMAT, interfaces, methods, messages, enums };
     // A map of texts and numbers always serializes.

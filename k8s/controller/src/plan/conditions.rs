@@ -12,11 +12,7 @@ pub(super) struct Says {
 }
 
 impl Says {
-    pub(super) fn new(
-        status: ConditionStatus,
-        reason: Reason,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
         Self { status, reason, message: message.into() }
     }
 

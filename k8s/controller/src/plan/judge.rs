@@ -123,7 +123,8 @@ fn shares(from: &Version, to: &Version, percent: u8) -> Vec<ServingVersion> {
 
 /// When the step may end.
 fn due(rules: &Rollout, rollout: &RolloutStatus) -> Timestamp {
-    let interval = SignedDuration::try_from(rules.interval.duration()).unwrap_or(SignedDuration::MAX);
+    let interval =
+        SignedDuration::try_from(rules.interval.duration()).unwrap_or(SignedDuration::MAX);
     rollout.since.0.checked_add(interval).unwrap_or(Timestamp::MAX)
 }
 

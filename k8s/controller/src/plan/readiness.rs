@@ -37,9 +37,11 @@ impl OnHosts {
         let texts: Vec<String> = self
             .failing
             .iter()
-            .map(|(host, problem)| {
-                if problem.is_empty() { host.clone() } else { format!("{host} ({problem})") }
-            })
+            .map(
+                |(host, problem)| {
+                    if problem.is_empty() { host.clone() } else { format!("{host} ({problem})") }
+                },
+            )
             .collect();
         names(texts.iter().map(String::as_str))
     }

@@ -7,11 +7,7 @@ use roadstead_k8s_api::{
 };
 
 use super::{
-    Decided, Event, Published, Wait,
-    conditions::Says,
-    judge,
-    readiness::Readiness,
-    window::Tally,
+    Decided, Event, Published, Wait, conditions::Says, judge, readiness::Readiness, window::Tally,
 };
 use crate::objects::ModuleObject;
 

@@ -2,9 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 use roadstead_domain::Version;
-use roadstead_k8s_api::{
-    Condition, ConditionKind, ConditionStatus, ModuleVersionStatus, Reason,
-};
+use roadstead_k8s_api::{Condition, ConditionKind, ConditionStatus, ModuleVersionStatus, Reason};
 
 use super::{
     Event, Known, VersionPlan,
@@ -64,7 +62,8 @@ pub(super) fn refused(now: Timestamp, object: &VersionObject, verdict: &Verdict)
         conditions: vec![
             paper.write(ConditionKind::Accepted, says(*status, message)),
             paper.write(ConditionKind::Compiled, says(*status, "It is not accepted.")),
-            paper.write(ConditionKind::Serving, says(ConditionStatus::False, "It is not accepted.")),
+            paper
+                .write(ConditionKind::Serving, says(ConditionStatus::False, "It is not accepted.")),
         ],
     };
     let write = differ(&object.conditions, &status.conditions);
@@ -82,8 +81,7 @@ pub(super) fn plan(
         Ok(said) if published => said,
         _ => return unpublished(ground),
     };
-    let paper =
-        Paper { old: &object.conditions, generation: object.id.generation, now: known.now };
+    let paper = Paper { old: &object.conditions, generation: object.id.generation, now: known.now };
     let accepted = Says::yes(Reason::Published, "Its locks are in the chains of its namespace.");
     let mut conditions = vec![paper.write(ConditionKind::Accepted, accepted)];
     let serving = serving(ground, &said.version, traffic, share(&said.version));
@@ -127,17 +125,20 @@ fn unpublished(ground: &Ground<'_>) -> (VersionPlan, Option<Event>) {
         Ok(_) => judged(known, key, object, readiness),
     };
     let broke = |reason| {
-        object.conditions.iter().any(|one| {
-            one.kind == ConditionKind::Accepted && one.reason == reason
-        })
+        object
+            .conditions
+            .iter()
+            .any(|one| one.kind == ConditionKind::Accepted && one.reason == reason)
     };
-    let event = (verdict.reason == Reason::BreaksContract && !broke(Reason::BreaksContract))
-        .then(|| Event {
-            version: Some(object.id.name.clone()),
-            warning: true,
-            reason: Reason::BreaksContract.as_str(),
-            action: "Judge".to_owned(),
-            note: verdict.message.clone(),
+    let event =
+        (verdict.reason == Reason::BreaksContract && !broke(Reason::BreaksContract)).then(|| {
+            Event {
+                version: Some(object.id.name.clone()),
+                warning: true,
+                reason: Reason::BreaksContract.as_str(),
+                action: "Judge".to_owned(),
+                note: verdict.message.clone(),
+            }
         });
     let mut plan = refused(known.now, object, &verdict);
     let exists = object.says.as_ref().is_ok_and(|said| !module.deleted.holds(&said.version));
@@ -199,12 +200,7 @@ fn compiled(readiness: &Readiness, version: &Version) -> Says {
     Says::no(Reason::Compiling, message)
 }
 
-fn serving(
-    ground: &Ground<'_>,
-    version: &Version,
-    traffic: &Traffic,
-    percent: Option<u8>,
-) -> Says {
+fn serving(ground: &Ground<'_>, version: &Version, traffic: &Traffic, percent: Option<u8>) -> Says {
     let readiness = ground.readiness;
     let Some(percent) = percent else {
         return idle(ground, version, traffic);
@@ -228,8 +224,7 @@ fn serving(
 fn idle(ground: &Ground<'_>, version: &Version, traffic: &Traffic) -> Says {
     let old = ground.object.conditions.iter().find(|one| one.kind == ConditionKind::Serving);
     let before = old.map(|old| old.reason);
-    let before =
-        before.filter(|reason| matches!(reason, Reason::RolledBack | Reason::Aborted));
+    let before = before.filter(|reason| matches!(reason, Reason::RolledBack | Reason::Aborted));
     let about = traffic.decided.rollout.as_ref().is_some_and(|rollout| rollout.to == *version);
     let refused = traffic.refused(version).or(before.filter(|_| !about));
     match refused {

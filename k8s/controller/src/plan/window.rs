@@ -64,10 +64,8 @@ fn step(rollout: &RolloutStatus) -> (Version, u32, i64) {
 impl Window {
     fn count(&mut self, host: &HostKey, state: &Host, key: &ModuleKey, version: &Version) {
         let seen = state.seen(key, version);
-        let seen = seen.map_or(Tally::default(), |seen| Tally {
-            calls: seen.calls,
-            failures: seen.failures,
-        });
+        let seen = seen
+            .map_or(Tally::default(), |seen| Tally { calls: seen.calls, failures: seen.failures });
         let count = self.hosts.entry(host.clone()).or_insert_with(|| Count {
             process: state.started,
             base: seen,

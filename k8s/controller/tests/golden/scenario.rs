@@ -100,8 +100,8 @@ struct Planned {
 /// The plans of all steps, as YAML.
 pub(crate) fn play(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
-    let scenario: Scenario = serde_norway::from_str(&text)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let scenario: Scenario =
+        serde_norway::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut play = Play::new();
     let planned: Vec<Planned> = scenario.steps.into_iter().map(|step| play.step(step)).collect();
     let yaml = serde_norway::to_string(&planned).unwrap();
@@ -186,8 +186,8 @@ impl Play {
             return self.delete(Kind::Module, name);
         }
         // As the API server would: defaults are filled in.
-        let typed: roadstead_k8s_api::ModuleSpec = serde_json::from_value(spec.clone())
-            .unwrap_or_default();
+        let typed: roadstead_k8s_api::ModuleSpec =
+            serde_json::from_value(spec.clone()).unwrap_or_default();
         let mut filled = serde_json::to_value(typed).unwrap();
         for (field, value) in spec.as_object().unwrap() {
             if filled.get(field).is_none() {
@@ -195,7 +195,8 @@ impl Play {
             }
         }
         let old = self.objects.get(&(Kind::Module, name.to_owned())).cloned();
-        let generation = old.as_ref().map_or(0, |old| old["metadata"]["generation"].as_i64().unwrap());
+        let generation =
+            old.as_ref().map_or(0, |old| old["metadata"]["generation"].as_i64().unwrap());
         let mut object = json!({"metadata": {"generation": generation + 1}, "spec": filled});
         if let Some(old) = old {
             object["status"] = old["status"].clone();
@@ -218,9 +219,8 @@ impl Play {
             let api = "roadstead.dev/v1alpha1";
             json!([{"apiVersion": api, "kind": "Module", "name": module, "uid": owner}])
         };
-        let spec = spec.unwrap_or_else(|| {
-            json!({"module": module, "version": number, "locks": locks})
-        });
+        let spec =
+            spec.unwrap_or_else(|| json!({"module": module, "version": number, "locks": locks}));
         let metadata = json!({"generation": 1, "ownerReferences": owners});
         self.put(Kind::Version, &object, json!({"metadata": metadata, "spec": spec}));
     }

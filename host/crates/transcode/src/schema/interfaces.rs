@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 use wit_parser::{
-    Docs, Function, FunctionKind, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId, TypeOwner,
+    Docs, Function, FunctionKind, InterfaceId, Resolve, Type, TypeDef, TypeDefKind, TypeId,
+    TypeOwner,
 };
 
 use super::{
@@ -269,9 +270,8 @@ type Found = IndexMap<Option<String>, Interface>;
 
 fn entry(found: &mut Found, id: Option<String>, docs: Option<String>) -> &mut Interface {
     let name = id.as_deref().map(last_part);
-    let interface = found
-        .entry(id.clone())
-        .or_insert_with(|| Interface { id, name, ..Interface::default() });
+    let interface =
+        found.entry(id.clone()).or_insert_with(|| Interface { id, name, ..Interface::default() });
     interface.docs = interface.docs.take().or(docs);
     interface
 }
