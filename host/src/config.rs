@@ -10,6 +10,7 @@ mod metrics;
 mod namespace;
 mod offer;
 mod pool;
+mod traces;
 
 use std::{
     collections::BTreeMap,
@@ -28,8 +29,10 @@ use serde::Deserialize;
 
 pub(crate) use self::blobs::SharedBlobs;
 use self::namespace::NamespaceBounds;
-pub(crate) use self::pool::PoolSettings;
-pub(crate) use self::{catalog::CatalogPlace, controller::ControllerSettings};
+pub(crate) use self::{
+    catalog::CatalogPlace, controller::ControllerSettings, pool::PoolSettings,
+    traces::TracesSettings,
+};
 use crate::{cli::ServeArgs, output::WrongUsage};
 
 /// Memory for all instances below which hardly any module runs.
@@ -65,6 +68,7 @@ pub(crate) struct ServeConfig {
     /// What hosts share, if they do.
     pub blobs: Option<SharedBlobs>,
     pub controller: Option<ControllerSettings>,
+    pub traces: Option<TracesSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +108,7 @@ struct File {
     pool: pool::Section,
     blobs: blobs::Section,
     controller: controller::Section,
+    traces: traces::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -196,6 +201,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         pool,
         blobs,
         controller,
+        traces: file.traces.read()?,
     })
 }
 

@@ -1,4 +1,5 @@
-"""A fleet of hosts on this machine: a real API server, shared blobs, and a network for each host.
+"""A fleet of hosts on this machine: a real API server, shared blobs, and a network for each host; and
+controllers on request, which share one address as the pods behind a Service do.
 
 Needs root. Hosts are processes of the program under test, named `a`, `b`, …; each has its own data
 directory, its own certificate for the API server with the rights that the chart gives, and cables that
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import chart
 import harness
+from certificates import Authority
 from control_plane import BIN, ControlPlane
 from network import CABLES, Hub, Place
 from node import COREFILE, DEBIAN
@@ -23,17 +25,23 @@ HERE = Path(__file__).resolve().parent
 API = f"{CABLES['api']}.1"
 SPACE = "default"
 GROUP = "roadstead-hosts"
+CONTROLLERS = "roadstead-controllers"
 SERVICE = "roadstead-hosts"
 TARGET = f"dns:///{SERVICE}.{SPACE}.svc.cluster.local:7411"
 # Names of hosts that there may be, and the last part of the first one's addresses.
 NAMES = "abcdefgh"
 FIRST = 10
+RIGHTS = "rbac.authorization.k8s.io/v1"
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
     "rules": [{"level": "Metadata"}],
 }
+CONTROLLER = harness.BIN.with_name("roadstead-controller")
+# Where hosts find one of the controllers, and the ports of the controllers themselves.
+FLEET_PORT = 7413
+CONTROLLER_PORTS = (7421, 7422)
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
 FAKETIME = DEBIAN / "usr/lib" / f"{os.uname().machine}-linux-gnu/faketime/libfaketime.so.1"
 
@@ -41,7 +49,7 @@ FAKETIME = DEBIAN / "usr/lib" / f"{os.uname().machine}-linux-gnu/faketime/libfak
 class Fleet:
     """A control plane, and hosts as they are asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, controllers: int = 0) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.hub = Hub()
@@ -49,6 +57,7 @@ class Fleet:
         self.callers: list[Callers] = []
         self.plane = None
         self.processes = Processes(folder / "logs")
+        self.controllers = Processes(folder / "controllers")
         try:
             policy = folder / "audit-policy.json"
             policy.write_text(json.dumps(POLICY))
@@ -69,6 +78,8 @@ class Fleet:
             self.plane.kubectl("apply", "--server-side", "-f", chart.ROOT / "k8s/crds")
             self._rights()
             self._names()
+            if controllers:
+                self._control(controllers)
         except BaseException:
             self.stop()
             raise
@@ -168,23 +179,71 @@ class Fleet:
             each.stop()
         for host in self.hosts.values():
             host.end()
+        self.controllers.stop()
         self.processes.stop()
         if self.plane:
             self.plane.stop()
         self.hub.stop()
 
+    def writes(self, controller: str) -> list[dict]:
+        """What a controller wrote, but for leases, from the API server's audit log."""
+        return [
+            each
+            for each in map(json.loads, self.audit.read_text().splitlines())
+            if each["user"]["username"] == controller
+            and each["verb"] not in ("get", "list", "watch")
+            and each["objectRef"].get("resource") != "leases"
+            and each["responseStatus"]["code"] < 300
+        ]
+
     def _rights(self) -> None:
-        """What the chart gives the hosts' account, for the group of the hosts here."""
-        values = {"catalog.kind": "kubernetes", "controller.enabled": False}
-        found = chart.render(self.folder, **values)
-        rules = [rule for each in found if each["kind"] == "Role" for rule in each["rules"]]
-        reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": GROUP}
-        subject = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": GROUP}
-        common = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": GROUP}}
-        self.apply(
-            common | {"kind": "ClusterRole", "rules": rules},
-            common | {"kind": "RoleBinding", "roleRef": reference, "subjects": [subject]},
+        """What the chart gives the accounts of hosts and controllers, for groups here."""
+        found = chart.render(self.folder, **{"catalog.kind": "kubernetes"})
+        for group, component in ((GROUP, "host"), (CONTROLLERS, "controller")):
+            rules = [
+                rule
+                for each in found
+                if each["kind"] == "Role"
+                and each["metadata"]["labels"]["app.kubernetes.io/component"] == component
+                for rule in each["rules"]
+            ]
+            common = {"apiVersion": RIGHTS, "metadata": {"name": group}}
+            reference = {"apiGroup": RIGHTS.partition("/")[0], "name": group}
+            self.apply(
+                common | {"kind": "ClusterRole", "rules": rules},
+                common
+                | {
+                    "kind": "RoleBinding",
+                    "roleRef": reference | {"kind": "ClusterRole"},
+                    "subjects": [reference | {"kind": "Group"}],
+                },
+            )
+
+    def _control(self, count: int) -> None:
+        """Starts controllers named `controller-0`, …, and lets hosts reach one of them by chance."""
+        self.trust = Authority(self.folder / "fleet-certificates")
+        address = f"{CABLES['front']}.1"
+        self.trust.sign("controller", "/CN=controller", [f"IP:{address}"])
+        ports = CONTROLLER_PORTS[:count]
+        for number, port in enumerate(ports):
+            name = f"controller-{number}"
+            kubeconfig = self.plane.user(name, f"/O={CONTROLLERS}/CN={name}")
+            self.controllers.start(
+                *(name, *self.hub.within, CONTROLLER, f"--listen={address}:{port}"),
+                *(f"--metrics={address}:{port + 10}", f"--tls-cert={self.trust.folder}/controller.crt"),
+                *(f"--tls-key={self.trust.folder}/controller.key", f"--identity={name}"),
+                *(f"--client-ca={self.trust.certificate}", f"--kubeconfig={kubeconfig}"),
+                *(f"--namespace={SPACE}", f"--lease={SPACE}/harbour-roadstead-controller"),
+            )
+        libraries = FAKETIME.parents[1]
+        environment = (f"LD_LIBRARY_PATH={libraries}", f"XTABLES_LIBDIR={libraries}/xtables")
+        self.hub.run(
+            *("env", *environment, DEBIAN / "usr/sbin/iptables", "-t", "nat", "-A", "PREROUTING"),
+            *("-p", "tcp", "-d", address, "--dport", FLEET_PORT),
+            *("-j", "REDIRECT", "--to-ports", f"{ports[0]}-{ports[-1]}", "--random"),
         )
+        lease = ("-n", SPACE, "get", "lease", "harbour-roadstead-controller")
+        self.controllers.wait_for("a controller that leads", lambda: self.plane.asks(*lease))
 
     def _names(self) -> None:
         self.hub.names(self.folder / "resolv.conf")
@@ -231,6 +290,7 @@ class Member(harness.Host):
             SETTINGS.format(
                 name=name, folder=fleet.folder, kubeconfig=kubeconfig, peers=peers, space=SPACE
             )
+            + (self._controller(fleet) if fleet.controllers.running else "")
             + settings
         )
         super().__init__(folder / "data", "--config", config, listen=f"{self.place.address}:7411")
@@ -250,6 +310,15 @@ class Member(harness.Host):
                 stdin=subprocess.DEVNULL,
                 text=True,
             )
+
+    def _controller(self, fleet: Fleet) -> str:
+        certificate, key = fleet.trust.sign(self.user, f"/CN={self.user}")
+        return CONTROLLER_SETTINGS.format(
+            address=f"https://{CABLES['front']}.1:{FLEET_PORT}",
+            ca=fleet.trust.certificate,
+            certificate=certificate,
+            key=key,
+        )
 
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -302,7 +371,7 @@ class Callers:
 
 SETTINGS = """\
 insecure_no_auth = true
-memory_budget = "256Mi"
+memory_budget = "1Gi"
 guest_threads = 1
 metrics = {{ listen = "0.0.0.0:7412", insecure_no_auth = true }}
 compile = {{ workers = 1, threads = 1 }}
@@ -310,4 +379,8 @@ http = {{ connection_age = "10s" }}
 catalog.kubernetes = {{ kubeconfig = "{kubeconfig}", namespaces = ["{space}"] }}
 blobs = {{ kind = "directory", path = "{folder}/blobs" }}
 pool = {{ name = "pool", host = "{name}", key_file = "{folder}/pool.key", peers = {{ {peers} }} }}
+"""
+
+CONTROLLER_SETTINGS = """\
+controller = {{ address = "{address}", ca = "{ca}", cert = "{certificate}", key = "{key}" }}
 """

@@ -31,6 +31,9 @@ class Processes:
                 **options,
             )
         self.running.append((name, process))
+        # What was started again ends in its old place.
+        order = list(self.commands)
+        self.running.sort(key=lambda each: order.index(each[0]))
         return process
 
     def wait_for(self, what: str, done: Callable[[], bool]) -> None:

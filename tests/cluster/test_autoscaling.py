@@ -5,6 +5,7 @@ Needs root and Linux, and the programs of `tools.sh node` and `tools.sh metrics`
 """
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from control_plane import BIN
 from node import ADDRESS
 from processes import finish, until
-from release import HOST, IMAGE, PORT, SPACE, cli, uninstall, upgrade, volume_of
+from release import HOST, IMAGE, PORT, SPACE, cli, helm, uninstall, upgrade, volume_of
 
 ROWS = "demo.csv_reader.csv.v0_1.Csv/Rows"
 TARGET = 4
@@ -34,7 +35,7 @@ VALUES = {
     "host": {
         "drainSeconds": 1,
         "settings": {
-            "memory_budget": "256Mi",
+            "memory_budget": "600Mi",
             "guest_threads": 1,
             "compile": {"workers": 1, "memory": "512Mi"},
         },
@@ -166,32 +167,34 @@ class Streams:
     """Streams to a module that stay open: a process of the command line for each."""
 
     def __init__(self, node, count):
-        url = f"http://{ADDRESS}:{PORT}"
-        words = [*node.within, harness.BIN, "--host", url, "call", ROWS, "-d", "@-"]
-        self.open = [
-            subprocess.Popen(
-                list(map(str, words)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            for _ in range(count)
-        ]
-        self.send({"start": {"options": {}}})
-
-    def send(self, message):
-        for each in self.open:
-            each.stdin.write(json.dumps(message) + "\n")
-            each.stdin.flush()
+        self.node, self.count, self.open = node, count, []
 
     def keep(self):
-        """Sends a line, so that none of them ends for being idle."""
-        self.send({"item": base64.b64encode(b"Kiel,12\n").decode()})
+        """Opens those that are not open, and sends a line on each, so that none ends for being idle."""
+        self.open = [each for each in self.open if each.poll() is None]
+        self.open += [self.begin() for _ in range(self.count - len(self.open))]
+        for each in self.open:
+            self.send(each, {"item": base64.b64encode(b"Kiel,12\n").decode()})
+
+    def begin(self):
+        url = f"http://{ADDRESS}:{PORT}"
+        words = [*self.node.within, harness.BIN, "--host", url, "-n", SPACE, "call", ROWS, "-d", "@-"]
+        with open(self.node.folder / "streams.log", "a") as log:
+            begun = subprocess.Popen(
+                list(map(str, words)), stdin=subprocess.PIPE, stdout=log, stderr=log, text=True
+            )
+        self.send(begun, {"start": {"options": {}}})
+        return begun
+
+    def send(self, stream, message):
+        with contextlib.suppress(BrokenPipeError):
+            stream.stdin.write(json.dumps(message) + "\n")
+            stream.stdin.flush()
 
     def stop(self):
         for each in self.open:
-            each.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                each.stdin.close()
             finish(each)
 
 
@@ -202,7 +205,7 @@ def hosts(node):
 
 
 def test_hosts_come_and_go_with_the_requests_that_are_open(scaled):
-    cli(scaled, "push", harness.module("csv-reader"))
+    cli(scaled, "-n", SPACE, "push", harness.module("csv-reader"))
     until("two hosts", lambda: hosts(scaled) == (2, 2))
     streams = Streams(scaled, STREAMS)
     try:
@@ -218,6 +221,10 @@ def test_hosts_come_and_go_with_the_requests_that_are_open(scaled):
     events = scaled.plane.get("-n", SPACE, "events", "--field-selector=reason=SuccessfulRescale")
     said = " ".join(each["message"] for each in events["items"])
     assert "roadstead_open_requests above target" in said, said
+
+
+def test_the_release_tests_itself(scaled):
+    assert "Succeeded" in helm(scaled, "test", "harbour").stdout
 
 
 def test_the_metric_is_the_pods_own(scaled):

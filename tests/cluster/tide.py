@@ -40,9 +40,14 @@ class Tide:
         return self.fleet.cli(host, "push", self.component(), "--name", "tide", code=1).stderr
 
     def answering(self, host: Member) -> str:
-        """The version by which a host answers."""
+        """The version by which a host answers; nothing where it has not heard of any."""
         call = ("call", f"{SERVICE}/Height", "-d", '{"hour": 1}', "-v")
-        return re.search(r"module tide@([^, ]+),", self.fleet.cli(host, *call).stderr)[1]
+        said = self.fleet.cli(host, *call, code=None).stderr
+        if "no service or type" in said:
+            return ""
+        answered = re.search(r"module tide@([^, ]+),", said)
+        assert answered, f"{said}\n{host.log()}"
+        return answered[1]
 
     def serves(self, host: Member) -> bool:
         """Whether a host answers by what was pushed last."""

@@ -48,6 +48,9 @@ class Watcher:
         self.process.stdout.close()
 
 
+WRITING = threading.Lock()
+
+
 def watch(number: int, address: str, method: str, request: bytes) -> None:
     call = grpc.insecure_channel(address).unary_unary(method)
     last = ""
@@ -55,7 +58,9 @@ def watch(number: int, address: str, method: str, request: bytes) -> None:
         _, said = call.with_call(request, timeout=60)
         version = dict(said.trailing_metadata())["roadstead-module"].partition("@")[2]
         if version != last:
-            print(json.dumps([number, version, time.monotonic()]), flush=True)
+            line = json.dumps([number, version, time.monotonic()])
+            with WRITING:
+                print(line, flush=True)
             last = version
         time.sleep(PAUSE)
 

@@ -12,7 +12,7 @@ use roadstead_engine::{Engine, EngineConfig, SessionKey};
 use roadstead_fleet::Fleet;
 use roadstead_gateway::{
     AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, PoolConfig,
-    PoolKey, PoolTls, Tls,
+    PoolKey, PoolTls, Tls, TracesConfig,
 };
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 
 use crate::{
     cli::ServeArgs,
-    config::{self, CatalogPlace, PoolSettings, ServeConfig, TlsFiles},
+    config::{self, CatalogPlace, PoolSettings, ServeConfig, TlsFiles, TracesSettings},
     fleet,
     output::{self, WrongUsage},
 };
@@ -103,6 +103,8 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let blobs = open_blobs(&settings, pool.as_ref())?;
     let (catalog, cluster) = open_catalog(&settings.catalog, &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
+    let traces = settings.traces.as_ref();
+    let traces = traces.map(|traces| traces_config(traces, &settings.pool)).transpose()?;
     let key = match &pool {
         Some(pool) => SessionKey::new(pool.key.secret("handles"), pool.host.clone()),
         None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
@@ -121,6 +123,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         tls,
         pool,
         name: settings.pool.host.clone(),
+        traces,
         auth: Arc::clone(&auth),
         cors: AllowedOrigins::parse(settings.cors_origins),
         allowed_hosts: AllowedHosts::new(settings.allowed_hosts),
@@ -216,6 +219,18 @@ fn read_tls(files: &TlsFiles) -> anyhow::Result<Tls> {
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// Where spans go, and what they say of the host.
+fn traces_config(traces: &TracesSettings, pool: &PoolSettings) -> anyhow::Result<TracesConfig> {
+    Ok(TracesConfig {
+        endpoint: traces.endpoint.clone(),
+        authority: traces.ca.as_deref().map(read).transpose()?,
+        sample: traces.sample,
+        max_per_second: traces.max_per_second,
+        host: pool.host.clone(),
+        pool: pool.name.to_string(),
+    })
 }
 
 /// The host's place in its pool, where hosts call each other.

@@ -29,6 +29,7 @@ use crate::{
     scheduler::{Claim, Ended, Stopwatch, TaskHandle},
     session,
     store::Meter,
+    timing::{Run, timed},
 };
 
 pub(crate) use streaming::open;
@@ -43,6 +44,8 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// The caller's identity, where there is one.
     pub owner: Option<Arc<str>>,
+    /// Whether [`Usage::run`] is wanted.
+    pub timed: bool,
 }
 
 /// How a call ended, and what it took.
@@ -61,6 +64,8 @@ pub struct Usage {
     pub peak_memory: u64,
     /// None if the call never got an instance.
     pub instance: Option<InstanceOrigin>,
+    /// None if it was not asked for, or the call never ran.
+    pub run: Option<Run>,
 }
 
 /// Everything that a guest thread needs for a call, and holds until nothing of it is left.
@@ -121,7 +126,7 @@ pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
     let allowed = allowed(module, call.timeout);
     let deadline = Instant::now() + allowed;
     let (id, method) = (call.id, Arc::clone(&call.method));
-    let meter = Arc::new(Meter::default());
+    let meter = Meter::of(&call);
     let mut unanswered = Unanswered { module, meter: &meter, answered: false };
     let handles = method.takes_handles() || method.gives_handles();
     let answer = async {
@@ -265,7 +270,8 @@ pub(crate) async fn awaited<T>(
 fn start(module: &Inner, deadline: Instant, job: Job) -> TaskHandle {
     let scheduler = &module.engine.scheduler;
     let here = job.here;
-    let work = Box::pin(serve(job));
+    let meter = Arc::clone(&job.meter);
+    let work = timed(Box::pin(serve(job)), &meter);
     let Some(claim) = here else {
         return scheduler.spawn(&module.parts.account, deadline, work);
     };

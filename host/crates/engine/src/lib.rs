@@ -34,6 +34,7 @@ mod standing;
 mod stats;
 mod store;
 mod stream;
+mod timing;
 mod trap;
 mod weight;
 
@@ -54,3 +55,4 @@ pub use scheduler::CpuUsage;
 pub use session::{SessionKey, SessionPlace};
 pub use stats::Stats;
 pub use stream::{NotRead, Requests, Response, Responses};
+pub use timing::Run;

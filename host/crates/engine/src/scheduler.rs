@@ -50,7 +50,7 @@ use ticker::Ticker;
 
 pub(crate) use account::Claim;
 pub use account::CpuUsage;
-pub(crate) use clock::Stopwatch;
+pub(crate) use clock::{Stopwatch, thread_time};
 pub(crate) use share::Share;
 pub(crate) use task::{Ended, TaskHandle, Work};
 

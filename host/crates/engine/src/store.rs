@@ -9,9 +9,10 @@ use roadstead_domain::{InstanceOrigin, Limits};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use crate::{
-    Usage,
+    Call, Usage,
     capability::{self, GuestCapabilities},
     limiter::Limiter,
+    timing::Timing,
 };
 
 /// Ticks until a call yields for the first time. The first one may come at once.
@@ -41,9 +42,16 @@ pub(crate) struct Meter {
     memory: AtomicU64,
     /// 0: none yet; 1: fresh; 2: warm; 3: of a session.
     origin: AtomicU8,
+    /// Of calls that ask for it.
+    pub(crate) timing: Option<Box<Timing>>,
 }
 
 impl Meter {
+    pub(crate) fn of(call: &Call) -> Arc<Self> {
+        let timing = call.timed.then(|| Box::new(Timing::new()));
+        Arc::new(Self { timing, ..Self::default() })
+    }
+
     pub(crate) fn begin(&self, origin: InstanceOrigin) {
         let origin = match origin {
             InstanceOrigin::Fresh => 1,
@@ -63,6 +71,7 @@ impl Meter {
                 2 => Some(InstanceOrigin::Warm),
                 _ => Some(InstanceOrigin::Session),
             },
+            run: self.timing.as_ref().and_then(|timing| timing.run()),
         }
     }
 }
@@ -139,5 +148,8 @@ impl GuestState {
     fn observe(&self, fuel_left: u64) {
         self.meter.fuel.store(self.fuel.saturating_sub(fuel_left), Ordering::Relaxed);
         self.meter.memory.store(self.limiter.bytes(), Ordering::Relaxed);
+        if let Some(timing) = &self.meter.timing {
+            timing.look();
+        }
     }
 }

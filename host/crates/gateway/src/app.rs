@@ -27,7 +27,8 @@ use crate::{
     peers::Peers,
     pool::{Forged, Hop, Pool, unix_ms},
     steps::Permit,
-    trace::{Named, TraceId},
+    trace::{Named, Parent, TraceId},
+    traces::{HopSpan, Traces},
 };
 
 /// The gateway's state, one for all connections.
@@ -46,6 +47,7 @@ pub(crate) struct App {
     pub uploads_share: usize,
     pub counters: Arc<Counters>,
     pub pool: Option<Arc<Pool>>,
+    pub traces: Option<Arc<Traces>>,
     /// Cancelled when streams must end.
     pub streams: CancellationToken,
     /// Cancelled when the host is not ready any more.
@@ -61,7 +63,7 @@ impl App {
         config: &GatewayConfig,
         address: SocketAddr,
         ends: &Ends,
-        (counters, peers): (Arc<Counters>, Arc<Peers>),
+        (counters, peers, traces): (Arc<Counters>, Arc<Peers>, Option<Arc<Traces>>),
     ) -> Result<Arc<Self>, TlsError> {
         let pool = config.pool.as_ref().map(Pool::new).transpose()?.map(Arc::new);
         let name = config.pool.as_ref().map_or(&config.name, |pool| &pool.host).clone();
@@ -77,6 +79,7 @@ impl App {
         Ok(Arc::new(Self {
             builtin: Builtin::new(&registry, ends, config, (fleet, about)),
             pool,
+            traces,
             registry,
             auth: Arc::clone(&config.auth),
             cors: config.cors.clone(),
@@ -127,25 +130,44 @@ impl App {
         headers: &HeaderMap,
         message: &Bytes,
         left: Option<Duration>,
-    ) -> Result<Option<Response<Incoming>>, Fault> {
+    ) -> Result<Option<Elsewhere>, Fault> {
         let Some(pool) = &self.pool else { return Ok(None) };
         let Some(host) = permit.elsewhere(message)? else { return Ok(None) };
-        let answered = pool.forward(&host, permit, headers, message, left).await;
+        let span = permit.named().recording.as_ref().map(|recording| recording.hop(&host));
+        let parent = permit.named().onward(span.as_ref().map(|span| span.id));
+        let answered = pool.forward(&host, permit, headers, (message, &parent), left).await;
         self.counters.forward(match &answered {
             Ok(_) => Forwarded::Answered,
             Err(Fault::SessionLost(_)) => Forwarded::Lost,
             Err(_) => Forwarded::Failed,
         });
-        answered.map(Some)
+        match answered {
+            Ok(response) => {
+                let span = span.map(|span| span.answered(response.headers()));
+                Ok(Some((response, span)))
+            }
+            Err(fault) => {
+                if let Some(span) = span {
+                    span.failed(&fault);
+                }
+                Err(fault)
+            }
+        }
     }
 
     /// Names the next call. Identities are counted up, so that logs sort.
     pub(crate) fn name(&self, headers: &HeaderMap, peer: &'static str) -> Named {
         let id = CallId(self.next_call.fetch_add(1, Ordering::Relaxed));
-        let trace = TraceId::of(headers).unwrap_or_else(|| TraceId::new(self.trace, id));
-        Named { id, trace, peer }
+        let parent = Parent::of(headers);
+        let trace = TraceId::new(parent.as_ref(), self.trace, id);
+        let record = |traces: &Arc<Traces>| traces.record(trace, parent.as_ref(), id);
+        let recording = self.traces.as_ref().and_then(record);
+        Named { id, trace, peer, parent, recording, decides: self.traces.is_some() }
     }
 }
+
+/// What another host answers, and the span that ends with it.
+pub(crate) type Elsewhere = (Response<Incoming>, Option<HopSpan>);
 
 /// Somewhere at random, so that calls of two lives of a host are not taken for one another.
 pub(crate) fn random() -> u64 {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use roadstead_auth::Auth;
 use roadstead_domain::{ByteSize, HostName};
 
-use crate::{AllowedHosts, PoolConfig};
+use crate::{AllowedHosts, PoolConfig, TracesConfig};
 
 /// Everything about the gateway but the address. Each bound says what it keeps away.
 #[derive(Debug, Clone)]
@@ -65,6 +65,8 @@ pub struct GatewayConfig {
     pub pool: Option<PoolConfig>,
     /// The host's own name where no pool gives it one.
     pub name: HostName,
+    /// Where spans of calls go, if anywhere.
+    pub traces: Option<TracesConfig>,
     /// Who tells the host what to do beside its catalog, if somebody does.
     pub controller: Option<Arc<dyn Controller>>,
 }
@@ -115,6 +117,7 @@ impl Default for GatewayConfig {
             headers: ByteSize::kib(16),
             pool: None,
             name: HostName::default(),
+            traces: None,
             controller: None,
         }
     }

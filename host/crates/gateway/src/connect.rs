@@ -54,13 +54,14 @@ pub(crate) async fn module<B: RequestBody>(
     body: B,
 ) -> Response<ResponseBody> {
     let named = session.name(headers);
+    let trace = named.trace;
     let prepared = Terms::of(headers).and_then(|terms| {
         let target = caller.resolve(&session.app.registry, path, headers)?;
         Ok((terms, target.authorize(named)?))
     });
     let (terms, permit) = match prepared {
         Ok(prepared) => prepared,
-        Err(fault) => return failure(&traced(&fault, true, named.trace), HeaderMap::new()),
+        Err(fault) => return failure(&traced(&fault, true, trace), HeaderMap::new()),
     };
     session.app.counters.call();
     if permit.plan().is_streaming() {
@@ -76,7 +77,7 @@ pub(crate) async fn module<B: RequestBody>(
         Err(fault) => Called::Here(permit.refuse(fault.clone())),
     };
     let may_debug = called.may_debug();
-    let said = |fault: &Fault| traced(fault, may_debug, named.trace);
+    let said = |fault: &Fault| traced(fault, may_debug, trace);
     let (result, trailers) = called.parts(said);
     let trailers = prefixed(&trailers);
     let written = match (result, types) {

@@ -57,6 +57,7 @@ pub(crate) async fn answer<B: RequestBody>(
         return unknown_packing(UnknownPacking);
     };
     let named = session.name(headers);
+    let trace = named.trace;
     let answer = match prepare(session, named, caller, path, headers) {
         Ok((patience, permit)) if permit.plan().is_streaming() => {
             return Box::pin(stream::answer(session, patience, permit, headers, packing, body))
@@ -72,7 +73,7 @@ pub(crate) async fn answer<B: RequestBody>(
     };
     let trailers = answer.receipt.as_ref().map(Receipt::headers).unwrap_or_default();
     let may_debug = answer.may_debug();
-    let refused = |fault: &Fault| traced(fault, may_debug, named.trace);
+    let refused = |fault: &Fault| traced(fault, may_debug, trace);
     let message = match answer.result {
         Ok(message) => message,
         Err(fault) => return failure(refused(&fault), trailers),

@@ -49,6 +49,7 @@ mod steps;
 mod timeout;
 mod tls;
 mod trace;
+mod traces;
 mod upload;
 
 pub use config::{AllowedOrigins, Controller, GatewayConfig, Tls};
@@ -59,3 +60,4 @@ pub use pool::{Hosts, PoolConfig, PoolKey, PoolTls};
 pub use server::{BindError, Drained, Gateway};
 pub use status::{ERROR_DOMAIN, from_fault};
 pub use tls::TlsError;
+pub use traces::{TracesConfig, TracesError};

@@ -19,7 +19,7 @@ use roadstead_registry::{LiveModule, Registry};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Counted, Counters, peers::Peers};
+use crate::{Counted, Counters, peers::Peers, traces::Traces};
 
 pub use listener::{MetricsBindError, MetricsListener};
 
@@ -32,6 +32,7 @@ pub struct Monitor {
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) most_uploads: usize,
     pub(crate) unready: CancellationToken,
+    pub(crate) traces: Option<Arc<Traces>>,
 }
 
 impl Monitor {
@@ -127,6 +128,7 @@ impl Collector for Monitor {
         let mut writer = Writer(encoder);
         self.modules(&mut writer)?;
         self.gateway(&mut writer)?;
+        self.spans(&mut writer)?;
         self.host(&mut writer)
     }
 }
@@ -261,6 +263,21 @@ impl Monitor {
         to.gauge("message_limit_bytes", help, self.peers.may_hold())?;
         let panics = counted.panics.saturating_add(roadstead_engine::panics_caught());
         to.counter("panics", "Panics of the host that were caught, each a bug.", panics)
+    }
+
+    fn spans(&self, to: &mut Writer<'_>) -> fmt::Result {
+        let Some(counted) = self.traces.as_ref().map(|traces| traces.counted()) else {
+            return Ok(());
+        };
+        to.counter("spans_sent", "Spans of calls that the collector took.", counted.sent)?;
+        let dropped = [("no_room", counted.no_room), ("refused", counted.refused)];
+        to.counters(
+            "spans_dropped",
+            "Spans that waited for no room, or that the collector did not take.",
+            dropped.into_iter().map(|(why, count)| ([("reason", why)], count)),
+        )?;
+        let help = "Calls that were not traced because as many were in their second as may be.";
+        to.counter("calls_not_traced", help, counted.too_many)
     }
 
     fn host(&self, to: &mut Writer<'_>) -> fmt::Result {

@@ -22,6 +22,7 @@ use crate::{
     metrics::Monitor,
     peers::Peers,
     tls::{TlsError, acceptor},
+    traces::{Traces, TracesError},
 };
 
 /// How long callers of streams have to hear that the drain timeout has passed.
@@ -43,6 +44,8 @@ pub enum BindError {
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("cannot export traces")]
+    Traces(#[from] TracesError),
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -101,7 +104,8 @@ impl Gateway {
         let counters = Arc::new(Counters::default());
         let unready = ends.unready.clone();
         let peers = Peers::new(&config, connections(&config));
-        let of_app = (Arc::clone(&counters), Arc::clone(&peers));
+        let traces = config.traces.as_ref().map(Traces::start).transpose()?;
+        let of_app = (Arc::clone(&counters), Arc::clone(&peers), traces.clone());
         let app = App::new(Arc::clone(&registry), &config, address, &ends, of_app)?;
         let monitor = Monitor {
             registry,
@@ -110,6 +114,7 @@ impl Gateway {
             uploads: Arc::clone(&app.uploads),
             most_uploads: config.uploads,
             unready,
+            traces,
         };
         Ok(Self {
             listener,
@@ -148,6 +153,15 @@ impl Gateway {
     /// Then it accepts no more, and running calls have the drain timeout to finish. Streams that go
     /// on by then are ended with their reason.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Drained {
+        let traces = self.monitor.traces.clone();
+        let drained = self.serve_calls(shutdown).await;
+        if let Some(traces) = traces {
+            traces.finish().await;
+        }
+        drained
+    }
+
+    async fn serve_calls(self, shutdown: impl Future<Output = ()>) -> Drained {
         let Drains { grace, sessions, calls } = self.drains;
         // Of the connections that come before sessions are waited for.
         let early = Ends { drain: self.ends.drain.child_token(), ..self.ends.clone() };

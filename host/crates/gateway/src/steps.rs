@@ -127,6 +127,9 @@ impl Target {
     /// [`Fault::NotGranted`] for who may look at what the namespace holds, and no more.
     pub(crate) fn authorize(self, named: Named) -> Result<Permit, Fault> {
         self.caller.authorize(Role::Caller)?;
+        if let Some(recording) = &named.recording {
+            recording.permitted(&self.live, &self.plan);
+        }
         Ok(Permit { target: self, named, began: Instant::now() })
     }
 }
@@ -181,6 +184,10 @@ impl Permit {
         self.named.trace
     }
 
+    pub(crate) fn named(&self) -> &Named {
+        &self.named
+    }
+
     pub(crate) fn id(&self) -> CallId {
         self.named.id
     }
@@ -199,7 +206,8 @@ impl Permit {
             return Ok(None);
         }
         let (id, method, request) = (self.named.id, Arc::clone(plan), request.clone());
-        let call = Call { id, method, request, timeout: None, owner: caller.owner() };
+        let owner = caller.owner();
+        let call = Call { id, method, request, timeout: None, owner, timed: false };
         Ok(match module.session_of(&call)? {
             Some(SessionPlace::There(host)) => Some(host),
             Some(SessionPlace::Here(_)) | None => None,
@@ -228,7 +236,8 @@ impl Permit {
         }
         let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
-        let mut call = Call { id, method, request, timeout, owner };
+        let timed = self.named.recording.is_some();
+        let mut call = Call { id, method, request, timeout, owner, timed };
         if let Err(fault) = self.target.follow(&mut call) {
             return self.refuse(fault);
         }
@@ -237,7 +246,7 @@ impl Permit {
         let span = named.span(&live, &plan.method);
         let outcome = module.call(call).instrument(span).await;
         let ended = (outcome.result.as_ref().err(), &outcome.usage);
-        named.ended(&live, &plan.method, began, ended);
+        named.ended((&live, &plan), began, ended);
         let module = Arc::clone(live.label());
         let receipt = Receipt { module, call: id, usage: outcome.usage, may_debug };
         Answer { result: outcome.result, receipt: Some(receipt) }
@@ -254,7 +263,8 @@ impl Permit {
     ) -> Result<(Requests, Responses, Opened), Answer> {
         let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
-        let mut call = Call { id, method, request, timeout, owner };
+        let timed = self.named.recording.is_some();
+        let mut call = Call { id, method, request, timeout, owner, timed };
         if let Err(fault) = self.target.follow(&mut call) {
             return Err(self.refuse(fault));
         }
@@ -270,7 +280,7 @@ impl Permit {
         let may_debug = self.target.caller.may_debug();
         let usage = Usage::default();
         let Target { live, plan, .. } = &self.target;
-        self.named.ended(live, &plan.method, self.began, (Some(&fault), &usage));
+        self.named.ended((live, plan), self.began, (Some(&fault), &usage));
         let receipt = Receipt { module, call: self.named.id, usage, may_debug };
         Answer { result: Err(fault), receipt: Some(receipt) }
     }
@@ -290,7 +300,7 @@ impl Opened {
     pub(crate) fn end(&self, end: &Result<(), Fault>, usage: Usage) -> (Option<Status>, Receipt) {
         let Self { live, plan, named, began, may_debug } = self;
         let fault = end.as_ref().err();
-        named.ended(live, &plan.method, *began, (fault, &usage));
+        named.ended((live, plan), *began, (fault, &usage));
         let module = Arc::clone(live.label());
         let receipt = Receipt { module, call: named.id, usage, may_debug: *may_debug };
         (fault.map(|fault| traced(fault, *may_debug, named.trace)), receipt)

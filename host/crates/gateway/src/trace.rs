@@ -9,15 +9,21 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use http::HeaderMap;
 use roadstead_domain::{CallId, Fault, LimitKind};
 use roadstead_engine::Usage;
 use roadstead_registry::LiveVersion;
+use roadstead_transcode::MethodPlan;
 use tokio::time::Instant;
 use tracing::{Level, Span};
+
+use crate::traces::Recording;
 
 /// Failures of modules that are told in a second.
 const TOLD: u64 = 20;
@@ -26,31 +32,46 @@ const TOLD: u64 = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TraceId(u128);
 
+/// The caller's place in a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Parent {
+    pub trace: u128,
+    /// Of its span: never zero.
+    pub span: u64,
+    /// Whether the caller records it.
+    pub sampled: bool,
+}
+
 /// What names one call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Named {
     pub id: CallId,
     pub trace: TraceId,
     /// Where the caller is: `loopback`, `private` or `public`.
     pub peer: &'static str,
+    pub parent: Option<Parent>,
+    /// What becomes spans, where the call is traced.
+    pub recording: Option<Arc<Recording>>,
+    /// Whether this host decided that, or only passes on what its caller decided.
+    pub decides: bool,
 }
 
-impl TraceId {
+impl Parent {
     /// The one that the headers name; None if they name none, or not as they should.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
-        parse(headers.get("traceparent")?.as_bytes()).map(Self)
-    }
-
-    /// One for a call that came without; `host` tells hosts apart.
-    pub(crate) fn new(host: u64, call: CallId) -> Self {
-        Self(u128::from(host | 1) << 64 | u128::from(call.0))
+        parse(headers.get("traceparent")?.as_bytes())
     }
 }
 
 impl TraceId {
-    /// The `traceparent` of a request that `call` makes.
-    pub(crate) fn parent(self, call: u64) -> String {
-        format!("00-{self}-{:016x}-01", call.max(1))
+    /// The trace of a call with a parent, or one of its own; `host` tells hosts apart.
+    pub(crate) fn new(parent: Option<&Parent>, host: u64, call: CallId) -> Self {
+        let own = || u128::from(host | 1) << 64 | u128::from(call.0);
+        Self(parent.map_or_else(own, |parent| parent.trace))
+    }
+
+    pub(crate) fn bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
     }
 }
 
@@ -61,7 +82,7 @@ impl fmt::Display for TraceId {
 }
 
 /// `version-trace-parent-flags`, each in lower-case hexadecimal; later versions may say more.
-fn parse(text: &[u8]) -> Option<u128> {
+fn parse(text: &[u8]) -> Option<Parent> {
     let (head, rest) = text.split_at_checked(55)?;
     let hex = |range: std::ops::Range<usize>| {
         let part = head.get(range)?;
@@ -70,28 +91,43 @@ fn parse(text: &[u8]) -> Option<u128> {
         u128::from_str_radix(text, 16).ok()
     };
     let dashes = [2, 35, 52].into_iter().all(|at| head.get(at) == Some(&b'-'));
-    let (version, trace, parent) = (hex(0..2)?, hex(3..35)?, hex(36..52)?);
-    hex(53..55)?;
+    let (version, trace, span) = (hex(0..2)?, hex(3..35)?, hex(36..52)?);
+    let sampled = hex(53..55)? & 1 == 1;
     let more = rest.is_empty() || (version > 0 && rest.starts_with(b"-"));
-    (dashes && more && version != 0xff && trace != 0 && parent != 0).then_some(trace)
+    let good = dashes && more && version != 0xff && trace != 0 && span != 0;
+    good.then_some(Parent { trace, span: u64::try_from(span).ok()?, sampled })
 }
 
 impl Named {
-    /// The span of the call.
+    /// The `traceparent` of the call on its way to another host, whose span `hop` is.
+    pub(crate) fn onward(&self, hop: Option<u64>) -> String {
+        let caller = self.parent.as_ref();
+        let from = hop.or(caller.map(|parent| parent.span)).unwrap_or(self.id.0).max(1);
+        let sampled = match self.decides {
+            true => hop.is_some(),
+            false => caller.is_some_and(|parent| parent.sampled),
+        };
+        format!("00-{}-{from:016x}-{:02x}", self.trace, u8::from(sampled))
+    }
+
+    /// The span of the call in the log.
     pub(crate) fn span(&self, live: &LiveVersion, method: &str) -> Span {
-        let Self { id, trace, peer } = self;
+        let Self { id, trace, peer, .. } = self;
         tracing::debug_span!("call", call = %id, %trace, peer, module = %live.label(), method)
     }
 
     /// Counts the call and tells how it ended.
     pub(crate) fn ended(
         &self,
-        live: &LiveVersion,
-        method: &str,
+        (live, plan): (&LiveVersion, &MethodPlan),
         began: Instant,
         (fault, usage): (Option<&Fault>, &Usage),
     ) {
         live.outcomes().count(fault);
+        if let Some(recording) = &self.recording {
+            recording.ended((live, plan), began.into_std(), (fault, usage));
+        }
+        let method = &plan.method;
         let level = fault.map_or(Level::DEBUG, level);
         if level == Level::DEBUG && !tracing::enabled!(Level::DEBUG) {
             return;
@@ -104,7 +140,7 @@ impl Named {
             _ => 0,
         };
         let reason = fault.map_or("OK", |fault| fault.reason().unwrap_or("CANCELLED"));
-        let Self { id, trace, peer } = self;
+        let Self { id, trace, peer, .. } = self;
         let Usage { fuel, peak_memory, .. } = usage;
         let duration = began.elapsed();
         macro_rules! tell {
@@ -174,7 +210,7 @@ mod tests {
     fn of(text: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", text.parse().ok()?);
-        TraceId::of(&headers).map(|trace| trace.to_string())
+        Parent::of(&headers).map(|parent| TraceId(parent.trace).to_string())
     }
 
     #[test]
@@ -198,8 +234,31 @@ mod tests {
         ] {
             assert_eq!(of(bad), None, "{bad}");
         }
-        assert_eq!(of(&TraceId::new(0, CallId(7)).to_string()), None);
-        assert_eq!(TraceId::new(0, CallId(7)).to_string().len(), 32);
+        let own = TraceId::new(None, 0, CallId(7)).to_string();
+        assert_eq!((of(&own), own.len()), (None, 32));
+    }
+
+    #[test]
+    fn the_caller_says_its_span_and_whether_it_is_recorded() {
+        let parent = |text: &str| parse(text.as_bytes()).map(|found| (found.span, found.sampled));
+        assert_eq!(parent(GOOD), Some((0x00f0_67aa_0ba9_02b7, true)));
+        assert_eq!(parent(&GOOD.replace("b7-01", "b7-02")), Some((0x00f0_67aa_0ba9_02b7, false)));
+    }
+
+    #[test]
+    fn what_goes_on_to_another_host_belongs_to_the_callers_trace() {
+        let parent = parse(GOOD.as_bytes());
+        let trace = TraceId::new(parent.as_ref(), 1, CallId(7));
+        let named = |decides| {
+            let id = CallId(7);
+            Named { id, trace, peer: "public", parent, recording: None, decides }
+        };
+        assert_eq!(named(false).onward(None), GOOD);
+        // Too many were traced already.
+        assert_eq!(named(true).onward(None), GOOD.replace("b7-01", "b7-00"));
+        assert_eq!(named(true).onward(Some(9)), GOOD.replace("00f067aa0ba902b7", "0000000000000009"));
+        let alone = Named { parent: None, ..named(false) };
+        assert!(alone.onward(None).ends_with("-0000000000000007-00"));
     }
 
     proptest! {

@@ -12,3 +12,4 @@ mod fleet;
 mod outage;
 mod schemas;
 mod suite;
+mod traffic;

@@ -30,6 +30,7 @@ use crate::{
     stats::OpenStream,
     store::Meter,
     stream::{Activity, End, Flow, Input, Requests, Responses, Writer},
+    timing::timed,
 };
 
 /// What a guest thread needs for a streaming call.
@@ -91,7 +92,7 @@ struct Patience {
 /// Begins a call and returns at once; refusals come as the end of the responses.
 pub(crate) fn open(module: &Arc<Inner>, call: Call) -> (Requests, Responses) {
     let activity = Activity::new();
-    let meter = Arc::new(Meter::default());
+    let meter = Meter::of(&call);
     let (requests, input, aborted) = Requests::new(&activity);
     let (responses, output, gone) = Responses::new(&activity, Arc::clone(&meter));
     let start = if call.method.input.is_some() { Start::Stream(input) } else { Start::Request };
@@ -216,7 +217,8 @@ async fn begin(
         _running: Running::new(module),
     };
     let account = &module.parts.account;
-    let task = module.engine.scheduler.spawn(account, deadline, Box::pin(serve(job)));
+    let work = timed(Box::pin(serve(job)), meter);
+    let task = module.engine.scheduler.spawn(account, deadline, work);
     Ok(Begun { task, done })
 }
 

@@ -30,6 +30,7 @@ use crate::{
     module::Inner,
     room::Room,
     store::Meter,
+    timing::timed,
 };
 
 /// Everything that a guest thread needs for the call.
@@ -116,7 +117,8 @@ async fn run(
         _running: Running::new(module),
         _admitted: admitted,
     };
-    let task = module.engine.scheduler.spawn(&module.parts.account, deadline, Box::pin(serve(job)));
+    let work = timed(Box::pin(serve(job)), meter);
+    let task = module.engine.scheduler.spawn(&module.parts.account, deadline, work);
     awaited(answered, &task, module, id, allowed).await
 }
 

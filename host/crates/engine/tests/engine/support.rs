@@ -190,6 +190,7 @@ impl Guest {
             request: request.into(),
             timeout: None,
             owner: None,
+            timed: false,
         }
     }
 

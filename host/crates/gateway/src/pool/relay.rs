@@ -25,6 +25,7 @@ use super::{
     link::Unanswered,
 };
 use crate::{
+    app::Elsewhere,
     body::ResponseBody,
     budget::Budget,
     frame::{self, UnaryFrame},
@@ -32,6 +33,7 @@ use crate::{
     status::{host_fault, traced},
     steps::{Caller, MODULE, NAMESPACE, Permit},
     trace::TraceId,
+    traces::HopSpan,
 };
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -50,7 +52,7 @@ impl Pool {
         host: &HostName,
         permit: &Permit,
         headers: &HeaderMap,
-        message: &Bytes,
+        (message, parent): (&Bytes, &str),
         left: Option<Duration>,
     ) -> Result<Response<Incoming>, Fault> {
         let Some(at) = self.hosts.find(host) else {
@@ -60,8 +62,7 @@ impl Pool {
         let path = format!("/{}/{}", plan.service, plan.method);
         let mut hop = self.hop(host, permit.caller(), path, left);
         (hop.call, hop.module) = (permit.id().0, text(headers, MODULE));
-        let parent = permit.trace().parent(hop.call);
-        let request = self.request(&at, &hop, Some(&parent), framed(message)?)?;
+        let request = self.request(&at, &hop, Some(parent), framed(message)?)?;
         let sending = self.links.send(host, &at, || request.clone());
         let answered = match left {
             None => sending.await,
@@ -148,11 +149,11 @@ fn framed(message: &Bytes) -> Result<Bytes, Fault> {
 /// The answer as it comes, whether it streams or not.
 pub(crate) fn relayed(
     session: &Arc<Session>,
-    answer: Response<Incoming>,
+    (answer, span): Elsewhere,
     trace: TraceId,
 ) -> Response<ResponseBody> {
     let (head, body) = answer.into_parts();
-    let body = tonic::body::Body::new(Relayed { body, trace, over: false });
+    let body = tonic::body::Body::new(Relayed { body, trace, over: false, span });
     let mut response = Response::new(ResponseBody::relayed(body, session.over.clone()));
     *response.headers_mut() = head.headers;
     response
@@ -169,7 +170,7 @@ pub(crate) struct Relay {
 /// # Errors
 /// [`Fault::SessionLost`] if it broke off, or what does not fit this host.
 pub(crate) async fn collected(
-    answer: Response<Incoming>,
+    (answer, mut span): Elsewhere,
     limit: u64,
     budget: &Budget,
 ) -> Result<Relay, Fault> {
@@ -182,6 +183,9 @@ pub(crate) async fn collected(
             Ok(chunk) => message.push(chunk)?,
             Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
         }
+    }
+    if let Some(span) = &mut span {
+        span.saw(&trailers);
     }
     let status = Status::from_header_map(&trailers);
     let result = match status {
@@ -197,6 +201,7 @@ struct Relayed {
     body: Incoming,
     trace: TraceId,
     over: bool,
+    span: Option<HopSpan>,
 }
 
 impl Body for Relayed {
@@ -212,13 +217,21 @@ impl Body for Relayed {
         }
         let error = match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
             Some(Err(error)) => error,
-            Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+            Some(Ok(frame)) => {
+                if let (Some(span), Some(trailers)) = (&mut self.span, frame.trailers_ref()) {
+                    span.saw(trailers);
+                }
+                return Poll::Ready(Some(Ok(frame)));
+            }
             None => return Poll::Ready(None),
         };
         tracing::debug!(%error, "a call that was forwarded");
         self.over = true;
         let mut trailers = HeaderMap::new();
         traced(&Fault::SessionLost(BROKE_OFF), false, self.trace).add_header(&mut trailers)?;
+        if let Some(span) = &mut self.span {
+            span.saw(&trailers);
+        }
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 

@@ -27,5 +27,6 @@ mod reflection;
 mod sessions;
 mod streams;
 mod support;
+mod traffic;
 
 roadstead_worker::worker_in_tests!();

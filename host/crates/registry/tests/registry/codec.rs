@@ -43,7 +43,8 @@ fn texts(more: u32) -> Vec<u8> {
 async fn echo(live: &LiveVersion, text: &[u8]) -> Result<Bytes, Fault> {
     let request = [&[0x0a, u8::try_from(text.len()).unwrap()], text].concat();
     let method = Arc::clone(&live.method(TEXTS, "Echo")?.plan);
-    let call = Call { id: CallId(1), method, request: request.into(), timeout: None, owner: None };
+    let (id, request) = (CallId(1), request.into());
+    let call = Call { id, method, request, timeout: None, owner: None, timed: false };
     live.module()?.call(call).await.result
 }
 

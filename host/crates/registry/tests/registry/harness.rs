@@ -223,6 +223,7 @@ pub(crate) async fn try_to_add(live: &LiveVersion, a: u8, b: u8) -> Result<u64, 
         request: Bytes::from(vec![0x08, a, 0x10, b]),
         timeout: None,
         owner: None,
+        timed: false,
     };
     let answer = module.call(call).await.result?;
     Ok(match answer.split_first() {
