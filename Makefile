@@ -8,7 +8,7 @@ PYTHON ?= python3
 RELEASE = cargo build --release --locked --package roadstead --package roadstead-controller \
 	--package roadstead-bench
 
-.PHONY: help demo test test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
+.PHONY: help demo test test-learner test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -34,6 +34,10 @@ test: setup modules deny lint ## Everything CI runs
 	scripts/fuzz.sh
 	$(if $(GO),$(MAKE) test-control-plane)
 	$(if $(NODE),$(MAKE) test-node)
+
+test-learner: setup ## The JAX actor modules/learner; installs JAX (some 550 MB) into .venv-jax
+	cargo build --locked --workspace
+	scripts/test-learner.sh
 
 test-control-plane: setup ## Image and Helm chart, against a Kubernetes API server that is built here
 	cargo build --locked --workspace
@@ -98,4 +102,4 @@ deny: ## Licences, bans and sources of every dependency
 	scripts/deny.sh
 
 clean:
-	rm -rf target modules/target .build .venv .venv-ray .tools
+	rm -rf target modules/target .build .venv .venv-jax .venv-ray .tools

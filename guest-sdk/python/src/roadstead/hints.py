@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Optional, TypeVar, Union
 
-from . import types
+from . import types as values
 from .plan import TypeRef
 
 H = TypeVar("H")
@@ -66,8 +67,13 @@ def returned(ref: TypeRef | None) -> TypeRef | None:
 
 
 def text(name: str, args: list[str]) -> str:
-    """A hint as text."""
+    """A hint as text. Of a stream it is any that a function may give."""
     return f"{name}[{', '.join(args)}]" if args else name
+
+
+def text_of_parameter(name: str, args: list[str]) -> str:
+    """A hint as text. A stream that a function gets has always the same class."""
+    return text(f"{name}Reader" if name in ("Stream", "ByteStream", "Future") else name, args)
 
 
 def _arrays() -> dict[str, Any]:
@@ -78,13 +84,18 @@ def _arrays() -> dict[str, Any]:
     numbers = {f"{sign}{bits}": f"{word}{bits}" for sign, word in (("u", "uint"), ("s", "int"))
                for bits in (8, 16, 32, 64)}  # fmt: skip
     numbers |= {"f32": "float32", "f64": "float64"}
-    return {f"{name.upper()}s": np.ndarray[Any, np.dtype[getattr(np, dtype)]]
-            for name, dtype in numbers.items() if name != "u8"}  # fmt: skip
+    return {
+        f"{name.upper()}s": types.GenericAlias(
+            np.ndarray, (Any, types.GenericAlias(np.dtype, (getattr(np, dtype),)))
+        )
+        for name, dtype in numbers.items()
+        if name != "u8"
+    }
 
 
 _OBJECTS: dict[str, Any] = {
     "None": None, "bool": bool, "int": int, "float": float, "str": str,
-    "Optional": Optional, "Some": types.Some, "Result": types.Result,
+    "Optional": Optional, "Some": values.Some, "Result": values.Result,
     "List": list, "Dict": dict, "Tuple": tuple, "Tuple[()]": tuple[()],
     "U8s": Union[bytes, bytearray, memoryview],
     **{f"{one}s": Sequence[int] for one in ("U16", "U32", "U64", "S8", "S16", "S32", "S64")},
@@ -105,6 +116,8 @@ def objects(streams: bool) -> Make[Any]:
         if name == "Future":
             return args[0]
         found = _OBJECTS[name]
-        return found[tuple(args)] if args else found
+        if not args:
+            return found
+        return found[args[0] if len(args) == 1 else tuple(args)]
 
     return make

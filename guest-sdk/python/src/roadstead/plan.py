@@ -7,11 +7,14 @@ checks its form, so that the code behind can rely on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 FORMAT = 1
+
+_NAME = re.compile("[a-zA-Z][a-zA-Z0-9]*(-[a-zA-Z0-9]+)*")
 
 T = TypeVar("T")
 
@@ -222,7 +225,10 @@ def _plan(data: Mapping[str, Any], text: str) -> Plan:
 
 
 def _check(plan: Plan) -> None:
-    """Every name that is used is defined."""
+    """Every name that is used is defined, and those that become names in Python look like names."""
+    for name in _names(plan):
+        if not _NAME.fullmatch(name):
+            raise BadPlan(f"{name!r} is not a WIT name")
     for interface in plan.interfaces:
         for function in interface.functions:
             if (function.service, function.method) not in plan.methods:
@@ -239,6 +245,14 @@ def _check(plan: Plan) -> None:
             raise BadPlan(f"no message {shape.message}")
         if shape and shape.enum and shape.enum not in plan.enums:
             raise BadPlan(f"no enum {shape.enum}")
+
+
+def _names(plan: Plan) -> Iterator[str]:
+    for interface in plan.interfaces:
+        for one in interface.types:
+            yield from (one.name, *(member.name for member in one.members))
+        for function in interface.functions:
+            yield from (function.name, *(param.name for param in function.params))
 
 
 def _each(read: Callable[[Any], T], items: Any) -> tuple[T, ...]:

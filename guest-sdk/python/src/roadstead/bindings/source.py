@@ -103,6 +103,10 @@ class Scope:
         """A type as it is written in this file."""
         return hints.hint(ref, self._name, hints.text)
 
+    def parameter(self, ref: TypeRef | None) -> str:
+        """The type of a parameter."""
+        return hints.hint(ref, self._name, hints.text_of_parameter)
+
     def _name(self, ref: TypeRef) -> str:
         name = camel(ref.name)
         if ref.interface == self._id:
@@ -162,7 +166,7 @@ def _protocol(
 
 def _method(scope: Scope, function: Function) -> list[str]:
     name, result = snake(function.name), function.result
-    params = [f"{snake(param.name)}: {scope.hint(param.type)}" for param in function.params]
+    params = [f"{snake(param.name)}: {scope.parameter(param.type)}" for param in function.params]
     returns = scope.hint(hints.returned(result))
     first, lines = "self", ["@abstractmethod"]
     if function.kind == "constructor":

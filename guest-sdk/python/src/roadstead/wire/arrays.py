@@ -57,7 +57,7 @@ def write(scalar: str, values: Any) -> Any:
         return plain.write(scalar, values)
     array = _array(scalar, values)
     if scalar in ("f32", "f64"):
-        return memoryview(_canonical(array)).cast("B") if array.size else b""
+        return _canonical(array).view(np.uint8).data if array.size else b""
     if scalar == "bool":
         return array.astype(np.uint8).tobytes()
     return _to_varints(_to_wire(scalar, array))

@@ -253,7 +253,8 @@ class Decoder:
 
         def absorb(data: bytes, slot: Any, raw: tuple[int, int, int], depth: int) -> Any:
             # The parts of the list, and how long they are together.
-            parts, length = slot or ([], 0)
+            kept: tuple[list[Any], int] = slot or ([], 0)
+            parts, length = kept
             kind, begin, end = raw
             if kind == BYTES:
                 part = read(scalar, data, begin, end, length)

@@ -6,6 +6,7 @@ mod binary;
 mod bounds;
 mod compat;
 mod described;
+mod dump;
 mod golden;
 mod hostile;
 mod locks;
