@@ -39,7 +39,7 @@ class Linalg(exports.Linalg):
         if matrix.shape != (vector.size, vector.size):
             raise Err(Problem_Shape(f"{_size(matrix)} for a vector of {vector.size}"))
         try:
-            return np.linalg.solve(matrix, vector)
+            return np.linalg.solve(matrix, vector).astype(np.float64)
         except np.linalg.LinAlgError:
             raise Err(Problem_Singular()) from None
 

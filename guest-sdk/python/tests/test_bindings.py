@@ -48,8 +48,8 @@ interface manifest {
 }
 world port {
   export manifest;
-  record own { x: u8 }
-  export ready: func(o: own) -> bool;
+  record mine { x: u8 }
+  export ready: func(o: mine) -> bool;
 }
 """
 

@@ -270,8 +270,10 @@ def test_a_result_is_the_value_or_raised(stage: Stage) -> None:
     assert raised.value.value == weight(2.5)
 
 
-def test_large_lists_of_every_length_of_varint(stage: Stage) -> None:
-    numbers = [1 << shift for shift in range(64)] * 2000 + [0]
+@pytest.mark.parametrize("bits", [14, 35, 56, 57, 63, 64])
+def test_large_lists_of_every_length_of_varint(stage: Stage, bits: int) -> None:
+    powers = [number for shift in range(bits) for number in (1 << shift, (2 << shift) - 1)]
+    numbers = powers * (40_000 // len(powers)) + [0]
     method = stage.method("Echo")
     arguments, message = stage.sample(4)
     arguments[1].large = numbers

@@ -462,7 +462,7 @@ def refusals() -> Iterator[Any]:
     yield {"ROADSTEAD_EPOCH": "-1"}, "must be a number"
 
 
-@pytest.mark.parametrize(("environment", "text"), refusals())
+@pytest.mark.parametrize(("environment", "text"), list(refusals()))
 def test_an_environment_that_says_too_little_is_refused(
     desk: tuple[Path, Planned], serve: Start, environment: dict[str, str], text: str, tmp_path: Path
 ) -> None:

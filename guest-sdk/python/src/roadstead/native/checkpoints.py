@@ -51,8 +51,7 @@ class Checkpoints:
         temporary = self._directory / f".writing-{self.epoch}-{os.getpid()}"
         _remove(temporary)
         try:
-            write(temporary)
-            _sync(temporary)
+            self._write(write, temporary)
             with self._locked():
                 last = self.latest()
                 number = _number(last.name.split("-")[1]) + 1 if last else 1
@@ -64,6 +63,15 @@ class Checkpoints:
         finally:
             _remove(temporary)
         return final
+
+    def _write(self, write: Callable[[Path], None], temporary: Path) -> None:
+        try:
+            write(temporary)
+            _sync(temporary)
+        except OSError:
+            # A newer attempt clears away what older ones were writing.
+            with self._locked():
+                raise
 
     def _all(self) -> list[Path]:
         return sorted(self._directory.glob("checkpoint-*"))

@@ -55,6 +55,7 @@ class Call:
     caller: Caller | None = None
     # By the monotonic clock; None: for as long as it takes.
     deadline: float | None = None
+    loop: asyncio.AbstractEventLoop | None = None
     _cancelled: threading.Event = field(default_factory=threading.Event)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 

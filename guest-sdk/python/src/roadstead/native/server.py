@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
@@ -160,8 +160,8 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
             return None
         sends, receives = operation.method.input is not None, operation.method.response.streams
 
-        def one(request: Any, context: Any) -> Coroutine[Any, Any, bytes]:
-            return self._one(operation, request if not sends else None, context)
+        async def one(request: Any, context: Any) -> bytes:
+            return await self._one(operation, request if not sends else None, context)
 
         async def many(request: Any, context: Any) -> AsyncIterator[bytes]:
             async for message in self._many(operation, request if not sends else None, context):
@@ -233,7 +233,8 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         metadata = dict(context.invocation_metadata() or ())
         remaining = context.time_remaining()
         deadline = None if remaining is None else time.monotonic() + remaining
-        return Call(method, self._verifier.verify(method, metadata), deadline)
+        caller = self._verifier.verify(method, metadata)
+        return Call(method, caller, deadline, asyncio.get_running_loop())
 
     async def _arguments(
         self, operation: Operation, request: bytes | None, context: Any

@@ -22,12 +22,24 @@ _TASKS: set[asyncio.Task[None]] = set()
 
 
 def spawn(work: Coroutine[Any, Any, None]) -> None:
-    """Lets work go on after the method returned; it ends when the call is cancelled."""
-    task = asyncio.get_running_loop().create_task(work)
+    """Lets work go on after the method returned, until its call ends or is cancelled."""
     call = CURRENT.get()
     keep = _TASKS if call is None else call.tasks
-    keep.add(task)
-    task.add_done_callback(lambda done: _finished(done, keep))
+
+    def begin() -> None:
+        task = loop.create_task(work)
+        keep.add(task)
+        task.add_done_callback(lambda done: _finished(done, keep))
+
+    loop = _loop()
+    # A plain method runs in a thread beside the loop.
+    loop.call_soon_threadsafe(begin)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    """The loop that the call belongs to."""
+    call = CURRENT.get()
+    return asyncio.get_running_loop() if call is None or call.loop is None else call.loop
 
 
 def _finished(task: asyncio.Task[None], keep: set[asyncio.Task[None]]) -> None:
@@ -259,7 +271,7 @@ def byte_stream_pair() -> tuple[ByteStreamWriter, ByteStreamReader]:
 
 def future_pair(default: Callable[[], T]) -> tuple[FutureWriter[T], FutureReader[T]]:
     """A future's two ends."""
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    future: asyncio.Future[T] = _loop().create_future()
 
     async def value() -> T:
         return await future

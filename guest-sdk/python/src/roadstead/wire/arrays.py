@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import plain
+from . import plain, varints
 from .errors import BadInput, BadValue
-from .reader import TOO_LONG, TRUNCATED
+from .reader import TRUNCATED
 from .scalars import INTEGERS
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ _DTYPES = {
     "f32": "<f4", "f64": "<f8",
 }  # fmt: skip
 
-# Varints of some million numbers at a time, so that what is made on the way stays in the cache.
-_CHUNK = 1 << 16
-
 
 def read(scalar: str, data: bytes, begin: int, end: int, at: int) -> Any:
     """The numbers between two places; of floats, a view of `data`. Bools come as a list.
@@ -36,7 +33,7 @@ def read(scalar: str, data: bytes, begin: int, end: int, at: int) -> Any:
     if scalar in ("f32", "f64"):
         return _read_floats(scalar, data, begin, end)
     raw = np.frombuffer(data, np.uint8, end - begin, begin)
-    return _from_wire(scalar, _varints(raw), at)
+    return _from_wire(scalar, varints.read(raw), at)
 
 
 def join(scalar: str, parts: list[Any]) -> Any:
@@ -60,7 +57,7 @@ def write(scalar: str, values: Any) -> Any:
         return _canonical(array).view(np.uint8).data if array.size else b""
     if scalar == "bool":
         return array.astype(np.uint8).tobytes()
-    return _to_varints(_to_wire(scalar, array))
+    return varints.write(_to_wire(scalar, array))
 
 
 def _read_floats(scalar: str, data: bytes, begin: int, end: int) -> Array:
@@ -77,42 +74,6 @@ def _canonical(array: Array) -> Array:
         array = array.copy()
         array[np.isnan(array)] = np.nan
     return array
-
-
-def _varints(raw: Array) -> Array:
-    """The 64 bits of every varint."""
-    if not raw.size:
-        return np.empty(0, np.uint64)
-    if raw[-1] >= 0x80:
-        raise BadInput(TRUNCATED)
-    if raw.max() < 0x80:
-        return raw.astype(np.uint64)
-    ends = np.flatnonzero(raw < 0x80)
-    values = np.empty(ends.size, np.uint64)
-    start = 0
-    for first in range(0, ends.size, _CHUNK):
-        chunk = ends[first : first + _CHUNK]
-        stop = int(chunk[-1]) + 1
-        values[first : first + _CHUNK] = _varints_of(raw[start:stop], chunk - start)
-        start = stop
-    return values
-
-
-def _varints_of(raw: Array, ends: Array) -> Array:
-    starts = np.empty_like(ends)
-    starts[0] = 0
-    starts[1:] = ends[:-1] + 1
-    lengths = ends - starts + 1
-    longest = int(lengths.max())
-    if longest > 10 or (longest == 10 and (raw[ends[lengths == 10]] > 1).any()):
-        raise BadInput(TOO_LONG)
-    low = raw & np.uint8(0x7F)
-    values = low[starts].astype(np.uint64)
-    for byte in range(1, longest):
-        some = lengths > byte
-        bits = low[starts[some] + byte].astype(np.uint64)
-        values[some] |= bits << np.uint64(7 * byte)
-    return values
 
 
 def _from_wire(scalar: str, raw: Array, at: int) -> Array:
@@ -136,33 +97,6 @@ def _to_wire(scalar: str, array: Array) -> Array:
         return array.astype(np.uint64, copy=False)
     wide = array.astype(np.int64, copy=False)
     return ((wide << 1) ^ (wide >> 63)).view(np.uint64)
-
-
-def _to_varints(values: Array) -> bytes:
-    if not values.size:
-        return b""
-    if values.max() < 0x80:
-        return values.astype(np.uint8).tobytes()
-    parts = (values[at : at + _CHUNK] for at in range(0, values.size, _CHUNK))
-    return b"".join(_to_varints_of(part) for part in parts)
-
-
-def _to_varints_of(values: Array) -> bytes:
-    lengths = np.ones(values.size, np.intp)
-    for byte in range(1, 10):
-        longer = values >= np.uint64(1 << 7 * byte)
-        if not longer.any():
-            break
-        lengths += longer
-    ends = np.cumsum(lengths)
-    out = np.empty(int(ends[-1]), np.uint8)
-    starts = ends - lengths
-    for byte in range(int(lengths.max())):
-        some = lengths > byte
-        bits = (values[some] >> np.uint64(7 * byte)).astype(np.uint8)
-        out[starts[some] + byte] = bits | np.uint8(0x80)
-    out[ends - 1] &= 0x7F
-    return out.tobytes()
 
 
 def _array(scalar: str, values: Any) -> Array:

@@ -6,7 +6,6 @@ mod binary;
 mod bounds;
 mod compat;
 mod described;
-mod dump;
 mod golden;
 mod hostile;
 mod locks;
