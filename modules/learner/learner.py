@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import model
 import numpy as np
 from componentize_py_types import Err
-from roadstead.native import Actor, call, concurrent, progress
-from roadstead.types import F32s
 from wit_world import exports
 from wit_world.exports.learner import Problem_Steps, Progress
+
+from roadstead.native import Actor, call, concurrent, progress
+from roadstead.types import F32s
 
 # Steps in one call at most, and steps after which they are made durable.
 MOST, DURABLE_EVERY = 10_000, 100

@@ -7,9 +7,6 @@ from collections.abc import AsyncIterator
 import numpy as np
 from componentize_py_types import Err
 from numpy.typing import NDArray
-from roadstead.native import concurrent
-from roadstead.native.streams import Stream, StreamReader
-from roadstead.types import F32s, F64s
 from wit_world import exports
 from wit_world.exports.linalg import (
     Decomposition,
@@ -19,6 +16,10 @@ from wit_world.exports.linalg import (
     Problem_Singular,
     Summary,
 )
+
+from roadstead.native import concurrent
+from roadstead.native.streams import Stream, StreamReader
+from roadstead.types import F32s, F64s
 
 Array = NDArray[np.float64]
 

@@ -172,7 +172,8 @@ def test_the_command_writes_and_checks(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_lock_s_numbers_are_kept(tmp_path: Path) -> None:
-    old = "package a:b@1.0.0; interface i { record r { gone: u8, kept: u8 } f: func(r: r); } world w { export i; }"
+    old = "package a:b@1.0.0; interface i { record r { gone: u8, kept: u8 } f: func(r: r); }"
+    old += "world w { export i; }"
     (tmp_path / "old.wit").write_text(old)
     (tmp_path / "new.wit").write_text(old.replace("gone: u8, ", ""))
     derive = [str(program()), "proto", "--wit", str(tmp_path / "old.wit"), "-o", str(tmp_path / "p")]

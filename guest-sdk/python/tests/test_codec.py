@@ -109,7 +109,8 @@ def test_what_protobuf_writes_it_reads(stage: Stage) -> None:
 
 def test_unknown_fields_are_passed_over(stage: Stage) -> None:
     arguments, message = stage.sample(3)
-    unknown = b"\xfa\x3e\x03abc" + b"\xf8\x3e\x05" + b"\xfb\x3e\x08\x01\xfc\x3e" + b"\xfd\x3e1234" + b"\xf9\x3e12345678"
+    unknown = b"\xfa\x3e\x03abc" + b"\xf8\x3e\x05" + b"\xfb\x3e\x08\x01\xfc\x3e"
+    unknown += b"\xfd\x3e1234" + b"\xf9\x3e12345678"
     data = unknown + message.SerializeToString() + unknown
     assert same(arguments, stage.read("Echo", data))
 
@@ -254,7 +255,8 @@ def test_nesting_has_a_limit(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x00\x00", b"\x0e", b"\x0f\x01", b"\x0c", b"\x0b\x14", b"\xff" * 11, b"\x80" * 10 + b"\x01", b"\x0a\xff"],
+    [b"\x00\x00", b"\x0e", b"\x0f\x01", b"\x0c", b"\x0b\x14", b"\xff" * 11,
+     b"\x80" * 10 + b"\x01", b"\x0a\xff"],  # fmt: skip
 )
 def test_bytes_that_are_no_message_are_refused(stage: Stage, data: bytes) -> None:
     with pytest.raises(BadInput):

@@ -128,7 +128,9 @@ class _Module(_Names, Generic[X]):
             inspect.Parameter(
                 snake(param.name),
                 inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                annotation=self._made.hint(_stream(param.type) if stream and at == stream.position else param.type),
+                annotation=self._made.hint(
+                    _stream(param.type) if stream and at == stream.position else param.type
+                ),
             )
             for at, param in enumerate(function.params)
         ]

@@ -6,7 +6,7 @@
 
 from .actor import Actor, Lifecycle
 from .checkpoints import Checkpoints, StaleAttempt
-from .context import Call, Cancelled, Caller, call
+from .context import Call, Caller, Cancelled, call
 from .options import Options, OptionsError
 from .progress import progress
 from .server import Server, serve

@@ -8,7 +8,7 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from ..status import last_number, last_text, blocks
+from ..status import blocks, last_number, last_text
 
 
 class Cancelled(Exception):

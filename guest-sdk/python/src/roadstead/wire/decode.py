@@ -15,12 +15,9 @@ from ..plan import Member, Message, Plan, Shape
 from ..types import Err, Ok, Some
 from . import bound, plain, scalars, skim
 from .errors import BadInput
-from .reader import BYTES, MAX_DEPTH, TOO_DEEP, VARINT, fields, utf8
+from .keep import Make, Spans, keeper, made_at, nothing, one_char, same
+from .reader import BYTES, MAX_DEPTH, TOO_DEEP, VARINT, fields
 
-# The parts of one message: where each begins and ends.
-Spans = list[tuple[int, int]]
-# Makes a value of what was kept of a field.
-Make = Callable[[bytes, Any, int], Any]
 _MUST_BE_SET = "must be set"
 _NO_CASE = "one of its cases must be set, to one that is known"
 
@@ -175,9 +172,9 @@ class Decoder:
     ) -> Callable[[bytes, Spans, int], tuple[Member, Any]]:
         """The case that counts, the last one, with all that was read of it since another stood."""
         by_number = {member.number: member for member in members}
-        keepers = {member.number: _keeper(member.shape) for member in members}
+        keepers = {member.number: keeper(member.shape) for member in members}
         makers = {
-            member.number: self._maker(member.shape) if member.shape else _nothing
+            member.number: self._maker(member.shape) if member.shape else nothing
             for member in members
         }
 
@@ -213,7 +210,7 @@ class Decoder:
             return self._list_absorber(shape)
         if member.label == "map":
             return self._map_absorber(member, shape)
-        keep = _keeper(shape)
+        keep = keeper(shape)
 
         def absorb(data: bytes, slot: Any, raw: tuple[int, int, int], depth: int) -> Any:
             kept = keep(data, slot, *raw)
@@ -225,7 +222,7 @@ class Decoder:
         scalar = shape.scalar
         if scalar is not None and scalars.wire_type(scalar) != BYTES:
             return self._number_absorber(scalar)
-        keep, make = _keeper(shape), self._maker(shape)
+        keep, make = keeper(shape), self._maker(shape)
         is_packed = shape.enum is not None
 
         def absorb(data: bytes, slot: Any, raw: tuple[int, int, int], depth: int) -> Any:
@@ -280,7 +277,7 @@ class Decoder:
         assert member.key is not None
         key = Member(1, "key", "key", "singular", None, Shape(scalar=member.key))
         keys = self._slots((key,))
-        keep = _keeper(shape)
+        keep = keeper(shape)
 
         def absorb(data: bytes, slot: Any, raw: tuple[int, int, int], depth: int) -> Any:
             entries: dict[Any, Any] = {} if slot is None else slot
@@ -306,10 +303,10 @@ class Decoder:
         make = self._maker(shape)
         if member.label == "map":
             return lambda data, slot, depth: {
-                key: _at(key, make, data, value, depth) for key, value in (slot or {}).items()
+                key: made_at(key, make, data, value, depth) for key, value in (slot or {}).items()
             }
         if member.label == "optional":
-            wrap: Callable[[Any], Any] = Some if self._holds_option(shape) else _same
+            wrap: Callable[[Any], Any] = Some if self._holds_option(shape) else same
             return lambda data, slot, depth: (
                 None if slot is None else wrap(make(data, slot, depth))
             )
@@ -350,7 +347,7 @@ class Decoder:
                 return lambda data, slot, depth: memoryview(data)[slice(*slot or (0, 0))]
             return lambda data, slot, depth: data[slice(*slot or (0, 0))]
         if shape.scalar == "char":
-            return _char
+            return one_char
         if shape.scalar == "string":
             return lambda data, slot, depth: slot or ""
         convert = scalars.reader(shape.scalar or "")
@@ -385,48 +382,3 @@ class Decoder:
                 raise BadInput(text) from None
 
         return enumerated
-
-
-def _keeper(shape: Shape | None) -> Callable[[bytes, Any, int, int, int], Any]:
-    """What to keep of an occurrence after another; None of a wire type that is another's."""
-    if shape is None or shape.message:
-        return _keep_part
-    if shape.is_bytes:
-        return lambda data, slot, kind, begin, end: (begin, end) if kind == BYTES else None
-    wire_type = scalars.wire_type(shape.scalar) if shape.scalar else VARINT
-    if wire_type == BYTES:
-        return lambda data, slot, kind, begin, end: utf8(data, begin, end) if kind == BYTES else None
-    return lambda data, slot, kind, value, end: value if kind == wire_type else None
-
-
-def _keep_part(data: bytes, slot: Any, kind: int, begin: int, end: int) -> Spans | None:
-    if kind != BYTES:
-        return None
-    if slot is None:
-        return [(begin, end)]
-    parts: Spans = slot
-    parts.append((begin, end))
-    return parts
-
-
-def _nothing(data: bytes, slot: Any, depth: int) -> None:
-    """A case without a payload is a message whose fields do not matter."""
-    skim.unknown(data, slot)
-
-
-def _char(data: bytes, slot: Any, depth: int) -> str:
-    if slot is None or len(slot) != 1:
-        raise BadInput("must be exactly one Unicode scalar value")
-    return str(slot)
-
-
-def _at(key: Any, make: Make, data: bytes, value: Any, depth: int) -> Any:
-    try:
-        return make(data, value, depth)
-    except BadInput as error:
-        name = f'"{key}"' if isinstance(key, str) else str(key).lower()
-        raise error.within(f"[{name}]") from None
-
-
-def _same(value: Any) -> Any:
-    return value

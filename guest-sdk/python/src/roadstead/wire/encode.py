@@ -14,16 +14,23 @@ from ..types import Err, Ok, Some
 from . import bound, scalars
 from .errors import BadValue, FieldError
 from .plain import encode_varint
-from .reader import BYTES, FIXED32, FIXED64, MAX_DEPTH, TOO_DEEP, VARINT
+from .reader import BYTES, MAX_DEPTH, TOO_DEEP, VARINT
+from .writer import (
+    Parts,
+    Write,
+    as_list,
+    element,
+    extend,
+    named,
+    packed,
+    packer,
+    prepared,
+)
 
 try:
     from . import arrays as lists
 except ImportError:
     from . import plain as lists  # type: ignore[no-redef]
-
-# What a message is put together from, and how many bytes that is.
-Parts = list[Any]
-Write = Callable[[Any, Parts, int], int]
 
 
 class Encoder:
@@ -171,7 +178,7 @@ class Encoder:
             if self._handles is None:
                 raise BadValue("handles are not known here")
             id = self._handles.id_of(message.resource, value, owned)
-            return _extend(out, tag + encode_varint(len(id)), id)
+            return extend(out, tag + encode_varint(len(id)), id)
 
         return handle
 
@@ -179,8 +186,8 @@ class Encoder:
         """One case of a oneof, which is written also where it is the default."""
         if member.shape is None:
             empty = encode_varint(member.number << 3 | BYTES) + b"\0"
-            return lambda value, out, depth: _extend(out, empty)
-        return _named(member.proto, self._always(member.number, member.shape))
+            return lambda value, out, depth: extend(out, empty)
+        return named(member.proto, self._always(member.number, member.shape))
 
     def _member(self, member: Member) -> Write:
         shape = member.shape
@@ -217,20 +224,20 @@ class Encoder:
         if shape.message or shape.enum:
             return self._always(number, shape)
         if shape.is_bytes or shape.scalar in ("string", "char"):
-            prepare = _prepared(shape)
+            prepare = prepared(shape)
             tag = encode_varint(number << 3 | BYTES)
 
             def text(value: Any, out: Parts, depth: int) -> int:
                 encoded = prepare(value)
                 size = len(encoded)
-                return _extend(out, tag + encode_varint(size), encoded) if size else 0
+                return extend(out, tag + encode_varint(size), encoded) if size else 0
 
             return text
-        convert, pack = scalars.writer(shape.scalar or ""), _packer(number, shape.scalar or "")
+        convert, pack = scalars.writer(shape.scalar or ""), packer(number, shape.scalar or "")
 
         def scalar(value: Any, out: Parts, depth: int) -> int:
             bits = convert(value)
-            return _extend(out, pack(bits)) if bits else 0
+            return extend(out, pack(bits)) if bits else 0
 
         return scalar
 
@@ -242,17 +249,17 @@ class Encoder:
         if shape.enum:
             cases = self._enum(shape.enum)
             prefix = encode_varint(number << 3 | VARINT)
-            return lambda value, out, depth: _extend(out, prefix + encode_varint(cases(value)))
+            return lambda value, out, depth: extend(out, prefix + encode_varint(cases(value)))
         if shape.is_bytes or shape.scalar in ("string", "char"):
-            prepare = _prepared(shape)
+            prepare = prepared(shape)
 
             def text(value: Any, out: Parts, depth: int) -> int:
                 encoded = prepare(value)
-                return _extend(out, tag + encode_varint(len(encoded)), encoded)
+                return extend(out, tag + encode_varint(len(encoded)), encoded)
 
             return text
-        convert, pack = scalars.writer(shape.scalar or ""), _packer(number, shape.scalar or "")
-        return lambda value, out, depth: _extend(out, pack(convert(value)))
+        convert, pack = scalars.writer(shape.scalar or ""), packer(number, shape.scalar or "")
+        return lambda value, out, depth: extend(out, pack(convert(value)))
 
     def _nested(self, tag: bytes, shape: Shape) -> Write:
         name = shape.message
@@ -290,20 +297,20 @@ class Encoder:
         tag = encode_varint(number << 3 | BYTES)
         scalar = shape.scalar
         if scalar is not None and scalars.wire_type(scalar) != BYTES:
-            return lambda value, out, depth: _packed(tag, lists.write(scalar, value), out)
+            return lambda value, out, depth: packed(tag, lists.write(scalar, value), out)
         if shape.enum:
             cases = self._enum(shape.enum)
 
             def enums(values: Any, out: Parts, depth: int) -> int:
-                numbers = [_element(at, cases, value) for at, value in enumerate(_list(values))]
-                return _packed(tag, b"".join(map(encode_varint, numbers)), out)
+                numbers = [element(at, cases, value) for at, value in enumerate(as_list(values))]
+                return packed(tag, b"".join(map(encode_varint, numbers)), out)
 
             return enums
         write = self._always(number, shape)
 
         def repeated(values: Any, out: Parts, depth: int) -> int:
             size = 0
-            for at, value in enumerate(_list(values)):
+            for at, value in enumerate(as_list(values)):
                 try:
                     size += write(value, out, depth)
                 except FieldError as error:
@@ -333,75 +340,3 @@ class Encoder:
             return size
 
         return entries
-
-
-def _extend(out: Parts, *parts: Any) -> int:
-    out.extend(parts)
-    return sum(map(len, parts))
-
-
-def _packed(tag: bytes, packed: Any, out: Parts) -> int:
-    return _extend(out, tag + encode_varint(len(packed)), packed) if len(packed) else 0
-
-
-def _packer(number: int, scalar: str) -> Callable[[int], bytes]:
-    wire_type = scalars.wire_type(scalar)
-    tag = encode_varint(number << 3 | wire_type)
-    length = {FIXED32: 4, FIXED64: 8}.get(wire_type)
-    if length is None:
-        return lambda bits: tag + encode_varint(bits)
-    return lambda bits: tag + bits.to_bytes(length, "little")
-
-
-def _prepared(shape: Shape) -> Callable[[Any], Any]:
-    if shape.is_bytes:
-        return _bytes
-    return _char if shape.scalar == "char" else _text
-
-
-def _text(value: Any) -> bytes:
-    if not isinstance(value, str):
-        raise BadValue(f"must be a str, not {type(value).__name__}")
-    try:
-        return value.encode()
-    except UnicodeEncodeError:
-        raise BadValue("must be text without surrogates") from None
-
-
-def _char(value: Any) -> bytes:
-    if not isinstance(value, str) or len(value) != 1:
-        raise BadValue("must be a str of exactly one character")
-    return _text(value)
-
-
-def _bytes(value: Any) -> Any:
-    if isinstance(value, (bytes, bytearray)):
-        return value
-    try:
-        view = memoryview(value)
-        return view.cast("B") if view.nbytes else b""
-    except TypeError:
-        raise BadValue(f"must be bytes, not {type(value).__name__}") from None
-
-
-def _list(values: Any) -> Any:
-    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__len__"):
-        raise BadValue(f"must be a list, not {type(values).__name__}")
-    return values
-
-
-def _element(at: int, convert: Callable[[Any], int], value: Any) -> int:
-    try:
-        return convert(value)
-    except FieldError as error:
-        raise error.within(f"[{at}]") from None
-
-
-def _named(name: str, write: Write) -> Write:
-    def named(value: Any, out: Parts, depth: int) -> int:
-        try:
-            return write(value, out, depth)
-        except FieldError as error:
-            raise error.within(name) from None
-
-    return named
