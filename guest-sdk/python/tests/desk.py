@@ -182,3 +182,14 @@ Start = Callable[..., Served]
 def served(desk: tuple[Path, Planned], serve: Start) -> Served:
     module, planned = desk
     return serve(module, planned.plan).wait()
+
+
+def serve_with(serve: Start, planned: Planned, options: str) -> Served:
+    """Serves the class with options in code, in place of the command."""
+    script = planned.directory / "serve_desk.py"
+    script.write_text(
+        f"import sys; sys.path[:0] = [{str(planned.directory)!r}, {str(planned.directory / 'gen')!r}]\n"
+        "from desk_module import Desk\nfrom roadstead.native import serve\n"
+        f"serve(Desk, {options})\n"
+    )
+    return serve(script, planned.plan, "--script").wait()

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 import pytest
-from desk import Start
+from desk import Start, serve_with
 from harness import PATIENCE, Planned, Served
 
 import roadstead
@@ -109,15 +109,15 @@ def test_calls_declared_concurrent_run_beside_others(served: Served) -> None:
     assert max(in_parallel([lambda: desk.aside(500)] * 4)) > 1
 
 
+def test_threads_are_as_many_as_are_asked_for(desk: tuple[Path, Planned], serve: Start) -> None:
+    _, planned = desk
+    one = serve_with(serve, planned, "threads=1").module()
+    assert in_parallel([lambda: one.aside(50)] * 4) == [1] * 4
+
+
 def test_calls_beyond_those_that_wait_are_refused(desk: tuple[Path, Planned], serve: Start) -> None:
     _, planned = desk
-    runner = planned.directory / "run_narrow.py"
-    runner.write_text(
-        "import sys; sys.path[:0] = [%r, %r]\nfrom desk_module import Desk\n"
-        "from roadstead.native import serve\nserve(Desk, max_waiting=1, max_message=10_000)\n"
-        % (str(planned.directory), str(planned.directory / "gen"))
-    )
-    served = serve_script(serve, runner, planned)
+    served = serve_with(serve, planned, "max_waiting=1, max_message=10_000")
     host = roadstead.connect(served.target, timeout=PATIENCE, retry=Retry(attempts=1))
     narrow = host.with_plan(planned.plan.text)
     refused: list[roadstead.Overloaded] = []
@@ -135,9 +135,6 @@ def test_calls_beyond_those_that_wait_are_refused(desk: tuple[Path, Planned], se
         narrow.blob(bytes(20_000))
 
 
-def serve_script(serve: Start, script: Path, planned: Planned) -> Served:
-    """Serves a script that calls `serve` itself, in place of the command."""
-    return serve(script, planned.plan, "--script").wait()
 
 
 def test_a_cancelled_method_hears_of_it(served: Served) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import pytest
 from certificates import Authority
-from desk import Start
+from desk import Start, serve_with
 from harness import PATIENCE, Planned, Served
 
 import roadstead
@@ -74,14 +74,89 @@ def test_sigterm_lets_running_calls_end(served: Served) -> None:
     results: list[Any] = []
     busy = threading.Thread(target=lambda: results.append(desk.slow(800)))
     busy.start()
-    with grpc.insecure_channel(served.target) as channel:
-        rpc = channel.unary_unary("/roadstead.v1.NativeService/GetProgress")
-        while not last_number(rpc(b"", timeout=PATIENCE), 3):
-            time.sleep(0.01)
+    wait_for_call(served)
     assert served.stop() == 0
     busy.join(PATIENCE)
     assert results == [1]
     assert not served.socket.exists()
+
+
+@pytest.mark.parametrize("method", ["slow", "aside", "later"])
+def test_calls_that_do_not_end_in_time_are_lost(
+    desk: tuple[Path, Planned], serve: Start, method: str
+) -> None:
+    _, planned = desk
+    served = serve_with(serve, planned, "grace=0.2")
+    called = served.module()
+    lost: list[roadstead.CallError] = []
+
+    def call() -> None:
+        try:
+            getattr(called, method)(600_000)
+        except roadstead.CallError as error:
+            lost.append(error)
+
+    busy = threading.Thread(target=call)
+    busy.start()
+    wait_for_call(served)
+    assert served.stop() == 0
+    busy.join(PATIENCE)
+    assert len(lost) == 1
+
+
+def wait_for_call(served: Served) -> None:
+    with grpc.insecure_channel(served.target) as channel:
+        rpc = channel.unary_unary("/roadstead.v1.NativeService/GetProgress")
+        while not last_number(rpc(b"", timeout=PATIENCE), 3):
+            time.sleep(0.01)
+
+
+def test_messages_are_as_large_as_the_environment_says(
+    desk: tuple[Path, Planned], serve: Start
+) -> None:
+    module, planned = desk
+    served = serve(module, planned.plan, ROADSTEAD_MAX_MESSAGE="10000").wait()
+    assert bytes(served.module().blob(b"x" * 9000)) == b"x" * 9000
+    with pytest.raises(roadstead.LimitReached):
+        served.module().blob(b"x" * 11_000)
+
+
+def test_bindings_may_lie_elsewhere(
+    desk: tuple[Path, Planned], serve: Start, tmp_path: Path
+) -> None:
+    module, planned = desk
+    (tmp_path / "moved.py").write_text(module.read_text())
+    without = serve(tmp_path / "moved.py", planned.plan)
+    assert without.process.wait(PATIENCE) == 1
+    assert "gen/wit_world does not exist" in without.log.read_text()
+    gen = str(planned.directory / "gen")
+    assert serve(tmp_path / "moved.py", planned.plan, "--bindings", gen).wait().module().soon() == "now"
+
+
+def test_classes_that_do_not_fit_are_refused(
+    desk: tuple[Path, Planned], serve: Start, tmp_path: Path
+) -> None:
+    _, planned = desk
+    for name, text, why in (
+        ("none", "x = 1", "no class derives"),
+        ("other", "from wit_world import exports\nclass A(exports.Desk): pass\n"
+         "class B(exports.Desk): pass", "2 classes given derive"),
+    ):  # fmt: skip
+        (tmp_path / f"{name}.py").write_text(text)
+        served = serve(tmp_path / f"{name}.py", planned.plan, "--bindings", str(planned.directory / "gen"))
+        assert served.process.wait(PATIENCE) == 1
+        assert why in served.log.read_text()
+
+
+def test_resources_are_refused_with_advice(serve: Start, tmp_path: Path) -> None:
+    wit = "package a:b; interface i { resource r { constructor(); } } world w { export i; }"
+    planned = Planned(tmp_path / "planned", wit)
+    planned.bindings()
+    module = planned.directory / "m.py"
+    module.write_text("from wit_world import exports\nclass I(exports.I): pass\n")
+    served = serve(module, planned.plan)
+    assert served.process.wait(PATIENCE) == 1
+    assert "native modules cannot yet" in served.log.read_text()
 
 
 def test_the_socket_is_its_owner_s_alone(served: Served) -> None:
@@ -111,13 +186,9 @@ def test_an_environment_that_says_too_little_is_refused(
 ) -> None:
     module, planned = desk
     usual = {"ROADSTEAD_SOCKET": str(tmp_path / "refused.sock")}
-    served = serve_with(serve, module, planned, {**usual, **environment})
+    served = serve(module, planned.plan, **{**usual, **environment})
     assert served.process.wait(PATIENCE) == 1
     assert text in served.log.read_text()
-
-
-def serve_with(serve: Start, module: Path, planned: Planned, environment: dict[str, str]) -> Served:
-    return serve(module, planned.plan, **environment)
 
 
 def free_port() -> int:

@@ -21,7 +21,7 @@ from .actor import Actor, Lifecycle
 from .checkpoints import Checkpoints, StaleAttempt
 from .context import CURRENT, Call
 from .faults import NotReady, fault_of
-from .identity import Verifier
+from .identity import BadKey, Verifier
 from .load import load
 from .options import Options, OptionsError
 from .progress import TRACKER
@@ -60,6 +60,8 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._stopping = asyncio.Event()
         self._failed = False
         self.port = 0
+        # Whether a method runs on that did not end in time.
+        self.is_abandoning = False
 
     async def start(self) -> None:
         """Listens, takes up the state, and is ready. Raises where the module cannot start."""
@@ -123,6 +125,7 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         await self._server.stop(self._options.grace)
         is_idle = await self._turns.idle(max(0.0, until - time.monotonic()))
         if not is_idle:
+            self.is_abandoning = True
             _LOG.warning("a call still runs after %g s: its work is lost", self._options.grace)
         for instance in self._instances.values() if is_idle else ():
             await self._end(instance)
@@ -257,12 +260,17 @@ def serve(*exports: type[Any], **given: Any) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr,
                         format="%(levelname)s %(name)s: %(message)s")  # fmt: skip
 
-    async def run() -> bool:
+    async def run() -> tuple[bool, bool]:
         options = Options.from_environment(os.environ, **given)
-        return await Server(*exports, options=options).run()
+        server = Server(*exports, options=options)
+        return await server.run(), server.is_abandoning
 
     try:
-        is_fine = asyncio.run(run())
-    except (ModuleError, OptionsError, StaleAttempt) as error:
+        is_fine, is_abandoning = asyncio.run(run())
+    except (BadKey, ModuleError, OptionsError, StaleAttempt) as error:
         sys.exit(f"roadstead: {error}")
+    if is_abandoning:
+        # Python would wait for the method's thread, for as long as it takes.
+        logging.shutdown()
+        os._exit(0 if is_fine else 1)
     sys.exit(0 if is_fine else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -28,12 +29,14 @@ class Turns:
         # One thread for all that runs one at a time: some libraries keep state for each.
         self._one = ThreadPoolExecutor(1, "roadstead")
         self._many = ThreadPoolExecutor(threads, "roadstead-concurrent")
+        # What runs in a thread now.
+        self._running: set[asyncio.Future[Any]] = set()
 
     @asynccontextmanager
     async def turn(self, call: Call, concurrent: bool) -> AsyncIterator[Turn]:
         """Waits for the call's turn. What a cancelled method still does, it does in its turn."""
         if concurrent:
-            turn = Turn(self._many, call)
+            turn = Turn(self._many, call, self._running)
             try:
                 yield turn
             finally:
@@ -46,7 +49,7 @@ class Turns:
             await self._turn.acquire()
         finally:
             self._waiting -= 1
-        turn = Turn(self._one, call)
+        turn = Turn(self._one, call, self._running)
         try:
             yield turn
         finally:
@@ -55,11 +58,16 @@ class Turns:
 
     async def idle(self, within: float) -> bool:
         """Waits until no call runs; whether that came to pass in time."""
+        until = time.monotonic() + within
         try:
             await asyncio.wait_for(self._turn.acquire(), within)
         except TimeoutError:
             return False
-        return True
+        if not self._running:
+            return True
+        left = max(0.0, until - time.monotonic())
+        _, running = await asyncio.wait(self._running, timeout=left)
+        return not running
 
     def close(self) -> None:
         """Takes nothing more. What runs in a thread runs on until the process ends."""
@@ -70,8 +78,10 @@ class Turns:
 class Turn:
     """The time in which a call runs."""
 
-    def __init__(self, threads: ThreadPoolExecutor, call: Call) -> None:
-        self._threads, self._call = threads, call
+    def __init__(
+        self, threads: ThreadPoolExecutor, call: Call, everything: set[asyncio.Future[Any]]
+    ) -> None:
+        self._threads, self._call, self._everything = threads, call, everything
         self._running: asyncio.Future[Any] | None = None
 
     async def in_thread(self, work: Callable[[], T]) -> T:
@@ -80,6 +90,8 @@ class Turn:
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._threads, context.run, work)
         self._running = running
+        self._everything.add(running)
+        running.add_done_callback(self._everything.discard)
         try:
             return await asyncio.shield(running)
         except asyncio.CancelledError:
