@@ -65,7 +65,7 @@ def main() -> None:
         assert np.array_equal(codec.decode_response(method, data), array)
 
         def stock_write() -> bytes:
-            return message(value=array).SerializeToString()
+            return bytes(message(value=array).SerializeToString())
 
         def stock_read() -> Any:
             return np.array(message.FromString(data).value, array.dtype)

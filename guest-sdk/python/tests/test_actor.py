@@ -126,7 +126,10 @@ def test_an_actor_without_a_directory_does_not_start(
 
 
 def write(text: str) -> Callable[[Path], None]:
-    return lambda path: path.write_text(text) and None
+    def written(path: Path) -> None:
+        path.write_text(text)
+
+    return written
 
 
 def test_checkpoints_are_whole_or_not_there(tmp_path: Path) -> None:

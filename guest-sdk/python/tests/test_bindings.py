@@ -289,7 +289,8 @@ def component_caller(binary: bytes, interface: str) -> Callable[..., Any]:
     exported = instance.get_export_index(store, interface)
 
     def call(name: str, *arguments: Any) -> Any:
-        function = instance.get_func(store, instance.get_export_index(store, name, exported))
+        index = instance.get_export_index(store, name, exported)
+        function = instance.get_func(store, index) if index is not None else None
         assert function is not None
         result = function(store, *arguments)
         function.post_return(store)

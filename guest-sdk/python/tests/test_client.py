@@ -91,7 +91,7 @@ def test_functions_have_the_signatures_of_their_wit(answers: tuple[Answers, str]
         shop = host.module("shop@0.2.0").shop
     signature = inspect.signature(shop.price)
     assert list(signature.parameters) == ["items", "of", "rebates"]
-    assert signature.parameters["items"].annotation == list[shop.Item]
+    assert signature.parameters["items"].annotation == list.__class_getitem__(shop.Item)
     assert signature.parameters["of"].annotation is shop.Size
     assert signature.parameters["rebates"].annotation == np.ndarray[Any, np.dtype[np.float32]]
     assert signature.return_annotation is float

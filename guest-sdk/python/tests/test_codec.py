@@ -335,7 +335,7 @@ def test_arrays_of_any_kind_that_fits_are_taken(wit: Planned) -> None:
     numbers.small = np.arange(10, dtype=np.int64)[::2]
     numbers.half = np.arange(4, dtype=">f8")
     numbers.truths = np.array([True, False])
-    numbers.whole = memoryview(np.ones(2))
+    numbers.whole = np.ones(2).data
     written = stage.codec.encode_request(stage.method("Echo"), arguments)
     read = stage.read("Echo", written)[1]
     assert read.small.tolist() == [0, 2, 4, 6, 8] and read.small.dtype == np.uint16

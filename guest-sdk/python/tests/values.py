@@ -7,6 +7,7 @@ import random
 import struct
 from typing import Any
 
+import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 from roadstead.plan import Member, Plan, Shape
@@ -151,7 +152,7 @@ def same(left: Any, right: Any) -> bool:
         return bytes(left) == bytes(right)
     if isinstance(left, float):
         return struct.pack("d", left) == struct.pack("d", float(right)) or left != left and right != right
-    if isinstance(left, (list, tuple)) or hasattr(left, "dtype") and getattr(left, "ndim", 0):
+    if isinstance(left, (list, tuple, np.ndarray)):
         return len(left) == len(right) and all(map(same, _list(left), _list(right)))
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
