@@ -27,6 +27,9 @@ pub(crate) async fn proto(to: &Connection, args: ProtoArgs) -> anyhow::Result<Ex
         }
         (None, None) => bail!("name a module, or a directory of WIT files with --wit"),
     };
+    if args.plan && answer.plan.is_empty() {
+        bail!("the host hands out no plans: it is older than this program");
+    }
     let mut written = write(&args.out, &answer)?;
     if args.plan {
         written.extend(write_plan(&args.out, &answer.plan, descriptors.as_deref())?);

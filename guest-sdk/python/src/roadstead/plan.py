@@ -181,6 +181,8 @@ class Plan:
 
         Raises BadPlan for anything else.
         """
+        if not text:
+            raise BadPlan("there is no plan: a host that is older than this package has none")
         try:
             return _plan(json.loads(text), text)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
