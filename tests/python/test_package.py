@@ -45,8 +45,7 @@ def test_resources_are_objects_that_live_in_the_module(cli, connected):
             series.add([float("nan")])
         assert raised.value.value == stats.Problem_NotFinite(0)
         beside = series.beside()
-        beside.add([5.0])
-        series.add([9.0])
+        beside.add([5.0, 7.0])
         assert stats.compare(series, beside) is not None
     with pytest.raises(roadstead.BadValue, match="closed"):
         series.add([1.0])
@@ -84,6 +83,7 @@ def test_python_guests_get_records_and_enums(cli, connected):
     attempt = grade.Attempt("2 + 2?", r"It is \boxed{4}", "4")
     (judged,) = grade.grade([attempt])
     assert (judged.score, judged.outcome) == (1.0, grade.Outcome.CORRECT)
+    assert grade["grade"].equivalent("1/2", "0.5") is True
 
 
 def test_failures_have_types(cli, connected):

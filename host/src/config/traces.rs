@@ -46,9 +46,8 @@ impl Section {
             }
             return Ok(None);
         };
-        let form = || {
-            format!("traces.endpoint is `{endpoint}`: it must be like http://collector:4317")
-        };
+        let form =
+            || format!("traces.endpoint is `{endpoint}`: it must be like http://collector:4317");
         let uri: Uri = endpoint.parse().with_context(form)?;
         let root = uri.path_and_query().is_none_or(|path| path.as_str() == "/");
         let bare = uri.authority().is_some_and(|at| !at.as_str().contains('@'));

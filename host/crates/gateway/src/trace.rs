@@ -256,7 +256,10 @@ mod tests {
         assert_eq!(named(false).onward(None), GOOD);
         // Too many were traced already.
         assert_eq!(named(true).onward(None), GOOD.replace("b7-01", "b7-00"));
-        assert_eq!(named(true).onward(Some(9)), GOOD.replace("00f067aa0ba902b7", "0000000000000009"));
+        assert_eq!(
+            named(true).onward(Some(9)),
+            GOOD.replace("00f067aa0ba902b7", "0000000000000009")
+        );
         let alone = Named { parent: None, ..named(false) };
         assert!(alone.onward(None).ends_with("-0000000000000007-00"));
     }

@@ -66,7 +66,10 @@ async fn who_loses_the_lease_writes_nothing_more() {
     let before = controller.writes();
     objects.module("m", json!({})).await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    assert_eq!((controller.writes(), objects.module_says("m", "Ready").await), (before, String::new()));
+    assert_eq!(
+        (controller.writes(), objects.module_says("m", "Ready").await),
+        (before, String::new())
+    );
     // Nobody renews that lease, so it is taken back.
     until("it leads again", || async { controller.leads() }).await;
     module_comes(&objects, "m", "Ready", "NoVersion").await;

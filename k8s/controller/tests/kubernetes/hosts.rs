@@ -10,8 +10,7 @@ use tonic::{Code, Status, Streaming};
 use crate::{
     control_plane::{Cluster, until},
     support::{
-        Authority, Host, Objects, Running, addresses, channel, hello, module_comes,
-        open, report,
+        Authority, Host, Objects, Running, addresses, channel, hello, module_comes, open, report,
     },
 };
 

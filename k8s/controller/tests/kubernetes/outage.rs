@@ -28,8 +28,5 @@ async fn without_the_api_server_nothing_is_led_and_with_it_all_goes_on() {
     host.is("0.2.0", VersionState::Ready);
     let objects = Objects::new(&cluster).await;
     objects.version("m", "0.2.0", json!({})).await;
-    until("it goes on", || async {
-        objects.serving().await == [("0.2.0".to_owned(), 100)]
-    })
-    .await;
+    until("it goes on", || async { objects.serving().await == [("0.2.0".to_owned(), 100)] }).await;
 }

@@ -47,10 +47,8 @@ async fn a_good_version_goes_step_by_step_and_a_bad_one_back() {
     module_comes(&objects, "m", "Progressing", "TooFewCalls").await;
     host.busy("0.2.0", 5, 0);
     until("all steps", || async { objects.phase().await == "Completed 2" }).await;
-    until("hosts hear of that too", || async {
-        host.shares() == [("0.2.0".to_owned(), 100)]
-    })
-    .await;
+    until("hosts hear of that too", || async { host.shares() == [("0.2.0".to_owned(), 100)] })
+        .await;
     until("events tell of it", || async {
         let told = objects.events().await;
         let count = |reason: &str| told.iter().filter(|one| *one == reason).count();
@@ -68,7 +66,8 @@ async fn a_good_version_goes_step_by_step_and_a_bad_one_back() {
 
     let promote = json!({"decision": {"version": "0.3.0", "action": "Promote"}});
     objects.module("m", spec(promote)).await;
-    until("it is promoted", || async { objects.serving().await == shares(&[("0.3.0", 100)]) }).await;
+    until("it is promoted", || async { objects.serving().await == shares(&[("0.3.0", 100)]) })
+        .await;
     objects.module("m", json!({})).await;
     until("without a rollout the newest answers", || async { host.shares().is_empty() }).await;
 }

@@ -73,7 +73,8 @@ async fn versions_say_whether_they_are_published_and_then_all_is_quiet() {
 
     let (status, text) = controller.get("/metrics").await;
     assert_eq!(status, 200);
-    for line in ["leader 1", "hosts{state=\"live\"} 1", "streams 1", "objects{kind=\"version\"} 2"] {
+    for line in ["leader 1", "hosts{state=\"live\"} 1", "streams 1", "objects{kind=\"version\"} 2"]
+    {
         assert!(text.contains(&format!("roadstead_controller_{line}")), "{line}: {text}");
     }
     assert_eq!(controller.get("/readyz").await.0, 200);
@@ -86,7 +87,9 @@ async fn versions_say_whether_they_are_published_and_then_all_is_quiet() {
 async fn only_namespaces_that_are_enabled_are_looked_after() {
     let cluster = Cluster::take().await;
     let objects = Objects::new(&cluster).await;
-    cluster.kubectl(&["label", "--overwrite", "ns", "default", "roadstead.dev/enabled-"], "").unwrap();
+    cluster
+        .kubectl(&["label", "--overwrite", "ns", "default", "roadstead.dev/enabled-"], "")
+        .unwrap();
     let controller = Running::with(&cluster, "a", Namespaces::default()).await;
     objects.module("m", json!({})).await;
     until("it is ready", || async { controller.get("/readyz").await.0 == 200 }).await;

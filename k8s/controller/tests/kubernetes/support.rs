@@ -147,7 +147,10 @@ impl Running {
 
     /// Statuses and owners that were written.
     pub(crate) fn writes(&self) -> u64 {
-        ["module_status", "version_status", "owner"].map(|kind| self.metrics.writes(kind)).iter().sum()
+        ["module_status", "version_status", "owner"]
+            .map(|kind| self.metrics.writes(kind))
+            .iter()
+            .sum()
     }
 }
 

@@ -51,6 +51,7 @@ class _Module(_Names, Generic[X]):
         bound = classes.bind(plan, self._made.find)
         self._codec = Codec(plan, bound, self._resources)
         names = interface_names(one.id for one in plan.interfaces if one.id is not None)
+        self._groups: dict[str, _Names] = {}
         own: dict[str, Any] = {}
         shared: dict[str, int] = {}
         for interface in plan.interfaces:
@@ -61,10 +62,14 @@ class _Module(_Names, Generic[X]):
             if interface.id is not None:
                 group = _Names(interface.id, interface.docs)
                 vars(group).update(members)
-                vars(self)[snake(names[interface.id])] = group
-        for name, member in own.items():
-            if shared[name] == 1:
-                vars(self).setdefault(name, member)
+                self._groups[snake(names[interface.id])] = group
+        vars(self).update((name, member) for name, member in own.items() if shared[name] == 1)
+        for name, group in self._groups.items():
+            vars(self).setdefault(name, group)
+
+    def __getitem__(self, interface: str) -> Any:
+        """An interface by its name, also where a function has the same."""
+        return self._groups[interface]
 
     def with_options(self, *, timeout: float | None = None, idempotent: bool = False) -> Self:
         """The same module, with another deadline for each call, in seconds.
@@ -147,7 +152,7 @@ def _stream(ref: TypeRef | None) -> TypeRef | None:
 class Module(_Module[Transport]):
     """A module: `module.function(…)` calls, `module.Type(…)` makes a value.
 
-    Where it exports several interfaces, each is an attribute too.
+    Each of its interfaces is an attribute too, and `module["name"]`.
     """
 
 

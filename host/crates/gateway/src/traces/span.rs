@@ -90,7 +90,9 @@ impl Recording {
         let about = About::of(live, plan);
         let waited = match usage.run {
             Some(run) => Some(run.began),
-            None => matches!(fault, Some(Fault::Deadline(_) | Fault::Overloaded { .. })).then_some(now),
+            None => {
+                matches!(fault, Some(Fault::Deadline(_) | Fault::Overloaded { .. })).then_some(now)
+            }
         };
         if let Some(until) = waited {
             self.submit(self.part("queue", (asked, until)));
@@ -103,7 +105,8 @@ impl Recording {
                 number("roadstead.peak_memory_bytes", usage.peak_memory),
             ];
             let origin = usage.instance.map(InstanceOrigin::as_str);
-            span.attributes.extend(origin.map(|origin| KeyValue::new("roadstead.instance", origin)));
+            span.attributes
+                .extend(origin.map(|origin| KeyValue::new("roadstead.instance", origin)));
             self.submit(span);
         }
         self.end(&about, code, fault.and_then(Fault::reason), now);
