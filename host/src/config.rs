@@ -244,6 +244,21 @@ mod tests {
     }
 
     #[test]
+    fn a_controller_needs_a_cluster_and_a_name() {
+        let controller = "controller = {address = 'https://c:1', ca = 'a', cert = 'b', key = 'c'}";
+        let cluster = "catalog = {kubernetes = true}";
+        let pool = "pool = {host = 'a'}";
+        let read = |text: &[&str]| {
+            let file = toml::from_str(&text.join("\n")).unwrap();
+            merge(args(), file).map(|config| config.controller.is_some())
+        };
+        assert!(read(&[controller, cluster, pool]).unwrap());
+        assert!(!read(&[cluster, pool]).unwrap());
+        let error = read(&[controller, pool]).unwrap_err().to_string();
+        assert!(error.contains("catalog.kubernetes"), "{error}");
+    }
+
+    #[test]
     fn a_drain_has_no_pauses_unless_set() {
         let drains = |text: &str| {
             let config = merge(args(), toml::from_str(text).unwrap()).unwrap();
@@ -282,6 +297,8 @@ mod tests {
         let cluster = blocks[3].split("```").next().unwrap();
         let cluster = merge(args(), toml::from_str(cluster).unwrap()).unwrap().catalog;
         assert_eq!(cluster, CatalogPlace::Kubernetes(KubernetesSettings::default()));
+        let blobs: File = toml::from_str(blocks[4].split("```").next().unwrap()).unwrap();
+        assert!(blobs.blobs.read(true, true).unwrap().is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A client as docs/clients.md describes it, that calls without a pause and tells what came of it.
 
-    caller.py TARGET METHOD REQUEST-AS-HEX THREADS
+    caller.py TARGET METHOD REQUEST-AS-HEX THREADS NAMESPACE
 
 Reads a line from its input, writes what happened since the last one as JSON, and ends with its input.
 Times are of the machine's monotonic clock.
@@ -24,7 +24,9 @@ DEADLINE = 60
 class Caller:
     """One channel, and threads that call over it."""
 
-    def __init__(self, target: str, method: str, request: bytes, threads: int) -> None:
+    def __init__(
+        self, target: str, method: str, request: bytes, threads: int, namespace: str
+    ) -> None:
         options = [
             ("grpc.service_config", json.dumps(json.loads(SERVICE_CONFIG))),
             ("grpc.keepalive_time_ms", 60_000),
@@ -32,7 +34,7 @@ class Caller:
         ]
         self.channel = grpc.insecure_channel(target, options=options)
         self.call = self.channel.unary_unary(method)
-        self.request = request
+        self.request, self.metadata = request, [("roadstead-namespace", namespace)]
         self.lock = threading.Lock()
         self.reset()
         for _ in range(threads):
@@ -49,7 +51,7 @@ class Caller:
         while True:
             begun, failure = time.monotonic(), None
             try:
-                self.call(self.request, timeout=DEADLINE)
+                self.call(self.request, timeout=DEADLINE, metadata=self.metadata)
             except grpc.RpcError as error:
                 failure = f"{error.code().name}: {error.details()}"
             ended = time.monotonic()
@@ -64,8 +66,8 @@ class Caller:
 
 
 def main() -> None:
-    target, method, request, threads = sys.argv[1:]
-    caller = Caller(target, method, bytes.fromhex(request), int(threads))
+    target, method, request, threads, namespace = sys.argv[1:]
+    caller = Caller(target, method, bytes.fromhex(request), int(threads), namespace)
     for _ in sys.stdin:
         print(json.dumps(caller.reset()), flush=True)
 

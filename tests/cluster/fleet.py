@@ -15,13 +15,13 @@ from pathlib import Path
 
 import chart
 import harness
+from callers import Callers
 from certificates import Authority
 from control_plane import BIN, ControlPlane
 from network import CABLES, Hub, Place
 from node import COREFILE, DEBIAN
-from processes import Processes, finish
+from processes import Processes
 
-HERE = Path(__file__).resolve().parent
 API = f"{CABLES['api']}.1"
 SPACE = "default"
 GROUP = "roadstead-hosts"
@@ -43,6 +43,7 @@ CONTROLLER = harness.BIN.with_name("roadstead-controller")
 FLEET_PORT = 7413
 CONTROLLER_PORTS = (7421, 7422)
 READ = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read().decode())"
+POST = READ.replace("argv[1]", "argv[1], sys.argv[2].encode()")
 FAKETIME = DEBIAN / "usr/lib" / f"{os.uname().machine}-linux-gnu/faketime/libfaketime.so.1"
 
 
@@ -73,7 +74,7 @@ class Fleet:
                     f"--advertise-address={API}",
                 ),
             )
-            (folder / "pool.key").write_bytes(secrets.token_bytes(32))
+            (folder / "pool.key").write_text(secrets.token_hex(32))
             (folder / "blobs").mkdir()
             self.plane.kubectl("apply", "--server-side", "-f", chart.ROOT / "k8s/crds")
             self._rights()
@@ -141,7 +142,8 @@ class Fleet:
 
     def call(self, method: str, request: bytes, threads: int = 2, target: str = TARGET):
         """A client in a process of its own that calls until it is stopped."""
-        self.callers.append(Callers(self, target, method, request, threads))
+        told = (target, method, request, threads, SPACE)
+        self.callers.append(Callers(self.hub.within, *told))
         return self.callers[-1]
 
     def metric(self, host: "Member", name: str) -> float:
@@ -164,12 +166,12 @@ class Fleet:
     def compact(self) -> None:
         """Makes etcd forget all that is past, so that watches from then have expired."""
         url = "http://127.0.0.1:2379/v3/kv"
-        ask = "import json, sys, urllib.request as r; print(r.urlopen(sys.argv[1], sys.argv[2].encode()).read().decode())"
-        within = (*self.hub.within, sys.executable, "-c", ask)
+        within = (*self.hub.within, sys.executable, "-c", POST)
 
         def etcd(verb: str, body: dict) -> dict:
             words = [*within, f"{url}/{verb}", json.dumps(body)]
-            return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            return json.loads(done.stdout)
 
         now = etcd("range", {"key": "AA=="})["header"]["revision"]
         etcd("compaction", {"revision": now, "physical": True})
@@ -328,45 +330,6 @@ class Member(harness.Host):
         if self.runs():
             self.kill()
         self.place.stop()
-
-
-class Callers:
-    """A process of `caller.py` on the hub."""
-
-    def __init__(self, fleet: Fleet, target: str, method: str, request: bytes, threads: int) -> None:
-        words = [sys.executable, HERE / "caller.py", target, method, request.hex(), threads]
-        self.process = subprocess.Popen(
-            [*fleet.hub.within, *map(str, words)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.answered, self.failures = 0, []
-
-    def told(self) -> dict:
-        """What happened since this was asked last: `answered`, `failures` and the `slowest` call."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def until(self, more: int) -> list[dict]:
-        """Waits until so many further calls were answered; all that was told meanwhile."""
-        told, answered = [], 0
-
-        def enough() -> bool:
-            nonlocal answered
-            told.append(self.told())
-            answered += told[-1]["answered"]
-            return answered >= more
-
-        harness.until(enough, "calls are answered")
-        return told
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            finish(self.process)
-            self.process.stdout.close()
 
 
 SETTINGS = """\

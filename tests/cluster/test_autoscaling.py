@@ -13,10 +13,12 @@ import subprocess
 import chart
 import harness
 import pytest
+from callers import Callers
 from control_plane import BIN
 from node import ADDRESS
 from processes import finish, until
 from release import HOST, IMAGE, PORT, SPACE, cli, helm, uninstall, upgrade, volume_of
+from tide import HEIGHT, REQUEST
 
 ROWS = "demo.csv_reader.csv.v0_1.Csv/Rows"
 TARGET = 4
@@ -225,6 +227,28 @@ def test_hosts_come_and_go_with_the_requests_that_are_open(scaled):
 
 def test_the_release_tests_itself(scaled):
     assert "Succeeded" in helm(scaled, "test", "harbour").stdout
+
+
+def test_a_rolling_restart_fails_no_call(scaled):
+    """Pods are replaced one by one while a client calls that resolves all of them."""
+    names = scaled.folder / "resolv.conf"
+    names.write_text(f"nameserver {ADDRESS}\n")
+    scaled.run("mount", "--bind", names, "/etc/resolv.conf")
+    component = harness.fixture("tide-1", scaled.folder / "tide.wasm")
+    cli(scaled, "-n", SPACE, "push", component, "--name", "tide")
+    target = f"dns:///{HOST}-hosts.{SPACE}.svc.cluster.local:7411"
+    client = Callers(scaled.within, target, HEIGHT, REQUEST, 2, SPACE)
+    try:
+        # Both may have heard of the module by now.
+        until("answers", lambda: not client.until(50)[-1]["failures"])
+        restart = ("rollout", "-n", SPACE)
+        scaled.plane.kubectl(*restart, "restart", f"statefulset/{HOST}")
+        scaled.plane.kubectl(*restart, "status", f"statefulset/{HOST}", "--timeout=5m")
+        until("two hosts", lambda: hosts(scaled) == (2, 2))
+        failures = [failure for told in client.until(50) for failure in told["failures"]]
+        assert not failures, failures[:3]
+    finally:
+        client.stop()
 
 
 def test_the_metric_is_the_pods_own(scaled):

@@ -181,6 +181,17 @@ def test_the_host_accepts_its_settings(tmp_path):
     assert host.stop() == 0, host.log()
 
 
+def test_the_controller_accepts_its_flags(tmp_path):
+    pod = chart.one(chart.render(tmp_path, **FLEET), "Deployment")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    program = harness.BIN.with_name(container["command"][0].rpartition("/")[2])
+    flags = [*container["args"], f"--kubeconfig={tmp_path}/absent"]
+    done = subprocess.run([program, *flags], capture_output=True, text=True, check=False)
+    # 2 would say that the flags are wrong; the files are not here.
+    assert done.returncode == 1, done.stderr
+    assert "absent" in done.stderr or "/etc/roadstead/tls" in done.stderr
+
+
 def test_without_a_word_on_authentication_the_host_refuses(tmp_path):
     file = tmp_path / "host.toml"
     found = chart.render(tmp_path)

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -147,12 +146,14 @@ def test_what_cannot_be_an_image_is_refused(tmp_path, program, flags, complaint)
 
 
 def test_the_controller_goes_along(tmp_path):
-    second = tmp_path / "roadstead-controller"
-    shutil.copy(sys.executable, second)
-    build(tmp_path / "two.tar", "--name", "a:b", programs=[harness.BIN, second])
-    with tarfile.open(tmp_path / "two.tar") as tar:
-        oci = manifest_of(tar)
-        config = json.loads(blob(tar, oci["config"]["digest"]))["config"]
-        programs = tarfile.open(fileobj=io.BytesIO(blob(tar, oci["layers"][1]["digest"])))
-        assert "usr/bin/roadstead-controller" in programs.getnames()
+    second = harness.BIN.with_name("roadstead-controller")
+    two = build(tmp_path / "two.tar", "--name", "a:b", programs=[harness.BIN, second])
+    with tarfile.open(two["file"]) as tar:
+        config = json.loads(blob(tar, manifest_of(tar)["config"]["digest"]))["config"]
     assert config["Entrypoint"] == ["/usr/bin/roadstead"]
+    unpacked(two, tmp_path / "root")
+    for program in ("roadstead", "roadstead-controller"):
+        in_there = ["unshare", "--map-root-user", "chroot", tmp_path / "root"]
+        words = [*in_there, f"/usr/bin/{program}", "--version"]
+        said = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert said.stdout.startswith(f"{program} "), said.stderr

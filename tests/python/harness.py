@@ -19,7 +19,7 @@ from pathlib import Path
 import grpc
 
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(os.environ.get("ROADSTEAD_BIN", ROOT / "target/debug/roadstead"))
+BIN = Path(os.environ.get("ROADSTEAD_BIN", ROOT / "target/debug/roadstead")).absolute()
 FIXTURE_BIN = Path(os.environ.get("ROADSTEAD_FIXTURE_BIN", ROOT / "target/debug/roadstead-fixture"))
 MODULES = ROOT / ".build/modules"
 FIXTURES = ROOT / "tests/fixtures"

@@ -46,6 +46,21 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("roadstead-fleet", &["kube", "roadstead-catalog-kubernetes", "roadstead-gateway"]),
     ("roadstead-gateway", &["kube"]),
     ("roadstead-proto", &["wasmtime", "kube"]),
+    // It judges nothing that runs: hosts tell it, and the rules of `k8s-api` decide.
+    (
+        "roadstead-controller",
+        &[
+            "wasmtime",
+            "wasmtime-wasi",
+            "roadstead-transcode",
+            "roadstead-engine",
+            "roadstead-registry",
+            "roadstead-catalog",
+            "roadstead-gateway",
+            "redb",
+            "object_store",
+        ],
+    ),
 ];
 
 /// `(prefix of a dependency's name, packages whose manifest may name it)`.
@@ -71,8 +86,12 @@ const NAMED_ONLY_BY: &[(&str, &[&str])] = &[
             "roadstead",
             "roadstead-bench",
             "roadstead-tests",
+            // Serves the hosts' streams on its own port, and cannot link the gateway: it would bring
+            // the sandbox along.
+            "roadstead-controller",
         ],
     ),
+    ("opentelemetry", &["roadstead-gateway"]),
     ("redb", &["roadstead-catalog"]),
     ("object_store", &["roadstead-blobs"]),
 ];
@@ -128,6 +147,35 @@ fn only_one_layer_names_the_sandbox_and_the_wire() {
                 "{} names {dependency}, but {prefix} belongs to {allowed:?}",
                 manifest.path.display()
             );
+        }
+    }
+}
+
+/// The plan reads no clock, and talks to nobody: what it needs is given to it.
+#[test]
+fn the_controller_s_plan_is_pure() {
+    let source = root().join("k8s/controller/src");
+    let mut plan = files(&source.join("plan"), &|name| name.ends_with(".rs"));
+    assert!(plan.len() > 4, "the walk works");
+    plan.push(source.join("plan.rs"));
+    for path in plan {
+        let text = fs::read_to_string(&path).unwrap();
+        for impure in ["async", ".await", "now()", "tokio", "kube::", "tonic", "std::fs", "rand::"]
+        {
+            assert!(!text.contains(impure), "{} names {impure}", path.display());
+        }
+    }
+}
+
+/// Only the controller writes status: no other crate names the subresource.
+#[test]
+fn only_the_controller_writes_status() {
+    for folder in ["host", "k8s/api/src", "proto/src"] {
+        for path in files(&root().join(folder), &|name| name.ends_with(".rs")) {
+            let text = fs::read_to_string(&path).unwrap();
+            for write in ["patch_status", "replace_status"] {
+                assert!(!text.contains(write), "{} names {write}", path.display());
+            }
         }
     }
 }

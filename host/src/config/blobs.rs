@@ -3,7 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
-use roadstead_blobs::Place;
+use http::Uri;
+use roadstead_blobs::{Bucket, Place};
 use roadstead_domain::{ByteSize, Span};
 use serde::Deserialize;
 
@@ -20,10 +21,23 @@ const LEAST_GRACE: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Section {
-    /// `local` [default], or what hosts share: `directory`.
+    /// `local` [default], or what hosts share: `directory`, `s3` or `gcs`.
     kind: Option<String>,
+    /// Of a directory
     path: Option<PathBuf>,
+    /// Of S3 and GCS
+    bucket: Option<String>,
+    /// Begins the names of all that is stored [default: none]
+    prefix: Option<String>,
+    /// Of S3 [default: the environment's]
+    region: Option<String>,
+    /// Where the store is, if its cloud does not say so
+    endpoint: Option<String>,
+    /// Whether the endpoint may be asked in plain text
+    allow_http: Option<bool>,
+    /// How long what nothing names any more is kept [default: 24h]
     grace: Option<Span>,
+    /// The most compiled code that this host keeps of it [default: 8Gi]
     cache: Option<ByteSize>,
 }
 
@@ -50,13 +64,8 @@ impl Section {
             }
             return Ok(None);
         }
-        let Self { path, grace, cache, .. } = self;
-        let place = match &*kind {
-            "directory" => {
-                Place::Directory(path.context("blobs.path is missing: name the directory")?)
-            }
-            other => bail!("blobs.kind is `{other}`: it must be local or directory"),
-        };
+        let (grace, cache) = (self.grace, self.cache);
+        let place = self.place(&kind)?;
         if !pool {
             bail!(
                 "blobs.kind is `{kind}`: hosts that share blobs need a [pool] with a key_file, by \
@@ -79,6 +88,58 @@ impl Section {
         }
         Ok(Some(SharedBlobs { place, grace, cache }))
     }
+
+    fn place(self, kind: &str) -> anyhow::Result<Place> {
+        let of_bucket = [
+            ("bucket", self.bucket.is_some()),
+            ("prefix", self.prefix.is_some()),
+            ("endpoint", self.endpoint.is_some()),
+            ("allow_http", self.allow_http.is_some()),
+        ];
+        let (path, region) = (("path", self.path.is_some()), ("region", self.region.is_some()));
+        let foreign: Vec<_> = match kind {
+            "directory" => of_bucket.into_iter().chain([region]).collect(),
+            "s3" => vec![path],
+            "gcs" => vec![path, region],
+            other => bail!("blobs.kind is `{other}`: it must be local, directory, s3 or gcs"),
+        };
+        if let Some((name, _)) = foreign.into_iter().find(|(_, set)| *set) {
+            bail!("blobs.{name} means nothing where blobs.kind is `{kind}`: leave it out");
+        }
+        if kind == "directory" {
+            let path = self.path.context("blobs.path is missing: name the directory")?;
+            return Ok(Place::Directory(path));
+        }
+        let bucket = Bucket {
+            name: self.bucket.context("blobs.bucket is missing: name the bucket")?,
+            prefix: self.prefix.unwrap_or_default(),
+            endpoint: self.endpoint,
+            allow_http: self.allow_http.unwrap_or_default(),
+        };
+        if let Some(endpoint) = &bucket.endpoint {
+            check_endpoint(endpoint, bucket.allow_http)?;
+        }
+        Ok(match kind {
+            "s3" => Place::S3 { bucket, region: self.region },
+            _ => Place::Gcs { bucket },
+        })
+    }
+}
+
+fn check_endpoint(endpoint: &str, allow_http: bool) -> anyhow::Result<()> {
+    let form = || format!("blobs.endpoint is `{endpoint}`: it must be https://HOST[:PORT]");
+    let uri: Uri = endpoint.parse().with_context(form)?;
+    // A password would stand in logs.
+    let bare = uri.authority().is_some_and(|at| !at.as_str().contains('@'));
+    match uri.scheme_str() {
+        Some("https") if bare => Ok(()),
+        Some("http") if bare && allow_http => Ok(()),
+        Some("http") if bare => bail!(
+            "blobs.endpoint is http, where others may listen and answer: use https, or set \
+             blobs.allow_http if the network is closed"
+        ),
+        _ => bail!("{}", form()),
+    }
 }
 
 #[cfg(test)]
@@ -97,6 +158,19 @@ mod tests {
         let shared = read("kind = 'directory'\npath = '/blobs'").unwrap().unwrap();
         assert_eq!(shared.place, Place::Directory("/blobs".into()));
         assert_eq!((shared.grace, shared.cache), (GRACE, CACHE));
+        let bucket = Bucket {
+            name: "b".to_owned(),
+            prefix: "p/q".to_owned(),
+            endpoint: Some("http://127.0.0.1:9000".to_owned()),
+            allow_http: true,
+        };
+        let text = "bucket = 'b'\nprefix = 'p/q'\nendpoint = 'http://127.0.0.1:9000'\n\
+                    allow_http = true\n";
+        let region = Some("eu-1".to_owned());
+        let s3 = read(&format!("kind = 's3'\nregion = 'eu-1'\n{text}")).unwrap().unwrap();
+        assert_eq!(s3.place, Place::S3 { bucket: bucket.clone(), region });
+        let gcs = read(&format!("kind = 'gcs'\n{text}")).unwrap().unwrap();
+        assert_eq!(gcs.place, Place::Gcs { bucket });
         let text = "kind = 'directory'\npath = '/blobs'\ngrace = '10m'\ncache = '64Mi'";
         let shared = read(text).unwrap().unwrap();
         assert_eq!((shared.grace, shared.cache), (LEAST_GRACE, ByteSize::mib(64)));
@@ -107,6 +181,13 @@ mod tests {
         for (text, part) in [
             ("kind = 'nfs'", "`nfs`"),
             ("kind = 'directory'", "blobs.path"),
+            ("kind = 's3'", "blobs.bucket"),
+            ("kind = 's3'\nbucket = 'b'\npath = '/b'", "blobs.path"),
+            ("kind = 'gcs'\nbucket = 'b'\nregion = 'eu-1'", "blobs.region"),
+            ("kind = 'directory'\npath = '/b'\nbucket = 'b'", "blobs.bucket"),
+            ("kind = 's3'\nbucket = 'b'\nendpoint = 'http://s3:1'", "blobs.allow_http"),
+            ("kind = 's3'\nbucket = 'b'\nendpoint = 'https://u:p@s3'", "blobs.endpoint"),
+            ("kind = 's3'\nbucket = 'b'\nendpoint = 's3:1'", "blobs.endpoint"),
             ("path = '/blobs'", "local"),
             ("kind = 'local'\ngrace = '24h'", "local"),
             ("kind = 'directory'\npath = '/b'\ngrace = '599s'", "blobs.grace"),

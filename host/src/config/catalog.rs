@@ -23,6 +23,8 @@ struct Kubernetes {
     kubeconfig: Option<PathBuf>,
     namespaces: Option<Vec<Namespace>>,
     selector: Option<String>,
+    /// Where hosts agree on who does what only one should.
+    lease_namespace: Option<Namespace>,
 }
 
 /// Where the catalog is.
@@ -58,7 +60,7 @@ impl Section {
 
 impl Kubernetes {
     fn read(self, pool: &HostName) -> anyhow::Result<KubernetesSettings> {
-        let Self { kubeconfig, namespaces, selector } = self;
+        let Self { kubeconfig, namespaces, selector, lease_namespace } = self;
         let defaults = KubernetesSettings::default();
         let namespaces = match (namespaces, selector) {
             (None, None) => defaults.namespaces,
@@ -72,7 +74,8 @@ impl Kubernetes {
                  namespaces this host serves"
             ),
         };
-        Ok(KubernetesSettings { kubeconfig, namespaces, pool: pool.to_string() })
+        let pool = pool.to_string();
+        Ok(KubernetesSettings { kubeconfig, namespaces, pool, lease_namespace, ..defaults })
     }
 }
 
@@ -96,12 +99,14 @@ mod tests {
         for text in ["kubernetes = true", "[kubernetes]"] {
             assert_eq!(read(text).unwrap(), CatalogPlace::Kubernetes(defaults.clone()));
         }
-        let text = "[kubernetes]\nkubeconfig = '/k'\nnamespaces = ['a', 'b']";
+        let text = "[kubernetes]\nkubeconfig = '/k'\nnamespaces = ['a', 'b']\n\
+                    lease_namespace = 'fleet'";
         let named = Namespaces::Named(vec!["a".parse().unwrap(), "b".parse().unwrap()]);
         let expected = KubernetesSettings {
             kubeconfig: Some("/k".into()),
             namespaces: named,
-            pool: defaults.pool.clone(),
+            lease_namespace: Some("fleet".parse().unwrap()),
+            ..defaults.clone()
         };
         assert_eq!(read(text).unwrap(), CatalogPlace::Kubernetes(expected));
         let selector = Namespaces::Labelled("team=a".to_owned());

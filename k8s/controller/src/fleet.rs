@@ -33,8 +33,6 @@ pub(crate) struct Fleet {
     touched: Mutex<Touched>,
     pub(crate) woken: Notify,
     pub(crate) splits: Splits,
-    /// Counts changes of who is heard.
-    roster: watch::Sender<u64>,
     /// For whom streams are served: the time of leading, once all splits are known.
     serving: watch::Sender<Option<u64>>,
     pub(crate) places: Arc<Semaphore>,
@@ -51,7 +49,6 @@ impl Fleet {
             touched: Mutex::default(),
             woken: Notify::new(),
             splits: Splits::default(),
-            roster: watch::Sender::new(0),
             serving: watch::Sender::new(None),
             places: Arc::new(Semaphore::new(STREAMS)),
             report: times.report,
@@ -129,10 +126,6 @@ impl Fleet {
         self.serving.subscribe()
     }
 
-    pub(crate) fn roster(&self) -> watch::Receiver<u64> {
-        self.roster.subscribe()
-    }
-
     /// Nobody is heard, and nothing is told, from now on.
     pub(crate) fn clear(&self) {
         self.serve(None);
@@ -156,7 +149,6 @@ impl Fleet {
             return;
         }
         if touched.hosts {
-            self.roster.send_modify(|changes| *changes += 1);
             self.count();
         }
         self.touched.lock().merge(touched);

@@ -149,12 +149,6 @@ impl Hosts {
         self.all.iter().filter(move |(_, host)| host.serves(namespace))
     }
 
-    /// The names of a pool's hosts that are heard.
-    pub fn names(&self, pool: &str) -> Vec<String> {
-        let heard = self.all.iter().filter(|(key, host)| key.pool == pool && host.live);
-        heard.map(|(key, _)| key.host.clone()).collect()
-    }
-
     /// A host says who it is; the session that it gets ends the one before.
     ///
     /// # Errors

@@ -27,8 +27,6 @@ const MESSAGE: usize = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often reports of a host are read at most.
 const SPACING: Duration = Duration::from_millis(50);
-/// How long changes of who is heard are gathered: hosts come back all at once.
-const GATHER: Duration = Duration::from_millis(500);
 
 /// The service of one controller.
 pub(crate) struct Service {
@@ -143,10 +141,9 @@ impl Session {
 
     async fn speak(&mut self, host: &Opened) -> Option<Status> {
         let mut splits = self.fleet.splits.watch();
-        let mut roster = self.fleet.roster();
-        let (mut told, mut gather) = (0, None);
+        let mut told = 0;
         let mut read_at = Instant::now();
-        if let Err(status) = self.tell(host, &mut told).await {
+        if let Err(status) = self.tell(&mut told).await {
             return Some(status);
         }
         loop {
@@ -156,20 +153,9 @@ impl Session {
                     if still { Ok(()) } else { Err(not_leading()) }
                 }
                 changed = splits.changed() => match changed {
-                    Ok(()) => self.tell(host, &mut told).await,
+                    Ok(()) => self.tell(&mut told).await,
                     Err(_) => Err(not_leading()),
                 },
-                changed = roster.changed(), if gather.is_none() => match changed {
-                    Ok(()) => {
-                        gather = Some(Instant::now() + GATHER);
-                        Ok(())
-                    }
-                    Err(_) => Err(not_leading()),
-                },
-                () = sleep_until(gather.unwrap_or(read_at)), if gather.is_some() => {
-                    gather = None;
-                    self.tell(host, &mut told).await
-                }
                 request = next(&mut self.from_host, read_at) => match request {
                     Ok(None) => return None,
                     Ok(Some(request)) => {
@@ -185,13 +171,12 @@ impl Session {
         }
     }
 
-    /// Tells what changed since the last time, and who is heard.
-    async fn tell(&self, host: &Opened, told: &mut u64) -> Result<(), Status> {
+    /// Tells what changed since the last time.
+    async fn tell(&self, told: &mut u64) -> Result<(), Status> {
         let (splits, last) = self.fleet.splits.since(*told);
         *told = last;
-        let hosts = self.fleet.look(|hosts| hosts.names(&host.key.pool));
         let report_interval_ms = u32::try_from(self.fleet.report.as_millis()).unwrap_or(u32::MAX);
-        let response = SyncResponse { splits, hosts, report_interval_ms };
+        let response = SyncResponse { splits, report_interval_ms };
         match timeout(PATIENCE, self.to_host.send(Ok(response))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the host left")),

@@ -1,7 +1,12 @@
 //! Mutual TLS: hosts must show a certificate. The files are read again when they change, so that
 //! certificates can be renewed under a running controller.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 use rustls::{
@@ -89,7 +94,7 @@ fn read(files: &TlsFiles) -> Result<Bytes, TlsError> {
 fn config(files: &TlsFiles, bytes: &Bytes) -> Result<Arc<ServerConfig>, TlsError> {
     let [certificate, key, authorities] = bytes;
     let chain = certificates(&files.certificate, certificate)?;
-    let wrong = |path: &PathBuf, problem: String| TlsError::Pem { path: path.clone(), problem };
+    let wrong = |path: &Path, problem: String| TlsError::Pem { path: path.to_owned(), problem };
     let key =
         PrivateKeyDer::from_pem_slice(key).map_err(|error| wrong(&files.key, error.to_string()))?;
     let mut roots = RootCertStore::empty();
@@ -109,8 +114,8 @@ fn config(files: &TlsFiles, bytes: &Bytes) -> Result<Arc<ServerConfig>, TlsError
     Ok(Arc::new(config))
 }
 
-fn certificates(path: &PathBuf, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let wrong = |problem: String| TlsError::Pem { path: path.clone(), problem };
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let wrong = |problem: String| TlsError::Pem { path: path.to_owned(), problem };
     let all = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     match all {
         Ok(all) if all.is_empty() => Err(wrong("it holds no certificate".to_owned())),

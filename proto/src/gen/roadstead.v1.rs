@@ -2793,12 +2793,8 @@ pub struct SyncResponse {
     /// since the last response of the stream; the first one has all.
     #[prost(message, repeated, tag = "1")]
     pub splits: ::prost::alloc::vec::Vec<TrafficSplit>,
-    /// The pool's hosts that the controller hears of, all of them: names and, where the host told
-    /// one, addresses.
-    #[prost(string, repeated, tag = "2")]
-    pub hosts: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Milliseconds after which the host should report its counters again.
-    #[prost(uint32, tag = "3")]
+    #[prost(uint32, tag = "2")]
     pub report_interval_ms: u32,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -1,4 +1,4 @@
-// PLACE
+// The server that speaks S3, for tests of what hosts share.
 module roadstead.dev/tests/versitygw
 
 go 1.26.0

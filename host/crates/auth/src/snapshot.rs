@@ -100,6 +100,10 @@ impl Snapshot {
             return Err(Refusal::Expired("the credentials have expired: get new ones"));
         }
         let (name, source) = (identity.name(), identity.source());
+        // The host that vouched for it knows when that ends, and ends what it asked here.
+        if matches!(source, Source::Pool { .. }) {
+            return Ok(identity.clone());
+        }
         let same_authorities = |print: &[u8; 32]| {
             self.authorities.as_ref().is_some_and(|now| now.fingerprint == *print)
         };

@@ -18,7 +18,7 @@ use roadstead_domain::Digest;
 use sha2::Sha256;
 
 use crate::{
-    BlobError,
+    BlobError, bound,
     durable::{self, Temporary},
     key::HostKey,
 };
@@ -57,6 +57,8 @@ pub struct CodeStore {
     key: HostKey,
     root: PathBuf,
     staging: PathBuf,
+    /// The most bytes that are kept, where more can be had again.
+    limit: Option<u64>,
 }
 
 impl std::fmt::Debug for CodeStore {
@@ -66,8 +68,17 @@ impl std::fmt::Debug for CodeStore {
 }
 
 impl CodeStore {
-    pub(crate) fn new(key: HostKey, root: PathBuf, staging: PathBuf) -> Self {
-        Self { key, root, staging }
+    pub(crate) fn new(key: HostKey, root: PathBuf, staging: PathBuf, limit: Option<u64>) -> Self {
+        Self { key, root, staging, limit }
+    }
+
+    /// Makes room for what was just stored.
+    fn keep_within_limit(&self) {
+        let Some(limit) = self.limit else { return };
+        let kept = directories(&self.root).and_then(|all| bound::keep_within(limit, &all));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "delete code that is not used");
+        }
     }
 
     /// A secret of this host's for another purpose than signing code, the same after a restart.
@@ -107,7 +118,9 @@ impl CodeStore {
             // The signature goes first: code without one is refused, so no order can hurt, but
             // this one leaves no window in which a crash costs a compilation.
             durable::write(&self.staging, &signature_path(&path), &[&signature])?;
-            temporary.persist(&file, &path)
+            temporary.persist(&file, &path)?;
+            self.keep_within_limit();
+            Ok(())
         };
         store().map_err(|error| BlobError::io("store compiled code", error))
     }
@@ -134,6 +147,7 @@ impl CodeStore {
             path.parent().map_or(Ok(()), durable::create_directory)?;
             durable::write(&self.staging, &signature_path(&path), &[signature])?;
             temporary.persist(&file, &path)?;
+            self.keep_within_limit();
             io::Seek::rewind(&mut file)?;
             Ok(Some(file))
         };
@@ -159,7 +173,12 @@ impl CodeStore {
     pub fn open(&self, fingerprint: &str, component: Digest) -> Result<File, CodeRefused> {
         let path = self.path(fingerprint, component);
         match self.verified(&path, fingerprint, component) {
-            Ok(Some(file)) => Ok(file),
+            Ok(Some(file)) => {
+                if self.limit.is_some() {
+                    bound::touch(&file);
+                }
+                Ok(file)
+            }
             Ok(None) => {
                 tracing::warn!(path = %path.display(), %component,
                     "compiled code without a signature of this host or its pool: deleted");

@@ -23,8 +23,8 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long the head of an answer may take once the request is sent, or a part of a large one.
-const ANSWER: Duration = Duration::from_secs(60);
+/// How long a request may take, what it sends included, until its answer begins.
+const ANSWER: Duration = Duration::from_secs(100);
 
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(20);

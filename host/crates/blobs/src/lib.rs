@@ -15,15 +15,18 @@
 //!
 //! It does not know what is published: whoever sweeps says what is referenced.
 
+mod bound;
 mod code;
 mod durable;
 mod error;
 mod holds;
 mod http;
 mod key;
+mod mounted;
 mod place;
 mod shared;
 mod store;
+mod sweep;
 mod upload;
 
 pub use code::{CodeRefused, CodeStore, StagedCode};
@@ -31,4 +34,5 @@ pub use error::{BlobError, OpenError};
 pub use holds::Hold;
 pub use place::{Bucket, Place};
 pub use store::{BlobStore, Kind, SharedConfig, Sweep};
+pub use sweep::SharedSweep;
 pub use upload::{Staged, Upload};

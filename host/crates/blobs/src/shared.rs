@@ -20,16 +20,17 @@ use roadstead_domain::Digest;
 use tokio::{io::AsyncWriteExt as _, runtime::Handle};
 
 use crate::{
-    BlobError, Kind, StagedCode,
+    BlobError, Kind, OpenError, Place, StagedCode,
     code::{self, SIGNATURE},
+    mounted::Mounted,
     upload::blocking,
 };
 
 /// How long a question may take that moves few bytes.
-const SHORT: Duration = Duration::from_secs(20);
+pub(crate) const SHORT: Duration = Duration::from_secs(20);
 
 /// How long a transfer may take.
-const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// What is larger was not stored by a host.
 const LARGEST_BLOB: u64 = 1 << 30;
@@ -44,12 +45,32 @@ const TRIED: usize = 4;
 pub(crate) struct Shared {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) runtime: Handle,
+    /// Where the objects are files: their directory.
+    pub(crate) mounted: Option<Mounted>,
+    /// How long what nothing names any more is kept.
+    pub(crate) grace: Duration,
 }
 
 impl Shared {
     /// The part of a store that belongs to `pool`.
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, pool: &str, runtime: Handle) -> Self {
-        Self { objects: Arc::new(PrefixStore::new(objects, pool)), runtime }
+    pub(crate) fn open(place: &Place, pool: &str, grace: Duration) -> Result<Self, OpenError> {
+        let objects = Arc::new(PrefixStore::new(place.open()?, pool));
+        let mounted = match place {
+            Place::Directory(path) => Some(Mounted::open(path, pool)?),
+            Place::S3 { .. } | Place::Gcs { .. } => None,
+        };
+        Ok(Self { objects, runtime: Handle::current(), mounted, grace })
+    }
+
+    /// Whether a directory is still there.
+    pub(crate) async fn check(&self) -> Result<(), BlobError> {
+        match &self.mounted {
+            Some(mounted) => {
+                let checked = tokio::time::timeout(SHORT, mounted.check()).await;
+                checked.unwrap_or_else(|late| Err(BlobError::unavailable("be asked", late)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Stores bytes anew, whatever is there.
@@ -59,6 +80,7 @@ impl Shared {
         digest: Digest,
         bytes: Bytes,
     ) -> Result<(), BlobError> {
+        self.check().await?;
         let generation = format!("{:032x}", rand::random::<u128>());
         let key = Key::from_iter([kind.directory(), &digest.hex(), &generation]);
         bounded("store a blob", LONG, self.objects.put(&key, bytes.into())).await?;
@@ -88,13 +110,14 @@ impl Shared {
                 break;
             }
         }
+        self.check().await?;
         Err(if damaged { BlobError::Damaged(digest) } else { BlobError::Missing(digest) })
     }
 
     /// All objects of a digest, the newest first.
     async fn generations(&self, kind: Kind, digest: Digest) -> Result<Vec<ObjectMeta>, BlobError> {
         let prefix = Key::from_iter([kind.directory(), &digest.hex()]);
-        let mut found = self.list("find a blob", &prefix).await?;
+        let mut found = self.list("find a blob", &prefix, SHORT).await?;
         found.retain(|object| object.size <= LARGEST_BLOB);
         found.sort_by_key(|object| std::cmp::Reverse(object.last_modified));
         Ok(found)
@@ -104,8 +127,9 @@ impl Shared {
         &self,
         doing: &'static str,
         prefix: &Key,
+        limit: Duration,
     ) -> Result<Vec<ObjectMeta>, BlobError> {
-        bounded(doing, SHORT, self.objects.list(Some(prefix)).try_collect()).await
+        bounded(doing, limit, self.objects.list(Some(prefix)).try_collect()).await
     }
 
     /// None if it is gone.
@@ -123,6 +147,7 @@ impl Shared {
         signature: [u8; SIGNATURE],
     ) -> Result<(), BlobError> {
         let doing = "store compiled code";
+        self.check().await?;
         let store = Arc::clone(&self.objects);
         let mut writer = BufWriter::with_capacity(store, code_key(fingerprint, component), PART);
         let mut code = tokio::fs::File::from_std(code);
@@ -155,6 +180,7 @@ impl Shared {
         let key = code_key(fingerprint, component);
         let get = self.objects.get(&key);
         let Some(object) = found(bounded_raw(doing, SHORT, get).await?, doing)? else {
+            self.check().await?;
             return Ok(None);
         };
         if limit < object.meta.size {

@@ -1,28 +1,29 @@
 //! The store as a whole: its directory, its blobs, and what is swept from it.
 
+mod data;
+mod pool;
+
 use std::{
     collections::HashSet,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt as _, local::LocalFileSystem, path::Path as Key};
 use roadstead_domain::{ByteSize, Digest};
-use tokio::runtime::Handle;
 
+use self::{
+    data::{empty, lock, remove_half_written, warn_if_open},
+    pool::wait,
+};
 use crate::{
-    BlobError, CodeStore, Hold, OpenError, Place, Upload,
-    durable::{create_directory, remove},
-    holds::Holds,
-    key::HostKey,
-    shared::Shared,
-    upload::blocking,
+    BlobError, CodeStore, Hold, OpenError, Place, Upload, durable::create_directory, holds::Holds,
+    key::HostKey, shared::Shared, upload::blocking,
 };
 
 /// What a blob is; each kind has a directory of its own.
@@ -65,6 +66,8 @@ pub struct SharedConfig {
     pub key: [u8; 32],
     /// The most compiled code that is kept here.
     pub cache: ByteSize,
+    /// How long what nothing names any more is kept in the place.
+    pub grace: Duration,
 }
 
 /// Everything that a host keeps by digest, in one data directory that is its alone. Where hosts
@@ -126,12 +129,12 @@ impl BlobStore {
             let doing = "open the host's key";
             HostKey::open(&path, &staging).map_err(|source| OpenError::Io { doing, path, source })
         };
-        let (key, cache, shared) = match config {
-            None => (own_key()?, ByteSize(u64::MAX), None),
+        let (key, limit, shared) = match config {
+            None => (own_key()?, None, None),
             Some(config) => {
-                let SharedConfig { place, pool, key, cache } = config;
-                let shared = Shared::new(place.open()?, &pool, Handle::current());
-                (HostKey::shared(key), cache, Some(shared))
+                let SharedConfig { place, pool, key, cache, grace } = config;
+                let shared = Shared::open(&place, &pool, grace)?;
+                (HostKey::shared(key), Some(cache.0), Some(shared))
             }
         };
         let objects = LocalFileSystem::new_with_prefix(&blobs)
@@ -140,12 +143,12 @@ impl BlobStore {
         Ok(Self {
             objects: Arc::new(objects),
             blobs,
-            code: Arc::new(CodeStore::new(key, compiled, staging.clone())),
+            code: Arc::new(CodeStore::new(key, compiled, staging.clone(), limit)),
             staging,
             holds: Arc::default(),
             sweeping: tokio::sync::Mutex::default(),
             shared,
-            cache,
+            cache: ByteSize(limit.unwrap_or(u64::MAX)),
             _lock: lock,
         })
     }
@@ -292,38 +295,6 @@ impl BlobStore {
         })
     }
 
-    /// Code that another host of the pool has stored; from then on it is kept here. None where
-    /// there is none that the pool's key signed, or nothing is shared. Blocks.
-    ///
-    /// # Errors
-    /// [`BlobError`]
-    pub fn fetch_code(
-        &self,
-        fingerprint: &str,
-        component: Digest,
-    ) -> Result<Option<File>, BlobError> {
-        let Some(shared) = &self.shared else { return Ok(None) };
-        let staged = self.code.stage()?;
-        let get = shared.get_code(fingerprint, component, self.cache.0, &staged);
-        let Some(signature) = wait(&shared.runtime, get)? else { return Ok(None) };
-        let adopted = self.code.adopt(fingerprint, component, staged, &signature)?;
-        if adopted.is_none() {
-            tracing::warn!(%component, "shared code without the pool's signature: not used");
-        }
-        Ok(adopted)
-    }
-
-    /// Stores the code that is kept here where other hosts of the pool find it. Blocks.
-    ///
-    /// # Errors
-    /// [`BlobError`]
-    pub fn share_code(&self, fingerprint: &str, component: Digest) -> Result<(), BlobError> {
-        let Some(shared) = &self.shared else { return Ok(()) };
-        let signed = self.code.signed_code(fingerprint, component);
-        let (file, signature) = signed.map_err(|_| BlobError::Missing(component))?;
-        wait(&shared.runtime, shared.put_code(fingerprint, component, file, signature))
-    }
-
     /// Lists what is stored, as the first half of a sweep. Only one sweep runs at a time.
     ///
     /// # Errors
@@ -401,79 +372,6 @@ impl Drop for Sweep<'_> {
     }
 }
 
-/// Waits for work of the shared store, on a thread of its own: the caller's may drive futures.
-fn wait<T: Send>(
-    runtime: &Handle,
-    work: impl Future<Output = Result<T, BlobError>> + Send,
-) -> Result<T, BlobError> {
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| runtime.block_on(work));
-        waiting.join().unwrap_or_else(|_| {
-            let ended = io::Error::other("the runtime has ended");
-            Err(BlobError::unavailable("be asked", ended))
-        })
-    })
-}
-
 fn key(kind: Kind, digest: Digest) -> Key {
     Key::from_iter([kind.directory(), &digest.hex()])
-}
-
-/// What lies inside is for this user alone; the directory's own permissions are the operator's.
-fn warn_if_open(data: &Path) {
-    let mode = fs::metadata(data).map(|metadata| metadata.permissions().mode() & 0o777);
-    if let Ok(mode) = mode
-        && mode & 0o077 != 0
-    {
-        tracing::warn!(path = %data.display(), mode = format!("{mode:o}"),
-            "other users may look into the data directory: chmod 700 closes it");
-    }
-}
-
-/// How long a lock is waited for. A process that was killed while it started a worker leaves one
-/// behind that holds its lock until it has become that worker.
-const LEFT_BEHIND: Duration = Duration::from_secs(2);
-
-/// The lock lies beside the data, so that it holds for all of it.
-fn lock(data: &Path) -> Result<File, OpenError> {
-    let path = data.join("lock");
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = match file {
-        Ok(file) => file,
-        Err(source) => return Err(OpenError::Io { doing: "open", path, source }),
-    };
-    let until = Instant::now() + LEFT_BEHIND;
-    loop {
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
-                std::thread::sleep(LEFT_BEHIND / 100);
-            }
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(OpenError::InUse(data.to_owned())),
-            Err(error) => return Err(OpenError::Io { doing: "lock", path, source: error.into() }),
-        }
-    }
-}
-
-fn empty(directory: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        remove(&entry?.path())?;
-    }
-    Ok(())
-}
-
-/// The object store writes beside the target, under a name with `#`.
-fn remove_half_written(blobs: &Path) -> io::Result<()> {
-    for kind in Kind::ALL {
-        let Ok(entries) = fs::read_dir(blobs.join(kind.directory())) else {
-            continue;
-        };
-        for entry in entries {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().contains('#') {
-                remove(&entry.path())?;
-            }
-        }
-    }
-    Ok(())
 }

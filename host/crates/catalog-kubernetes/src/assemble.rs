@@ -135,6 +135,33 @@ pub(crate) fn snapshot(state: &State) -> Snapshot {
     snapshot
 }
 
+/// All that any object names, whether it counts yet, still, or not at all. None if an object does
+/// not read: what it names is not known.
+pub(crate) fn needed(state: &State) -> Option<Snapshot> {
+    let mut needed = snapshot(state);
+    for (namespace, objects) in &state.namespaces {
+        for kind in Kind::ALL {
+            for (_, object, _) in objects.all(kind) {
+                let version = match object {
+                    Object::Malformed { .. } => return None,
+                    Object::Version(version) => version,
+                    Object::Module(_) | Object::Locks(_) => continue,
+                };
+                let number = version.record.version.clone();
+                let key = (namespace.clone(), version.module.clone());
+                let module = needed.modules.entry(key).or_insert_with(|| ModuleRecord {
+                    traffic: None,
+                    pinned: None,
+                    highest: number.clone(),
+                    versions: BTreeMap::new(),
+                });
+                module.versions.insert(number, Arc::clone(&version.record));
+            }
+        }
+    }
+    Some(needed)
+}
+
 /// Versions that exist and are not published.
 pub(crate) fn inert(objects: &Objects, now: Instant) -> Vec<Inert> {
     let all = versions(objects, None).into_values().flatten();

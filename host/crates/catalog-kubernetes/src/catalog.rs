@@ -13,8 +13,8 @@ use kube::{
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use roadstead_catalog::{
-    Catalog, CatalogError, Change, Pending, Publication, Published, Refusal, Rollout, RolloutEdit,
-    Snapshot, Verdict, VersionChoice,
+    Catalog, CatalogError, Change, Election, Pending, Publication, Published, Refusal, Rollout,
+    RolloutEdit, Snapshot, Verdict, VersionChoice,
 };
 use roadstead_domain::{ModuleName, Namespace, Version};
 use roadstead_k8s_api::version_object;
@@ -27,6 +27,7 @@ use crate::{
     disk,
     inner::Inner,
     judge::{Action, judge},
+    leases::Leases,
     settings::KubernetesSettings,
     state::State,
     watching,
@@ -77,6 +78,7 @@ pub struct Report {
 #[derive(Clone)]
 pub struct KubernetesCatalog {
     inner: Arc<Inner>,
+    leases: Arc<Leases>,
     _tasks: Arc<[AbortOnDropHandle<()>]>,
 }
 
@@ -93,8 +95,13 @@ impl KubernetesCatalog {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(settings: KubernetesSettings, kept: PathBuf) -> Result<Self, OpenError> {
-        let client = Client::try_from(config(settings.kubeconfig.as_deref()).await?)
-            .map_err(|error| OpenError::Client(Box::new(error)))?;
+        let config = config(settings.kubeconfig.as_deref()).await?;
+        let namespace =
+            settings.lease_namespace.as_ref().map_or(&*config.default_namespace, Namespace::as_str);
+        let namespace = namespace.to_owned();
+        let client =
+            Client::try_from(config).map_err(|error| OpenError::Client(Box::new(error)))?;
+        let leases = Leases::new(client.clone(), &namespace, &settings.pool, &settings.host);
         let path = kept.clone();
         let last = tokio::task::spawn_blocking(move || disk::load(&path)).await.unwrap_or_default();
         let known = last.is_some();
@@ -115,7 +122,7 @@ impl KubernetesCatalog {
         }
         let keeping = AbortOnDropHandle::new(tokio::spawn(keep(Arc::clone(&inner), kept)));
         let sweeping = AbortOnDropHandle::new(tokio::spawn(sweep(Arc::clone(&inner))));
-        Ok(Self { inner, _tasks: [following, keeping, sweeping].into() })
+        Ok(Self { inner, leases: Arc::new(leases), _tasks: [following, keeping, sweeping].into() })
     }
 
     /// Whether all watches tell what changes.
@@ -278,7 +285,16 @@ impl Catalog for KubernetesCatalog {
     }
 
     async fn needed(&self) -> Result<Option<Snapshot>, CatalogError> {
-        Ok(None)
+        if !self.is_current() {
+            return Ok(None);
+        }
+        let needed = self.inner.look(assemble::needed);
+        // A watch that was lost meanwhile may have kept something from it.
+        Ok(needed.filter(|_| self.is_current()))
+    }
+
+    fn election(&self) -> Option<Arc<dyn Election>> {
+        Some(Arc::clone(&self.leases) as _)
     }
 
     async fn pending(&self) -> Vec<Pending> {

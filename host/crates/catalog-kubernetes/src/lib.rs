@@ -20,6 +20,7 @@ mod error;
 mod ground;
 mod inner;
 mod judge;
+mod leases;
 mod objects;
 mod rollout;
 mod settings;

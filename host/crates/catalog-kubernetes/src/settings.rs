@@ -14,6 +14,10 @@ pub struct KubernetesSettings {
     pub namespaces: Namespaces,
     /// The hosts that share blobs and code with this one; stands with what they write.
     pub pool: String,
+    /// This host's name in it, by which the others see who does what.
+    pub host: String,
+    /// Where hosts say so: the namespace of the pod, or of the kubeconfig, unless set.
+    pub lease_namespace: Option<Namespace>,
 }
 
 /// Which namespaces a host serves.
@@ -30,6 +34,8 @@ impl Default for KubernetesSettings {
             kubeconfig: None,
             namespaces: Namespaces::Labelled(format!("{ENABLED}=true")),
             pool: "default".to_owned(),
+            host: "default".to_owned(),
+            lease_namespace: None,
         }
     }
 }

@@ -9,6 +9,7 @@
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod election;
 mod error;
 mod memory;
 mod record;
@@ -16,11 +17,14 @@ mod redb;
 mod rollout;
 pub mod rules;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use roadstead_domain::{ModuleName, Namespace, Version};
 use tokio::sync::watch;
 
 pub use crate::{
+    election::{Election, Office},
     error::CatalogError,
     memory::MemoryCatalog,
     record::{
@@ -90,10 +94,15 @@ pub trait Catalog: Send + Sync + 'static {
         true
     }
 
-    /// Everything that stored bytes are kept for. None where this host cannot tell, since other
-    /// hosts publish, in other namespaces too, what they may find stored here.
+    /// Everything that stored bytes are kept for, what is written and not published included. None
+    /// while this host cannot tell: its view is not current, or part of it does not read.
     async fn needed(&self) -> Result<Option<Snapshot>, CatalogError> {
         self.snapshot().await.map(Some)
+    }
+
+    /// How hosts agree on who does what only one should. None where there is one host.
+    fn election(&self) -> Option<Arc<dyn Election>> {
+        None
     }
 
     /// Versions that are written but not published, and wait for someone to judge them. None where

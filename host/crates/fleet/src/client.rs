@@ -5,7 +5,6 @@ use std::{path::PathBuf, sync::Arc, time::Instant};
 use roadstead_domain::HostName;
 use roadstead_proto::v1::HostHello;
 use roadstead_registry::Registry;
-use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{Observed, backoff::Pauses, session::Session};
@@ -50,7 +49,6 @@ impl From<Hello> for HostHello {
 /// The host's place in its fleet. Dropping it ends the stream.
 #[derive(Debug)]
 pub struct Fleet {
-    hosts: watch::Receiver<Option<Arc<[HostName]>>>,
     _client: AbortOnDropHandle<()>,
 }
 
@@ -61,9 +59,8 @@ impl Fleet {
         registry: Arc<Registry>,
         observed: Arc<dyn Observed>,
     ) -> Self {
-        let (tell, hosts) = watch::channel(None);
         let client = tokio::spawn(async move {
-            let session = Session { config, registry, observed, hosts: tell };
+            let session = Session { config, registry, observed };
             let mut pauses = Pauses::default();
             loop {
                 let began = Instant::now();
@@ -76,12 +73,7 @@ impl Fleet {
                 tokio::time::sleep(pause).await;
             }
         });
-        Self { hosts, _client: AbortOnDropHandle::new(client) }
-    }
-
-    /// The pool's hosts that the controller hears of; none before it has told.
-    pub fn hosts(&self) -> watch::Receiver<Option<Arc<[HostName]>>> {
-        self.hosts.clone()
+        Self { _client: AbortOnDropHandle::new(client) }
     }
 }
 

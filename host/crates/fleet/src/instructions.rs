@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use roadstead_domain::{HostName, MOST_SHARES, ModuleName, Namespace, Traffic, Version};
+use roadstead_domain::{MOST_SHARES, ModuleName, Namespace, Traffic, Version};
 use roadstead_proto::v1::{SyncResponse, TrafficSplit};
 
 /// Bytes of one response.
@@ -11,9 +11,6 @@ pub(crate) const RESPONSE: usize = 16 << 20;
 /// Splits that one response may have.
 const SPLITS: usize = 50_000;
 
-/// Hosts that a pool may have.
-const HOSTS: usize = 10_000;
-
 /// How often counters are reported at the most, and at the least.
 const INTERVAL: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(300)];
 
@@ -21,7 +18,6 @@ const INTERVAL: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Instructions {
     pub(crate) splits: Vec<(Namespace, ModuleName, Traffic)>,
-    pub(crate) hosts: Vec<HostName>,
     /// None where it says none.
     pub(crate) interval: Option<Duration>,
     /// What was left out because it makes no sense, the first few of it.
@@ -30,21 +26,16 @@ pub(crate) struct Instructions {
 
 /// More than a controller may say at once.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the controller told {told} {what}, and {most} is the most")]
+#[error("the controller told {told} splits, and {SPLITS} is the most")]
 pub(crate) struct TooMany {
-    what: &'static str,
     told: usize,
-    most: usize,
 }
 
 impl Instructions {
     pub(crate) fn read(response: SyncResponse) -> Result<Self, TooMany> {
-        let SyncResponse { splits, hosts, report_interval_ms } = response;
-        for (what, told, most) in [("splits", splits.len(), SPLITS), ("hosts", hosts.len(), HOSTS)]
-        {
-            if most < told {
-                return Err(TooMany { what, told, most });
-            }
+        let SyncResponse { splits, report_interval_ms } = response;
+        if SPLITS < splits.len() {
+            return Err(TooMany { told: splits.len() });
         }
         let mut read = Self::default();
         for told in splits {
@@ -54,12 +45,6 @@ impl Instructions {
                     let TrafficSplit { namespace, module, .. } = told;
                     read.leave_out(format!("the split of {namespace:?} {module:?}: {why}"));
                 }
-            }
-        }
-        for host in hosts {
-            match host.parse() {
-                Ok(host) => read.hosts.push(host),
-                Err(error) => read.leave_out(format!("host {host:?}: {error}")),
             }
         }
         let [least, most] = INTERVAL;
@@ -126,27 +111,21 @@ mod tests {
             TrafficSplit { namespace: String::new(), ..told("m", &[("0.1.0", 100)]) },
         ];
         let splits = [good].into_iter().chain(wrong).chain([none]).collect();
-        let hosts = ["a", "Not A Host", "b"].map(str::to_owned).to_vec();
-        let response = SyncResponse { splits, hosts, report_interval_ms: 0 };
+        let response = SyncResponse { splits, report_interval_ms: 0 };
         let read = Instructions::read(response).unwrap();
         let names: Vec<_> = read.splits.iter().map(|(_, name, _)| name.as_str()).collect();
         assert_eq!(names, ["good", "none"]);
         assert_eq!(read.splits[1].2, Traffic::none(7));
-        assert_eq!(read.hosts.len(), 2);
         assert_eq!((read.nonsense.len(), read.interval), (4, None));
     }
 
     #[test]
     fn a_response_is_bounded() {
-        let many = |splits, hosts| SyncResponse {
-            splits: vec![told("m", &[]); splits],
-            hosts: vec!["a".to_owned(); hosts],
-            report_interval_ms: 0,
-        };
-        assert!(Instructions::read(many(SPLITS, HOSTS)).is_ok());
-        for (splits, hosts, what) in [(SPLITS + 1, 0, "splits"), (0, HOSTS + 1, "hosts")] {
-            assert_eq!(Instructions::read(many(splits, hosts)).unwrap_err().what, what);
-        }
+        let many =
+            |count| SyncResponse { splits: vec![told("m", &[]); count], report_interval_ms: 0 };
+        assert!(Instructions::read(many(SPLITS)).is_ok());
+        let error = Instructions::read(many(SPLITS + 1)).unwrap_err();
+        assert_eq!(error, TooMany { told: SPLITS + 1 });
         for (told, read) in [(1, 100), (99, 100), (7000, 7000), (u32::MAX, 300_000)] {
             let response = SyncResponse { report_interval_ms: told, ..SyncResponse::default() };
             let read_as = Instructions::read(response).unwrap().interval;
@@ -156,14 +135,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_words_panic(words in proptest::collection::vec(".{0,20}", 4), percent in any::<u32>()) {
+        fn no_words_panic(words in proptest::collection::vec(".{0,20}", 3), percent in any::<u32>()) {
             let share = VersionShare { version: words[2].clone(), percent };
             let (namespace, module) = (words[0].clone(), words[1].clone());
             let split = TrafficSplit { namespace, module, revision: 1, shares: vec![share] };
-            let hosts = vec![words[3].clone()];
-            let response = SyncResponse { splits: vec![split], hosts, report_interval_ms: 1 };
+            let response = SyncResponse { splits: vec![split], report_interval_ms: 1 };
             let read = Instructions::read(response).unwrap();
-            prop_assert!(read.splits.len() + read.hosts.len() + read.nonsense.len() == 2);
+            prop_assert!(read.splits.len() + read.nonsense.len() == 1);
         }
     }
 }

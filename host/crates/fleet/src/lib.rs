@@ -2,7 +2,7 @@
 //! lives.
 //!
 //! The host tells which versions it serves, how their calls end and how busy it is; the controller
-//! tells how calls are shared between versions, and which hosts there are.
+//! tells how calls are shared between versions.
 //!
 //! Guarantees:
 //! * Nothing waits for the controller. Without it the host serves on by what it was told last, and

@@ -94,6 +94,10 @@ impl Observation {
             let (calls, failures) = live.outcomes().read();
             versions.insert(live.id().clone(), Seen { standing, calls, failures });
         }
+        for id in registry.coming() {
+            let compiling = Seen { standing: Standing::Compiling, calls: 0, failures: 0 };
+            versions.entry(id).or_insert(compiling);
+        }
         Self {
             revision: routes.revision(),
             current: observed.current(),

@@ -6,13 +6,12 @@ use futures::{
     FutureExt as _, StreamExt as _,
     future::{Fuse, FusedFuture as _},
 };
-use roadstead_domain::HostName;
 use roadstead_proto::v1::{
     SyncRequest, SyncResponse, fleet_service_client::FleetServiceClient, sync_request::Kind,
 };
 use roadstead_registry::Registry;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -67,7 +66,6 @@ pub(crate) struct Session {
     pub(crate) config: FleetConfig,
     pub(crate) registry: Arc<Registry>,
     pub(crate) observed: Arc<dyn Observed>,
-    pub(crate) hosts: watch::Sender<Option<Arc<[HostName]>>>,
 }
 
 impl Session {
@@ -115,13 +113,6 @@ impl Session {
             let what = instructions.nonsense.join("; ");
             tracing::warn!(what, "the controller tells what makes no sense: left out");
         }
-        self.hosts.send_if_modified(|hosts| {
-            let same = hosts.as_deref() == Some(instructions.hosts.as_slice());
-            if !same {
-                *hosts = Some(instructions.hosts.as_slice().into());
-            }
-            !same
-        });
         Ok(instructions)
     }
 }

@@ -9,11 +9,15 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use roadstead_blobs::{BlobError, BlobStore, Hold, Kind, StagedCode};
+use roadstead_catalog::{Election, Office};
 use roadstead_domain::Digest;
 use roadstead_engine::{CodeError, CodeSource, CodeState, Engine, VerifiedCode};
 use roadstead_transcode::Locks;
 use roadstead_worker::{WorkerError, Workers};
-use tokio::sync::{Notify, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
 
 use crate::{
     derive,
@@ -34,6 +38,8 @@ pub(crate) struct StoredCode {
     /// Places to wait for a turn, for all loads of the host together: who finds none is refused.
     pub(crate) waiting_loads: Arc<Semaphore>,
     pub(crate) workers: Arc<Workers>,
+    /// How hosts agree on who compiles it, where several share what is compiled.
+    pub(crate) election: Option<Arc<dyn Election>>,
     /// Told when the component may have become garbage.
     pub(crate) collect: Arc<Notify>,
     pub(crate) holds: Vec<Hold>,
@@ -45,6 +51,22 @@ pub(crate) struct Failed {
     at: Instant,
     why: String,
 }
+
+/// Who compiles what no host has.
+enum Chosen {
+    /// This host for all, as long as it is at it.
+    Here(Box<dyn Office>),
+    /// Another one: it will store it.
+    Elsewhere,
+    /// This host for itself.
+    Alone,
+}
+
+/// How often it is looked whether the host that compiles it has done so.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How long another host may take to compile, beyond all that its workers are allowed.
+const PATIENCE: Duration = Duration::from_secs(12 * 60);
 
 /// How long nobody tries again what did not compile: calls must not keep pushes from their turns.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -59,30 +81,40 @@ impl CodeSource for StoredCode {
         {
             return Err(CodeError::Uncompilable(failed.why.clone()));
         }
-        let turn = self.turn()?;
-        // Another may have compiled it while this one waited for its turn.
-        if let Some(file) = self.stored() {
-            return Ok(VerifiedCode::File(file));
+        let place = self.waiting_loads.try_acquire().map_err(|_| busy())?;
+        let begun = Instant::now();
+        loop {
+            let turn = self.turns.take_blocking().map_err(other)?;
+            // Another may have compiled it while this one waited for its turn.
+            if let Some(file) = self.stored() {
+                return Ok(VerifiedCode::File(file));
+            }
+            let chosen = match self.shared() {
+                Ok(Some(file)) => return Ok(VerifiedCode::File(file)),
+                Ok(None) if begun.elapsed() < PATIENCE => self.stand(),
+                Ok(None) | Err(_) => Chosen::Alone,
+            };
+            match chosen {
+                Chosen::Elsewhere => {
+                    drop(turn);
+                    std::thread::sleep(LOOK);
+                }
+                Chosen::Here(office) => {
+                    // Who held the office before may have stored it just now.
+                    if let Ok(Some(file)) = self.shared() {
+                        return Ok(VerifiedCode::File(file));
+                    }
+                    drop(place);
+                    let compiled = self.compile(turn);
+                    drop(office);
+                    return compiled;
+                }
+                Chosen::Alone => {
+                    drop(place);
+                    return self.compile(turn);
+                }
+            }
         }
-        if let Some(file) = self.shared() {
-            return Ok(VerifiedCode::File(file));
-        }
-        let Recipe { component: digest, codec } = &self.recipe;
-        tracing::warn!(component = %digest, "no trusted compiled code: compiling again");
-        let component = self.read(Kind::Component, *digest)?;
-        let upload = match codec {
-            Some(codec) => Some(codec.upload(self.locks(codec)?)),
-            None => None,
-        };
-        let code = self.blobs.code().stage().map_err(other)?;
-        let file = code.file().try_clone()?;
-        let (_leash, tether) = roadstead_worker::leash();
-        self.workers
-            .compile(&component, upload.as_ref(), &file, tether)
-            .map_err(|error| self.not_compiled(error))?;
-        drop(turn);
-        self.store(code);
-        Ok(VerifiedCode::File(file))
     }
 
     fn state(&self) -> CodeState {
@@ -103,10 +135,48 @@ impl CodeSource for StoredCode {
 }
 
 impl StoredCode {
-    /// A turn to compile, if few enough wait for one. Blocks.
-    fn turn(&self) -> Result<Turn, CodeError> {
-        let _place = self.waiting_loads.try_acquire().map_err(|_| busy())?;
-        self.turns.take_blocking().map_err(other)
+    /// Compiles and stores it. Blocks.
+    fn compile(&self, turn: Turn) -> Result<VerifiedCode, CodeError> {
+        let Recipe { component: digest, codec } = &self.recipe;
+        tracing::warn!(component = %digest, "no trusted compiled code: compiling again");
+        let component = self.read(Kind::Component, *digest)?;
+        let upload = match codec {
+            Some(codec) => Some(codec.upload(self.locks(codec)?)),
+            None => None,
+        };
+        let code = self.blobs.code().stage().map_err(other)?;
+        let file = code.file().try_clone()?;
+        let (_leash, tether) = roadstead_worker::leash();
+        self.workers
+            .compile(&component, upload.as_ref(), &file, tether)
+            .map_err(|error| self.not_compiled(error))?;
+        drop(turn);
+        self.store(code);
+        Ok(VerifiedCode::File(file))
+    }
+
+    /// Agrees with the other hosts of the pool on who compiles it. Blocks.
+    fn stand(&self) -> Chosen {
+        let (Some(election), Some(_)) = (&self.election, self.blobs.grace()) else {
+            return Chosen::Alone;
+        };
+        let Ok(runtime) = Handle::try_current() else { return Chosen::Alone };
+        let made = format!("{}\n{}", self.engine.fingerprint(), self.recipe.key());
+        let hex = Digest::of(made.as_bytes()).hex();
+        let task = format!("compile-{}", hex.get(..40).unwrap_or(&hex));
+        let standing = || runtime.block_on(election.stand(&task));
+        // A thread of its own: the caller's may drive futures.
+        let stood = std::thread::scope(|scope| scope.spawn(standing).join());
+        match stood {
+            Ok(Ok(Some(office))) => Chosen::Here(office),
+            Ok(Ok(None)) => Chosen::Elsewhere,
+            Ok(Err(error)) => {
+                tracing::warn!(component = %self.recipe.component, error = chain(&error),
+                    "nobody can be asked who compiles it: doing it here");
+                Chosen::Alone
+            }
+            Err(_) => Chosen::Alone,
+        }
     }
 
     fn not_compiled(&self, error: WorkerError) -> CodeError {
@@ -120,13 +190,12 @@ impl StoredCode {
         }
     }
 
-    /// Code that another host of the pool made. A store that does not answer has none.
-    fn shared(&self) -> Option<File> {
+    /// Code that another host of the pool made.
+    fn shared(&self) -> Result<Option<File>, BlobError> {
         let fetched = self.blobs.fetch_code(self.engine.fingerprint(), self.recipe.key());
-        fetched.unwrap_or_else(|error| {
-            tracing::warn!(component = %self.recipe.component, error = chain(&error),
+        fetched.inspect_err(|error| {
+            tracing::warn!(component = %self.recipe.component, error = chain(error),
                 "the pool's compiled code cannot be asked for");
-            None
         })
     }
 
@@ -208,6 +277,7 @@ mod tests {
             turns: Turns::new(1),
             waiting_loads: Arc::new(Semaphore::new(0)),
             workers: Arc::new(workers),
+            election: None,
             collect: Arc::default(),
             holds: Vec::new(),
             failed: Mutex::default(),

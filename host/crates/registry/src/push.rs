@@ -10,7 +10,10 @@ mod publish;
 mod repair;
 mod validate;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use bytes::Bytes;
 use roadstead_blobs::{Hold, Kind, Staged, StagedCode};
@@ -32,6 +35,9 @@ use crate::{
 /// Bytes that are stored, and stay so for as long as this lives.
 pub(crate) struct Stored {
     holds: Vec<Hold>,
+    /// When the first of them was, by two clocks: one stands still with the machine, the other may
+    /// be set.
+    since: (Instant, SystemTime),
     /// Told if they are garbage in the end; none once they are published.
     collect: Option<Arc<Notify>>,
 }
@@ -145,7 +151,9 @@ impl Registry {
         key: Digest,
         code: Option<StagedCode>,
     ) -> Result<Stored, PushError> {
-        let mut stored = Stored { holds: Vec::new(), collect: Some(Arc::clone(&self.collect)) };
+        let since = (Instant::now(), SystemTime::now());
+        let collect = Some(Arc::clone(&self.collect));
+        let mut stored = Stored { holds: Vec::new(), since, collect };
         stored.holds.push(self.blobs.hold(key).await);
         let component = self.blobs.put(Kind::Component, validated.component.clone());
         let wit = async {
@@ -189,6 +197,11 @@ async fn joined<T>(task: JoinHandle<Result<T, PushError>>) -> Result<T, PushErro
 }
 
 impl Stored {
+    fn age(&self) -> Duration {
+        let (started, since) = self.since;
+        started.elapsed().max(since.elapsed().unwrap_or_default())
+    }
+
     async fn add(
         &mut self,
         registry: &Registry,

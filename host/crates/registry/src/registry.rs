@@ -6,9 +6,10 @@ mod judge;
 mod load;
 mod offers;
 mod steer;
+mod sweep;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -79,6 +80,8 @@ pub struct Registry {
     pub(crate) routes: ArcSwap<RouteTable>,
     changes: watch::Sender<u64>,
     pub(crate) steering: steer::Steering,
+    /// Versions that are published and whose code is made ready before they serve here.
+    coming: Mutex<BTreeSet<ModuleId>>,
     /// Held from the catalog's transaction until its outcome serves.
     pub(crate) changing: tokio::sync::Mutex<()>,
     pub(crate) pushes: Arc<Semaphore>,
@@ -89,6 +92,7 @@ pub struct Registry {
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
     collector: AbortHandle,
+    sweeper: AbortHandle,
     follower: AbortHandle,
 }
 
@@ -110,6 +114,8 @@ impl Registry {
         let registry = Arc::new_cyclic(|registry: &std::sync::Weak<Self>| {
             let following = follow::follow(registry.clone(), catalog.watch(), Arc::clone(&opened));
             let follower = tokio::spawn(following).abort_handle();
+            let sweeping = sweep::keep_swept(registry.clone(), blobs.grace());
+            let sweeper = tokio::spawn(sweeping).abort_handle();
             let (registry, told) = (registry.clone(), Arc::clone(&collect));
             let collector = tokio::spawn(async move {
                 loop {
@@ -125,6 +131,7 @@ impl Registry {
                 routes: ArcSwap::from_pointee(RouteTable::default()),
                 changes: watch::Sender::new(0),
                 steering: steer::Steering::default(),
+                coming: Mutex::default(),
                 changing: tokio::sync::Mutex::default(),
                 pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
                 turns: Turns::new(config.compile.workers),
@@ -132,6 +139,7 @@ impl Registry {
                 workers: Arc::new(workers),
                 collect: Arc::clone(&collect),
                 collector: collector.abort_handle(),
+                sweeper,
                 follower,
                 config,
             }
@@ -166,7 +174,26 @@ impl Registry {
         self.catalog.is_current()
     }
 
-    /// Wakes with the revision of every new [`RouteTable`], after it serves.
+    /// Versions that others published and that do not serve here yet: their code is made ready.
+    pub fn coming(&self) -> BTreeSet<ModuleId> {
+        self.coming.lock().clone()
+    }
+
+    /// Tells which versions are coming to whoever watches.
+    pub(crate) fn comes(&self, id: Option<&ModuleId>) {
+        let mut coming = self.coming.lock();
+        let before = coming.len();
+        match id {
+            Some(id) => coming.extend([id.clone()]),
+            None => coming.clear(),
+        }
+        if coming.len() != before {
+            self.changes.send_modify(|_| ());
+        }
+    }
+
+    /// Wakes with the revision of every new [`RouteTable`], after it serves, and when versions are
+    /// [`Registry::coming`].
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
@@ -231,6 +258,7 @@ impl Registry {
             turns: self.turns.clone(),
             waiting_loads: Arc::clone(&self.waiting_loads),
             workers: Arc::clone(&self.workers),
+            election: self.catalog.election(),
             collect: Arc::clone(&self.collect),
             holds,
             failed: Mutex::default(),
@@ -238,37 +266,12 @@ impl Registry {
         let spec = Arc::new(record.spec.clone());
         self.engine.prepare(id.clone(), record.component, spec, Arc::new(code))
     }
-
-    /// Deletes stored bytes that nothing names and nobody holds. What goes wrong is logged: garbage
-    /// takes room and does no other harm.
-    pub(crate) async fn sweep(&self) {
-        let swept = async {
-            let sweep = self.blobs.begin_sweep().await?;
-            let Some(snapshot) = self.catalog.needed().await? else { return Ok(0) };
-            let mut referenced: HashSet<_> = snapshot.locks.into_values().collect();
-            for ((_, name), module) in &snapshot.modules {
-                for record in module.versions.values() {
-                    referenced.extend([record.component, record.interface]);
-                    referenced.insert(Recipe::of(name, record).key());
-                    referenced.extend(record.wit);
-                    referenced.extend(record.locks.values());
-                }
-            }
-            Ok::<_, OpenError>(sweep.finish(&referenced).await?)
-        };
-        match swept.await {
-            Ok(0) => {}
-            Ok(count) => tracing::debug!(count, "swept blobs"),
-            Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "sweep blobs");
-            }
-        }
-    }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
         self.collector.abort();
+        self.sweeper.abort();
         self.follower.abort();
     }
 }

@@ -126,6 +126,13 @@ impl RouteTable {
         })
     }
 
+    /// Whether something does not serve because stored bytes could not be read.
+    pub(crate) fn is_wanting(&self) -> bool {
+        let unread = |live: &Arc<LiveVersion>| matches!(live.module(), Err(Fault::NotReady(_)));
+        self.all_modules().any(|module| module.versions.values().any(unread))
+            || self.namespaces.values().any(|routes| routes.locks.damaged().next().is_some())
+    }
+
     /// The namespace's modules by name.
     pub fn modules(&self, namespace: &Namespace) -> impl Iterator<Item = &Arc<LiveModule>> {
         self.namespaces.get(namespace).into_iter().flat_map(|routes| routes.modules.values())

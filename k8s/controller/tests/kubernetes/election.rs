@@ -1,7 +1,10 @@
 //! One replica leads.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::Api;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use roadstead_controller::Role;
 use serde_json::json;
 use tonic::Code;
@@ -56,12 +59,9 @@ async fn who_loses_the_lease_writes_nothing_more() {
     let controller = Running::start(&cluster, "a").await;
     until("it leads", || async { controller.leads() }).await;
     let leases: Api<Lease> = Api::namespaced(cluster.client().await, "default");
-    let mut taken = leases.get("controller").await.unwrap();
-    let spec = taken.spec.as_mut().unwrap();
-    spec.holder_identity = Some("someone-else".to_owned());
-    spec.lease_duration_seconds = Some(5);
-    taken.metadata.resource_version = None;
-    leases.replace("controller", &Default::default(), &taken).await.unwrap();
+    let spec = json!({"spec": {"holderIdentity": "someone-else", "leaseDurationSeconds": 8}});
+    let patch = Patch::Merge(spec);
+    leases.patch("controller", &PatchParams::default(), &patch).await.unwrap();
     until("it follows", || async { controller.leadership.role() == Role::Follows }).await;
     let before = controller.writes();
     objects.module("m", json!({})).await;

@@ -1,5 +1,7 @@
 //! Hosts' streams: who may open one, and what a bad one brings upon itself.
 
+use std::time::Duration;
+
 use roadstead_controller::Role;
 use roadstead_proto::v1::{
     HostReport, VersionReport, VersionState, fleet_service_client::FleetServiceClient,
@@ -40,7 +42,7 @@ async fn only_hosts_with_certificates_get_in_and_each_has_one_stream() {
     let (first, mut from_first) = open(controller.address).await.unwrap();
     first.send(hello("one")).await.unwrap();
     let told = from_first.message().await.unwrap().unwrap();
-    assert_eq!(told.report_interval_ms, 200);
+    assert_eq!(told.report_interval_ms, 1000);
     let (second, mut from_second) = open(controller.address).await.unwrap();
     second.send(hello("one")).await.unwrap();
     from_second.message().await.unwrap().unwrap();
@@ -68,26 +70,22 @@ async fn only_hosts_with_certificates_get_in_and_each_has_one_stream() {
     assert!(matches!(end(from).await.unwrap().code(), Code::OutOfRange | Code::ResourceExhausted));
     // All that left the one that behaves alone.
     second.send(report(HostReport::default())).await.unwrap();
-    from_second.message().await.unwrap().unwrap();
+    let more = tokio::time::timeout(Duration::from_millis(500), from_second.message()).await;
+    assert!(more.is_err(), "its stream goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hosts_hear_of_each_other_and_silence_is_noticed() {
+async fn silence_is_noticed() {
     let cluster = Cluster::take().await;
     let objects = Objects::new(&cluster).await;
     let controller = Running::start(&cluster, "a").await;
     let one = Host::start("one", addresses(&[&controller]));
     let two = Host::start("two", addresses(&[&controller]));
-    until("they hear of each other", || async {
-        *one.peers.lock().unwrap() == ["one", "two"] && *two.peers.lock().unwrap() == ["one", "two"]
-    })
-    .await;
     one.is("0.1.0", VersionState::Ready);
     objects.module("m", json!({})).await;
     objects.version("m", "0.1.0", json!({})).await;
     module_comes(&objects, "m", "Ready", "Answering").await;
     drop(two);
-    until("one is silent", || async { *one.peers.lock().unwrap() == ["one"] }).await;
     until("an event tells of it", || async {
         objects.events().await.contains(&"HostsSilent".to_owned())
     })

@@ -68,7 +68,7 @@ async fn a_good_version_goes_step_by_step_and_a_bad_one_back() {
     objects.module("m", spec(promote)).await;
     until("it is promoted", || async { objects.serving().await == shares(&[("0.3.0", 100)]) })
         .await;
-    objects.module("m", json!({})).await;
+    objects.change("m", json!({"rollout": null})).await;
     until("without a rollout the newest answers", || async { host.shares().is_empty() }).await;
 }
 

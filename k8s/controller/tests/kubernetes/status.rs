@@ -22,8 +22,8 @@ async fn versions_say_whether_they_are_published_and_then_all_is_quiet() {
     objects.module("m", json!({})).await;
     version_comes(&objects, "m-0.1.0", "Accepted", "Pending").await;
     let owned = objects.versions.get("m-0.1.0").await.unwrap().metadata;
-    let module = objects.modules.get("m").await.unwrap().metadata;
-    assert_eq!(owned.owner_references.unwrap()[0].uid, module.uid.unwrap(), "it is adopted");
+    let module = objects.read("m").await.unwrap().id;
+    assert_eq!(owned.owner_references.unwrap()[0].uid, module.uid, "it is adopted");
 
     host.is("0.1.0", VersionState::Ready);
     objects.chain("p", &["one"]).await;
@@ -49,11 +49,11 @@ async fn versions_say_whether_they_are_published_and_then_all_is_quiet() {
     // Reports go on, with more calls each time; nobody need hear of that.
     host.busy("0.1.0", 10, 1);
     quiet(&controller).await;
-    let revision = objects.modules.get("m").await.unwrap().metadata.resource_version;
+    let revision = objects.read("m").await.unwrap().id.revision;
     let before = controller.writes();
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(controller.writes(), before);
-    assert_eq!(objects.modules.get("m").await.unwrap().metadata.resource_version, revision);
+    assert_eq!(objects.read("m").await.unwrap().id.revision, revision);
 
     // What someone else writes there does not stay.
     objects.overwrite("m", json!({"serving": [], "conditions": []})).await;

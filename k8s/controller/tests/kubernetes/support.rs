@@ -10,17 +10,20 @@ use std::{
 
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{ApiResource, Patch, PatchParams, PostParams},
+    core::DynamicObject,
 };
 use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roadstead_controller::{
     Controller, Leadership, Metrics, Namespaces, Role, Settings, Times, TlsFiles,
+    objects::{self, Kind, ModuleObject, Object},
 };
 use roadstead_domain::Digest;
 use roadstead_k8s_api::{Condition, Module, ModuleVersion, WireLocks};
 use roadstead_proto::v1::{
     HostHello, HostReport, Judgement, SyncRequest, SyncResponse, TrafficSplit, VersionKey,
-    VersionReport, VersionState, fleet_service_client::FleetServiceClient, sync_request::Kind,
+    VersionReport, VersionState, fleet_service_client::FleetServiceClient,
+    sync_request::Kind as Said,
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -37,10 +40,10 @@ pub(crate) const NAMESPACE: &str = "default";
 
 /// Times that tests can wait for.
 pub(crate) const TIMES: Times = Times {
-    lease: Duration::from_secs(2),
-    renew: Duration::from_millis(1500),
+    lease: Duration::from_secs(6),
+    renew: Duration::from_secs(5),
     retry: Duration::from_millis(200),
-    report: Duration::from_millis(200),
+    report: Duration::from_secs(1),
 };
 
 /// Who signs certificates.
@@ -184,11 +187,11 @@ pub(crate) fn hello(host: &str) -> SyncRequest {
         started_unix_ms: 1,
         fingerprint: "x".to_owned(),
     };
-    SyncRequest { kind: Some(Kind::Hello(hello)) }
+    SyncRequest { kind: Some(Said::Hello(hello)) }
 }
 
 pub(crate) fn report(report: HostReport) -> SyncRequest {
-    SyncRequest { kind: Some(Kind::Report(report)) }
+    SyncRequest { kind: Some(Said::Report(report)) }
 }
 
 /// What a host would say.
@@ -206,7 +209,6 @@ pub(crate) struct Host {
     pub(crate) says: Arc<Mutex<Says>>,
     /// By module, the split that it was told last.
     pub(crate) splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
-    pub(crate) peers: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -218,13 +220,9 @@ impl Drop for Host {
 
 impl Host {
     pub(crate) fn start(name: &str, controllers: Arc<Mutex<Vec<SocketAddr>>>) -> Self {
-        let (says, splits, peers) = (Arc::default(), Arc::default(), Arc::default());
-        let host = Talk {
-            name: name.to_owned(),
-            says: Arc::clone(&says),
-            splits: Arc::clone(&splits),
-            peers: Arc::clone(&peers),
-        };
+        let (says, splits) = (Arc::default(), Arc::default());
+        let host =
+            Talk { name: name.to_owned(), says: Arc::clone(&says), splits: Arc::clone(&splits) };
         let task = tokio::spawn(async move {
             for turn in 0.. {
                 let address = {
@@ -235,7 +233,7 @@ impl Host {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        Self { says, splits, peers, task }
+        Self { says, splits, task }
     }
 
     pub(crate) fn is(&self, version: &str, state: VersionState) {
@@ -261,7 +259,6 @@ struct Talk {
     name: String,
     says: Arc<Mutex<Says>>,
     splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
-    peers: Arc<Mutex<Vec<String>>>,
 }
 
 impl Talk {
@@ -274,7 +271,6 @@ impl Talk {
                 told = from.message() => match told? {
                     Some(told) => {
                         pace = Duration::from_millis(told.report_interval_ms.into());
-                        *self.peers.lock().unwrap() = told.hosts;
                         let mut splits = self.splits.lock().unwrap();
                         for split in told.splits {
                             splits.insert(split.module.clone(), split);
@@ -282,7 +278,7 @@ impl Talk {
                     }
                     None => return Ok(()),
                 },
-                () = tokio::time::sleep(pace.max(Duration::from_millis(20)) / 2) => {
+                () = tokio::time::sleep(pace.max(Duration::from_millis(20)) / 5) => {
                     if to.send(report(self.report())).await.is_err() {
                         return Ok(());
                     }
@@ -326,7 +322,7 @@ impl Talk {
 
 /// Writes objects, and reads what became of them.
 pub(crate) struct Objects {
-    pub(crate) modules: Api<Module>,
+    modules: Api<DynamicObject>,
     pub(crate) versions: Api<ModuleVersion>,
     locks: Api<WireLocks>,
     client: Client,
@@ -340,7 +336,12 @@ impl Objects {
     pub(crate) async fn new(cluster: &Cluster) -> Self {
         let client = cluster.client().await;
         Self {
-            modules: Api::namespaced(client.clone(), NAMESPACE),
+            // Newer definitions may have more in them than the types do.
+            modules: Api::namespaced_with(
+                client.clone(),
+                NAMESPACE,
+                &ApiResource::erase::<Module>(&()),
+            ),
             versions: Api::namespaced(client.clone(), NAMESPACE),
             locks: Api::namespaced(client.clone(), NAMESPACE),
             client,
@@ -379,6 +380,20 @@ impl Objects {
         self.locks.patch("locks", &params, &Patch::Apply(&fields)).await.unwrap();
     }
 
+    /// Merges into a module's spec.
+    pub(crate) async fn change(&self, name: &str, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.modules.patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// A module's object, as far as it is known.
+    pub(crate) async fn read(&self, name: &str) -> Option<ModuleObject> {
+        match objects::read(Kind::Module, &self.modules.get(name).await.ok()?)? {
+            Object::Module(module) => Some(module),
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Merges into a module's status, as nobody should.
     pub(crate) async fn overwrite(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));
@@ -393,22 +408,29 @@ impl Objects {
     }
 
     pub(crate) async fn module_says(&self, name: &str, kind: &str) -> String {
-        let Ok(object) = self.modules.get(name).await else { return String::new() };
-        says(&object.status.unwrap_or_default().conditions, kind)
+        let Some(module) = self.read(name).await else { return String::new() };
+        says(&module.status.conditions, kind)
     }
 
     /// The versions that answer for module `m`, with their percent.
     pub(crate) async fn serving(&self) -> Vec<(String, u8)> {
-        let Ok(object) = self.modules.get("m").await else { return Vec::new() };
-        let serving = object.status.unwrap_or_default().serving;
-        serving.into_iter().map(|share| (share.version.to_string(), share.percent)).collect()
+        let Some(module) = self.read("m").await else { return Vec::new() };
+        module
+            .status
+            .serving
+            .into_iter()
+            .map(|share| (share.version.to_string(), share.percent))
+            .collect()
     }
 
     /// The phase of module `m`'s rollout; empty without one.
     pub(crate) async fn phase(&self) -> String {
-        let Ok(object) = self.modules.get("m").await else { return String::new() };
-        let rollout = object.status.unwrap_or_default().rollout;
-        rollout.map(|rollout| format!("{:?} {}", rollout.phase, rollout.step)).unwrap_or_default()
+        let Some(module) = self.read("m").await else { return String::new() };
+        module
+            .status
+            .rollout
+            .map(|rollout| format!("{:?} {}", rollout.phase, rollout.step))
+            .unwrap_or_default()
     }
 
     /// Reasons of all events, with how often they were told.
@@ -455,7 +477,7 @@ pub(crate) async fn quiet(running: &Running) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let now = running.writes();
         last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
-        if last.1 >= 20 {
+        if last.1 >= 30 {
             return;
         }
     }

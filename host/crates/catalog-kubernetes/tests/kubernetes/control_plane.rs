@@ -14,7 +14,7 @@ use std::{
 
 use base64::Engine as _;
 use k8s_openapi::{
-    api::core::v1::Namespace as NamespaceObject,
+    api::{coordination::v1::Lease, core::v1::Namespace as NamespaceObject},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -276,6 +276,8 @@ impl Cluster {
             modules.delete_collection(&delete, &all).await.unwrap();
             let locks: Api<WireLocks> = Api::namespaced(client.clone(), namespace);
             locks.delete_collection(&delete, &all).await.unwrap();
+            let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+            leases.delete_collection(&delete, &all).await.unwrap();
         }
     }
 
@@ -336,6 +338,7 @@ impl Cluster {
                 "other".parse().unwrap(),
             ]),
             pool: "tests".to_owned(),
+            ..KubernetesSettings::default()
         }
     }
 

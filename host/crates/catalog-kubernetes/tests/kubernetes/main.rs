@@ -9,6 +9,7 @@
 
 mod control_plane;
 mod fleet;
+mod leases;
 mod outage;
 mod schemas;
 mod suite;

@@ -143,9 +143,8 @@ async fn people_hear_how_far_a_rollout_got_and_decide_about_it() {
     let written: Value = serde_json::from_str(&written).unwrap();
     assert_eq!(written, json!({"version": "0.2.0", "action": "Abort"}));
     // Others may write the object meanwhile, as the controller does all the time.
-    let module = name("m");
-    let (one, other) =
-        tokio::join!(edit(RolloutEdit::Pause), host.catalog.pin(&default, &module, None));
+    let m = name("m");
+    let (one, other) = tokio::join!(edit(RolloutEdit::Pause), host.catalog.pin(&default, &m, None));
     assert!(one.unwrap().outcome.paused);
     other.unwrap();
 }

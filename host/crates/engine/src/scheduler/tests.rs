@@ -30,8 +30,8 @@ fn soon() -> Instant {
 async fn spin(time: Duration) {
     let mut left = time.as_millis();
     std::future::poll_fn(|context| {
-        let end = clock::thread_time() + Duration::from_millis(1);
-        while clock::thread_time() < end {}
+        let end = thread_time() + Duration::from_millis(1);
+        while thread_time() < end {}
         left = left.saturating_sub(1);
         if left == 0 {
             return Poll::Ready(());

@@ -52,7 +52,7 @@ impl Observed for Seen {
 pub(crate) struct Host {
     pub(crate) registry: Arc<Registry>,
     pub(crate) seen: Arc<Seen>,
-    pub(crate) fleet: Fleet,
+    _fleet: Fleet,
     _data: tempfile::TempDir,
     _files: Option<tempfile::TempDir>,
 }
@@ -94,7 +94,7 @@ impl Host {
         };
         let observed: Arc<dyn Observed> = seen.clone();
         let fleet = Fleet::start(config, Arc::clone(&registry), observed);
-        Self { registry, seen, fleet, _data: data, _files: None }
+        Self { registry, seen, _fleet: fleet, _data: data, _files: None }
     }
 
     pub(crate) async fn push(&self, name: &str, more: u32) {

@@ -100,13 +100,8 @@ async fn the_host_does_what_it_is_told_and_nothing_older() {
     stream.tell(splits(&[split("m", 20, &[("0.1.0", 100)])]));
     host.settles_to("m@0.1.0").await;
     stream.tell(splits(&[split("m", 19, &[("0.1.1", 100)])]));
-    // What comes after it is done after it.
-    stream.tell(splits(&[split("n", 21, &[("0.1.1", 100)])]));
-    let hosts = ["a", "b"].map(str::to_owned).to_vec();
-    stream.tell(SyncResponse { hosts, ..splits(&[]) });
-    let mut told = host.fleet.hosts();
-    let told = told.wait_for(|hosts| hosts.as_ref().is_some_and(|hosts| hosts.len() == 2)).await;
-    assert_eq!(told.unwrap().as_ref().unwrap()[1].as_str(), "b");
+    // Time enough to do it by mistake.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert_eq!(host.answers(), "m@0.1.0");
     stream.tell(splits(&[split("m", 22, &[])]));
     host.settles_to("m@0.1.1").await;
@@ -122,11 +117,9 @@ async fn nonsense_changes_nothing_and_hides_nothing() {
             split("m", 31, &[("zero", 100)]),
             split("m", 5, &[("0.1.0", 100)]),
         ],
-        hosts: vec!["Not A Host".to_owned(), "a".to_owned()],
         report_interval_ms: 1,
     });
     host.settles_to("m@0.1.0").await;
-    assert_eq!(host.fleet.hosts().borrow().as_ref().unwrap().len(), 1);
     stream.report().await;
 }
 
@@ -162,10 +155,9 @@ async fn without_its_controller_a_host_serves_on_and_comes_back_with_everything(
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_a_controller_may_say_ends_the_stream() {
     let (host, mut controller, stream, _authority) = connected().await;
-    let hosts = vec!["a".to_owned(); 10_001];
-    stream.tell(SyncResponse { hosts, ..splits(&[split("m", 20, &[("0.1.0", 100)])]) });
+    let split = split("m", 20, &[("0.1.0", 100)]);
+    stream.tell(SyncResponse { splits: vec![split; 50_001], ..SyncResponse::default() });
     let mut stream = controller.stream().await;
     stream.hello().await;
     assert_eq!(host.answers(), "m@0.1.1", "nothing of it was done");
-    assert!(host.fleet.hosts().borrow().is_none());
 }

@@ -59,7 +59,7 @@ async fn app(data: &std::path::Path) -> Arc<App> {
     let limits = RegistryConfig::default();
     let registry = Registry::open(engine, catalog, blobs, limits).await.unwrap();
     let config = GatewayConfig::default();
-    let shared = (Arc::default(), Peers::new(&config, 10));
+    let shared = (Arc::default(), Peers::new(&config, 10), None);
     let address = "127.0.0.1:1".parse().unwrap();
     App::new(registry, &config, address, &Ends::default(), shared).unwrap()
 }

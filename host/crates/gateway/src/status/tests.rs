@@ -1,6 +1,7 @@
 //! Every fault against the contract's table of errors.
 
 use http::HeaderMap;
+use roadstead_blobs::BlobError;
 use roadstead_catalog::CatalogError;
 use roadstead_domain::{Credentials, LimitKind, NotGranted};
 use roadstead_registry::CompileLimit;
@@ -173,6 +174,17 @@ fn a_component_that_costs_too_much_names_the_setting() {
 }
 
 #[test]
+fn a_store_that_does_not_answer_is_worth_another_try_and_tells_nothing() {
+    let source = "https://10.0.0.1/bucket: access denied".into();
+    let lost = BlobError::Unavailable { doing: "store a blob", source };
+    let status = from_push(PushError::from(lost));
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.get_details_error_info().unwrap().reason, "BLOBS_UNAVAILABLE");
+    assert!(status.get_details_retry_info().is_some());
+    assert!(!format!("{status:?}").contains("10.0.0.1"), "{status:?}");
+}
+
+#[test]
 fn a_catalog_that_does_not_answer_is_worth_another_try_and_tells_nothing() {
     let source = "https://10.0.0.1:6443: token refused".into();
     let lost = CatalogError::Unavailable { doing: "read an object", source };
@@ -196,6 +208,14 @@ fn a_catalog_that_does_not_answer_is_worth_another_try_and_tells_nothing() {
             (status.code(), &*status.get_details_error_info().unwrap().reason),
             (code, reason)
         );
+    }
+    for (error, reason) in [
+        (CatalogError::RolloutUnsupported, "ROLLOUT_UNSUPPORTED"),
+        (CatalogError::RolloutRefused("why".to_owned()), "ROLLOUT_REFUSED"),
+    ] {
+        let status = from_change(ChangeError::from(error));
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        assert_eq!(status.get_details_error_info().unwrap().reason, reason);
     }
     let refused = CatalogError::Forbidden { doing: "write", message: "user host".to_owned() };
     let status = from_push(PushError::from(refused));

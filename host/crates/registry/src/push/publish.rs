@@ -38,6 +38,7 @@ impl Registry {
                     let record = Arc::clone(&change.outcome);
                     stored.collect = None;
                     self.install(&validated, &planned, change, live).await;
+                    self.renew_if_late(&record, stored.age()).await?;
                     return Ok(Pushed { name, record, created: true });
                 }
                 Ok(Published::Unchanged(record)) => {

@@ -41,6 +41,10 @@ impl Registry {
         let validated_too = Arc::clone(validated);
         let storing = Arc::clone(self).store(turn.clone(), validated_too, recipe.key(), code);
         let mut stored = joined(tokio::spawn(storing)).await?;
+        // What this host has a copy of, the pool may have lost.
+        if lost.is_empty() {
+            self.renew_texts(record).await?;
+        }
         let mut still_lost = None;
         if !lost.is_empty() {
             let found = self.follow(turn, validated, record, &lost).await?;

@@ -10,7 +10,7 @@ use roadstead_domain::ModuleId;
 use tokio::sync::{Notify, watch};
 
 use super::blocking;
-use crate::{LiveVersion, OpenError, Registry, push::chain};
+use crate::{LiveVersion, OpenError, Registry, Standing, push::chain};
 
 /// How often versions are looked for that wait to be judged, also where nothing changes.
 const LOOK: Duration = Duration::from_secs(20);
@@ -21,10 +21,14 @@ const READY: Duration = Duration::from_secs(60);
 /// Follows the catalog as long as the registry lives, once it is open.
 pub(super) async fn follow(
     registry: Weak<Registry>,
-    mut changes: watch::Receiver<u64>,
+    changes: watch::Receiver<u64>,
     opened: Arc<Notify>,
 ) {
     opened.notified().await;
+    tokio::join!(serve(registry.clone(), changes), fill(registry));
+}
+
+async fn serve(registry: Weak<Registry>, mut changes: watch::Receiver<u64>) {
     loop {
         let Some(registry) = registry.upgrade() else { return };
         if let Err(error) = registry.catch_up().await {
@@ -38,18 +42,45 @@ pub(super) async fn follow(
     }
 }
 
+/// Makes the code of what serves without it: of what came while others were made ready, and of all
+/// where a new release or another processor needs its own.
+async fn fill(registry: Weak<Registry>) {
+    let Some(mut tables) = registry.upgrade().map(|registry| registry.watch()) else { return };
+    loop {
+        let Some(routes) = registry.upgrade().map(|registry| registry.routes()) else { return };
+        for live in routes.all_modules().flat_map(|module| module.versions.values()) {
+            let Some(registry) = registry.upgrade() else { return };
+            if registry.shares_code() && live.standing() == Standing::Compiling {
+                registry.load_ahead(live).await;
+            }
+        }
+        if let Ok(Err(_)) = tokio::time::timeout(LOOK, tables.changed()).await {
+            return;
+        }
+    }
+}
+
 impl Registry {
+    /// Whether hosts of a pool wait for each other's code. One alone compiles when it is called.
+    fn shares_code(&self) -> bool {
+        self.blobs.grace().is_some()
+    }
+
     /// Serves what the catalog holds, if it is newer than what serves.
     async fn catch_up(&self) -> Result<(), OpenError> {
         let behind = || self.routes.load().revision() < *self.catalog.watch().borrow();
         // This host's own change serves as soon as its turn ends.
         drop(self.changing.lock().await);
-        if !behind() {
+        // What could not be read from the pool's store may read now.
+        let wanting = || self.shares_code() && self.routes.load().is_wanting();
+        if !behind() && !wanting() {
             return Ok(());
         }
-        let ahead = self.make_ahead().await?;
+        let ahead = self.make_ahead().await;
+        self.comes(None);
+        let ahead = ahead?;
         let _turn = self.changing.lock().await;
-        if behind() {
+        if behind() || wanting() {
             self.reload(&ahead).await?;
         }
         Ok(())
@@ -69,6 +100,7 @@ impl Registry {
                 }
                 let (namespace, name) = (namespace.clone(), name.clone());
                 let id = ModuleId { namespace, name, version };
+                self.comes(Some(&id));
                 let live = Arc::new(self.revive(id.clone(), record).await);
                 self.load_ahead(&live).await;
                 ahead.insert(id, live);

@@ -20,7 +20,18 @@ impl Registry {
         for pending in self.catalog.pending().await {
             let id = format!("{}@{}", pending.name, pending.record.version);
             let settled = match self.judge(&pending).await {
-                Ok(verdict) => self.catalog.settle(&pending, verdict).await,
+                Ok(verdict) => {
+                    // What it names may be older than anyone's promise to keep it.
+                    let kept = match &verdict {
+                        Verdict::Follows(_) => self.renew(&pending.record).await,
+                        Verdict::Refused(..) => Ok(()),
+                    };
+                    if let Err(error) = kept {
+                        tracing::warn!(module = id, error = chain(&error), "store it anew");
+                        continue;
+                    }
+                    self.catalog.settle(&pending, verdict).await
+                }
                 // Another look may find it readable.
                 Err(error) => {
                     tracing::warn!(module = id, error = chain(&error), "judge a written version");
@@ -42,11 +53,13 @@ impl Registry {
             }
             own => own?,
         };
-        if let Err(BlobError::Missing(digest) | BlobError::Damaged(digest)) =
-            self.blobs.get(Kind::Component, record.component).await
-        {
-            let text = format!("its component {digest} is not stored");
-            return refused(Refusal::BlobMissing, text);
+        match self.blobs.get(Kind::Component, record.component).await {
+            Ok(_) => {}
+            Err(BlobError::Missing(digest) | BlobError::Damaged(digest)) => {
+                let text = format!("its component {digest} is not stored");
+                return refused(Refusal::BlobMissing, text);
+            }
+            Err(error) => return Err(error.into()),
         }
         let routes = self.routes();
         let mut locks = own;

@@ -9,6 +9,9 @@ use roadstead_domain::{ModuleName, Namespace, Traffic};
 use super::load::govern;
 use crate::{LiveModule, Registry};
 
+/// Modules of which something may be told that the catalog does not say; beyond, nothing is taken.
+const MOST: usize = 65_536;
+
 /// What was told, by module.
 #[derive(Debug, Default)]
 pub(crate) struct Steering(Mutex<HashMap<(Namespace, ModuleName), Traffic>>);
@@ -22,6 +25,10 @@ impl Steering {
     /// Takes in what is newer than what was told before.
     fn take(&self, key: (Namespace, ModuleName), traffic: Traffic) {
         let mut told = self.0.lock();
+        if MOST <= told.len() && !told.contains_key(&key) {
+            tracing::warn!(namespace = %key.0, module = %key.1, "too many splits: left out");
+            return;
+        }
         let newest = Traffic::newer(told.remove(&key), Some(traffic));
         told.extend(newest.map(|newest| (key, newest)));
     }
@@ -68,5 +75,31 @@ impl Registry {
         if !modules.is_empty() {
             self.serve(old.steered(modules));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_bounded_and_what_is_known_is_still_renewed() {
+        let steering = Steering::default();
+        let key = |index: usize| (Namespace::default(), format!("m{index}").parse().unwrap());
+        for index in 0..=MOST {
+            steering.take(key(index), Traffic::none(1));
+        }
+        let revision = |index| {
+            let (namespace, name) = key(index);
+            steering.of(&namespace, &name).map(|traffic| traffic.revision())
+        };
+        assert_eq!((revision(MOST - 1), revision(MOST)), (Some(1), None));
+        steering.take(key(0), Traffic::none(2));
+        assert_eq!(revision(0), Some(2));
+        steering.take(key(0), Traffic::none(1));
+        assert_eq!(revision(0), Some(2));
+        // The catalog is past all of it, and knows none of the modules.
+        steering.forget(1, &[]);
+        assert_eq!((revision(0), revision(1)), (Some(2), None));
     }
 }

@@ -1,24 +1,38 @@
 //! Hosts that share a catalog: what one changes serves at the others.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use roadstead_blobs::{BlobStore, Place, SharedConfig};
+use roadstead_blobs::{BlobStore, OpenError, Place, SharedConfig};
 use roadstead_catalog::{
-    Catalog, CatalogError, Change, MemoryCatalog, Pending, Publication, Published, Refusal,
-    Snapshot, Verdict,
+    Catalog, CatalogError, Change, Election, MemoryCatalog, Pending, Publication, Published,
+    Refusal, Snapshot, Verdict,
 };
 use roadstead_domain::{ByteSize, Digest, ModuleName, Namespace, Version};
 use roadstead_registry::{PushRequest, Registry, RegistryConfig, VersionRecord};
 use tokio::sync::watch;
 
-use crate::harness::{Host, OPS, calc, engine, exported, files, functions, module, versioned};
+use crate::{
+    harness::{Host, OPS, calc, engine, exported, files, functions, module, versioned},
+    pool::{Asked, Offices},
+};
 
 /// A catalog that hosts share, with versions that wait to be judged.
 #[derive(Default)]
-struct SharedCatalog {
+pub(crate) struct SharedCatalog {
     published: MemoryCatalog,
+    pub(crate) offices: Arc<Offices>,
+    /// Whether nobody can say what is needed, and how often that was asked.
+    pub(crate) unknown: AtomicBool,
+    pub(crate) asked: AtomicUsize,
     pending: Mutex<Vec<Pending>>,
     settled: Mutex<Vec<(String, Verdict)>>,
 }
@@ -56,7 +70,15 @@ impl Catalog for SharedCatalog {
     }
 
     async fn needed(&self) -> Result<Option<Snapshot>, CatalogError> {
-        Ok(None)
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if self.unknown.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        self.snapshot().await.map(Some)
+    }
+
+    fn election(&self) -> Option<Arc<dyn Election>> {
+        Some(Arc::new(Asked(Arc::clone(&self.offices))))
     }
 
     async fn pending(&self) -> Vec<Pending> {
@@ -71,36 +93,55 @@ impl Catalog for SharedCatalog {
 }
 
 /// Hosts with a catalog, blobs and compiled code in common.
-struct Pool {
-    directory: tempfile::TempDir,
-    catalog: Arc<SharedCatalog>,
+pub(crate) struct Pool {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) catalog: Arc<SharedCatalog>,
+    pub(crate) grace: Duration,
 }
 
 impl Pool {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("blobs")).unwrap();
-        Self { directory, catalog: Arc::default() }
+        let grace = Duration::from_secs(24 * 60 * 60);
+        Self { directory, catalog: Arc::default(), grace }
     }
 
-    async fn host(&self, name: &str) -> Host {
+    pub(crate) async fn host(&self, name: &str) -> Host {
+        self.host_in(name, &self.directory.path().join("blobs")).await
+    }
+
+    /// A host with blobs in another place.
+    pub(crate) async fn host_in(&self, name: &str, place: &Path) -> Host {
         let data: PathBuf = self.directory.path().join(name);
+        let blobs = self.blobs(&data, place).unwrap();
+        let catalog: Arc<dyn Catalog> = self.catalog.clone();
+        let config = RegistryConfig::default();
+        let registry = Registry::open(engine(), catalog, Arc::new(blobs), config).await.unwrap();
+        Host::of(&data, registry)
+    }
+
+    /// A host again that was dropped.
+    pub(crate) async fn again(&self, name: &str) -> Host {
+        let (data, place) = (self.directory.path().join(name), self.directory.path().join("blobs"));
+        until("the old one is gone", || self.blobs(&data, &place).is_ok()).await;
+        self.host(name).await
+    }
+
+    fn blobs(&self, data: &Path, place: &Path) -> Result<BlobStore, OpenError> {
         let shared = SharedConfig {
-            place: Place::Directory(self.directory.path().join("blobs")),
+            place: Place::Directory(place.to_owned()),
             pool: "pool".to_owned(),
             key: [7; 32],
             cache: ByteSize::mib(64),
+            grace: self.grace,
         };
-        let blobs = Arc::new(BlobStore::open_shared(&data, shared).unwrap());
-        let catalog: Arc<dyn Catalog> = self.catalog.clone();
-        let config = RegistryConfig::default();
-        let registry = Registry::open(engine(), catalog, blobs, config).await.unwrap();
-        Host::of(&data, registry)
+        BlobStore::open_shared(data, shared)
     }
 }
 
 /// Waits until a host comes to something by itself.
-async fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
     for _ in 0..3000 {
         if holds() {
             return;
@@ -110,7 +151,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     panic!("{what}: it did not come to that");
 }
 
-fn code(host: &Host) -> usize {
+pub(crate) fn code(host: &Host) -> usize {
     let files = files(&host.data.join("compiled"));
     files.iter().filter(|path| path.extension().is_some_and(|e| e == "code")).count()
 }
@@ -143,6 +184,27 @@ async fn what_another_host_changes_serves_here() {
     one.registry.delete(&Namespace::default(), &module("m"), None).await.unwrap();
     until("it is gone", || other.answers(None).is_err()).await;
     assert!(other.registry.list(&Namespace::default()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_made_ready_is_told_before_it_serves() {
+    let pool = Pool::new();
+    let (one, other) = (pool.host("one").await, pool.host("other").await);
+    let mut watch = other.registry.watch();
+    let seen = async {
+        let mut seen = false;
+        while other.answers(None).is_err() {
+            watch.changed().await.unwrap();
+            let coming = other.registry.coming();
+            seen |= coming.iter().any(|id| id.to_string() == "m@0.1.0");
+        }
+        seen
+    };
+    let component = calc(0);
+    let (pushed, seen) = tokio::join!(one.push("m", &component), seen);
+    pushed.unwrap();
+    assert!(seen);
+    until("nothing is coming any more", || other.registry.coming().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

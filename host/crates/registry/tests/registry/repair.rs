@@ -139,8 +139,11 @@ async fn a_lost_lock_leaves_the_rest_serving_and_a_push_again_restores_it() {
         host.push("n", &exported("demo:other/ops@0.1.0", &[("add", "u32", 2)])).await.unwrap();
         host.registry.delete(&Namespace::default(), &module("n"), None).await.unwrap();
 
+        host.resolve(OPS, Some("m")).unwrap().outcomes().count(None);
         assert!(!host.push("m", &calc(0)).await.unwrap().created);
         assert_eq!(attempt(&host).await.unwrap(), 5);
+        // Loaded anew, it goes on counting.
+        assert_eq!(host.resolve(OPS, Some("m")).unwrap().outcomes().read(), (1, 0));
         assert!(whole.contains(&path) && host.files().contains(&path));
         let host = host.restarted().await;
         assert_eq!(attempt(&host).await.unwrap(), 5);

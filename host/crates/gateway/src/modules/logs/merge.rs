@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn a_host_keeps_its_share_of_the_newest_lines() {
-        let mut part = Part::new("a".parse().unwrap(), 10 * cost(&lines(&[100])[0]));
+        let mut line = lines(&[100]).remove(0);
+        line.host = "a".to_owned();
+        let mut part = Part::new("a".parse().unwrap(), 10 * cost(&line));
         part.push(lines(&(100..200).collect::<Vec<_>>()));
         let kept = part.take();
         assert_eq!(kept[0].text, "90 older lines are left out");

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use prost::Message as _;
 use roadstead_gateway::{GatewayConfig, PoolConfig};
 use roadstead_proto::v1::{
-    ListHostsRequest, ListHostsResponse, ListUsageRequest, ListUsageResponse,
+    ListHostsRequest, ListHostsResponse, ListUsageRequest, ListUsageResponse, StreamLogsRequest,
+    StreamLogsResponse,
 };
 
 use super::{GRANTS, Guarded};
@@ -16,6 +17,7 @@ use crate::{
 };
 
 const USAGE: &str = "/roadstead.v1.ModuleService/ListUsage";
+const LOGS: &str = "/roadstead.v1.ModuleService/StreamLogs";
 const HOSTS: &str = "/roadstead.v1.ModuleService/ListHosts";
 
 async fn member(name: &str, hosts: &Addresses, grants: &[&str]) -> Guarded {
@@ -61,6 +63,16 @@ async fn the_role_goes_along_and_no_more_than_it() {
             found.hosts.iter().map(|host| (&host.name[..], host.modules)).collect();
         assert_eq!(counted, [("one", 1), ("two", 1)], "{who}");
     }
+    // What goes on for long is let go on, by the word of the host that was asked.
+    let trapped = two.ask("root", "team-a", &guest::path("Trap"), b"").await;
+    assert_ne!(trapped.0, 0, "{trapped:?}");
+    let request = StreamLogsRequest { name: "guest".into(), ..Default::default() };
+    let logs: StreamLogsResponse = ask(&one, "publisher", LOGS, &request).await;
+    let told: Vec<_> = logs.lines.iter().map(|line| &line.host[..]).collect();
+    assert_eq!(told, ["two"], "{logs:?}");
+    assert!(logs.hosts.iter().all(|host| host.error.is_empty()), "{logs:?}");
+    let (code, reason, _) = one.ask("reader", "team-a", LOGS, &request.encode_to_vec()).await;
+    assert_eq!((code, reason.as_str()), (7, "NOT_GRANTED"));
     // Who may do everything everywhere may there too.
     let all = ListHostsRequest { all_namespaces: true, ..Default::default() };
     let found: ListHostsResponse = ask(&one, "root", HOSTS, &all).await;
@@ -73,7 +85,7 @@ async fn the_role_goes_along_and_no_more_than_it() {
     }
     let (code, reason, _) = two.ask("reader", "team-a", HOSTS, b"").await;
     assert_eq!((code, reason.as_str()), (7, "NOT_GRANTED"));
-    assert_eq!(two.host.counters.read().arrived, 9);
+    assert_eq!(two.host.counters.read().arrived, 10);
     one.host.stop().await;
     two.host.stop().await;
 }
