@@ -16,6 +16,9 @@ use tokio_stream::wrappers::WatchStream;
 
 use crate::config::{ControllerSettings, PoolSettings};
 
+/// Versions that cannot be published of which the controller hears; it takes no more of one host.
+const MOST_JUDGEMENTS: usize = 1_000;
+
 /// Begins to report to the controller.
 pub(crate) fn start(
     settings: &ControllerSettings,
@@ -79,7 +82,7 @@ impl Observed for Seen {
                 message: message.clone(),
             }
         };
-        told.iter().map(judgement).collect()
+        told.iter().take(MOST_JUDGEMENTS).map(judgement).collect()
     }
 
     fn namespaces(&self) -> Vec<Namespace> {

@@ -32,7 +32,6 @@ VALUES = {
     "catalog": {"kind": "kubernetes"},
     "blobs": {"kind": "shared", "claim": "modules"},
     "storage": {"kind": "ephemeral", "size": "1Gi"},
-    "controller": {"enabled": False},
     "service": {"type": "NodePort", "nodePort": PORT},
     "host": {
         "drainSeconds": 1,

@@ -134,7 +134,7 @@ def test_an_uninstalled_release_leaves_its_data_or_nothing(installed):
     assert left(plane) == {f"PersistentVolumeClaim/data-{HOST}-0"}
     # The next release of that name finds the data.
     upgrade(installed, VALUES, "install", "--set", "storage.keep=false")
-    assert WORDS in call(installed).stdout
+    until("the node's rules hear of it", lambda: WORDS in call(installed, code=None).stdout)
     uninstall(installed)
     until("the claim's end", lambda: left(plane) == set())
 

@@ -11,6 +11,8 @@ use roadstead_proto::v1::{HostHello, HostReport, Judgement, VersionKey, VersionS
 
 use crate::world::ModuleKey;
 
+/// Hosts that are known at once, those among them that are gone for some minutes.
+const HOSTS: usize = 8_192;
 /// Versions that one host may report.
 const VERSIONS: usize = 50_000;
 /// Versions of one host that are judged and not published.
@@ -45,6 +47,8 @@ pub enum BadReport {
     Key,
     #[error("more than {limit} {what} are in the report")]
     TooMany { what: &'static str, limit: usize },
+    #[error("{HOSTS} hosts are known already")]
+    Hosts,
 }
 
 /// A version as one host has it.
@@ -160,9 +164,12 @@ impl Hosts {
         }
         word("release", &release)?;
         word("fingerprint", &fingerprint)?;
+        let key = HostKey { pool, host };
+        if HOSTS <= self.all.len() && !self.all.contains_key(&key) {
+            return Err(BadReport::Hosts);
+        }
         self.sessions += 1;
         let session = self.sessions;
-        let key = HostKey { pool, host };
         let known = self.all.entry(key.clone()).or_insert_with(|| Host {
             started: started_unix_ms,
             release: release.clone(),

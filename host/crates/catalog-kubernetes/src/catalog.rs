@@ -146,12 +146,15 @@ impl KubernetesCatalog {
         let now = Instant::now();
         self.inner.reports.send_if_modified(|reports| {
             let before = reports.len();
+            let mut inert: BTreeMap<Namespace, BTreeMap<String, String>> = BTreeMap::new();
             reports.retain(|(namespace, object), report| {
-                let inert = self.inner.read(namespace, |objects| assemble::inert(objects, now));
-                inert.unwrap_or_default().iter().any(|one| {
-                    let key = VersionKey::of(one);
-                    key.object == *object && key.uid == report.uid
-                })
+                let uids = inert.entry(namespace.clone()).or_insert_with(|| {
+                    let inert = self.inner.read(namespace, |objects| assemble::inert(objects, now));
+                    let keys =
+                        inert.unwrap_or_default().iter().map(VersionKey::of).collect::<Vec<_>>();
+                    keys.into_iter().map(|key| (key.object, key.uid)).collect()
+                });
+                uids.get(object) == Some(&report.uid)
             });
             reports.len() != before
         });

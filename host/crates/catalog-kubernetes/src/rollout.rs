@@ -129,6 +129,17 @@ fn meant(
     if !record.versions.contains_key(&version) {
         return Err(CatalogError::NoSuchVersion { name: name.clone(), version });
     }
+    let tried = progress(module).is_some_and(|progress| progress.to == version);
+    let newer = record
+        .versions
+        .keys()
+        .any(|other| (!other.is_prerelease(), other) > (!version.is_prerelease(), &version));
+    if newer && !tried {
+        return Err(CatalogError::RolloutRefused(format!(
+            "{version} is neither the newest version of `{name}` nor the one that was rolled out \
+             last: `roadstead pin {name}@{version}` lets it answer"
+        )));
+    }
     Ok(version)
 }
 
@@ -205,7 +216,8 @@ mod tests {
         };
         assert_eq!(decide("Progressing", None).unwrap(), "0.2.0");
         assert_eq!(decide("Paused", None).unwrap(), "0.2.0");
-        assert_eq!(decide("Paused", Some("0.1.0")).unwrap(), "0.1.0");
+        assert_eq!(decide("Completed", Some("0.2.0")).unwrap(), "0.2.0");
+        assert!(decide("Paused", Some("0.1.0")).is_err(), "it would do nothing");
         assert!(decide("Completed", None).is_err());
         assert!(decide("Progressing", Some("0.3.0")).is_err());
     }

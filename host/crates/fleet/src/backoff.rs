@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Twice as long each time, up to half a minute, and not in step with other hosts. They begin anew
+/// Twice as long each time, up to some seconds, within which a controller that begins to lead waits for all, and not in step with other hosts. They begin anew
 /// after a stream that lasted.
 #[derive(Debug)]
 pub(crate) struct Pauses {
@@ -10,7 +10,7 @@ pub(crate) struct Pauses {
 }
 
 const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(8);
 const LASTED: Duration = Duration::from_secs(30);
 
 impl Default for Pauses {
@@ -43,7 +43,7 @@ mod tests {
     fn pauses_grow_to_a_bound_and_begin_anew_after_a_stream_that_lasted() {
         let mut pauses = Pauses::default();
         let grown: Vec<u128> = (0..9).map(|_| pauses.pause(false).as_millis()).collect();
-        assert_eq!(grown, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        assert_eq!(grown, [500, 1000, 2000, 4000, 8000, 8000, 8000, 8000, 8000]);
         assert_eq!(pauses.pause(true), FIRST);
         assert_eq!(pauses.pause(false), FIRST * 2);
         let jittered = Pauses::default().after(Instant::now());

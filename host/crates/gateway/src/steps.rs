@@ -105,7 +105,14 @@ impl Caller {
         };
         let found = routes
             .resolve(self.namespace(), (path.service, path.method), wanted.as_ref())
-            .and_then(parts);
+            .and_then(|live| {
+                // What cannot run here fails every call that it is chosen for.
+                parts(live).inspect_err(|fault: &Fault| {
+                    if fault.blames_version() {
+                        live.count(Some(fault));
+                    }
+                })
+            });
         let ((live, LiveMethod { plan, compiled }, module), otherwise) = match found {
             Ok(found) => (found, None),
             Err(fault) => {

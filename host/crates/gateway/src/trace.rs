@@ -123,7 +123,7 @@ impl Named {
         began: Instant,
         (fault, usage): (Option<&Fault>, &Usage),
     ) {
-        live.outcomes().count(fault);
+        live.count(fault);
         if let Some(recording) = &self.recording {
             recording.ended((live, plan), began.into_std(), (fault, usage));
         }

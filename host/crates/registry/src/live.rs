@@ -123,6 +123,15 @@ impl LiveVersion {
         }
     }
 
+    /// Counts a call that ended. A caller who gave it less time than its spec does says nothing
+    /// about the version.
+    pub fn count(&self, fault: Option<&Fault>) {
+        let own = self.record.spec.limits.deadline.duration();
+        if !matches!(fault, Some(Fault::Deadline(given)) if *given < own) {
+            self.outcomes.count(fault);
+        }
+    }
+
     /// How its calls ended.
     pub fn outcomes(&self) -> &Outcomes {
         &self.outcomes

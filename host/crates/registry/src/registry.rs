@@ -88,6 +88,8 @@ pub struct Registry {
     pub(crate) turns: Turns,
     /// Places for loads that wait for a turn, on threads that other loads need as well.
     waiting_loads: Arc<Semaphore>,
+    /// What the log says of versions that cannot serve.
+    problems: Mutex<HashMap<ModuleId, String>>,
     pub(crate) workers: Arc<Workers>,
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
@@ -136,6 +138,7 @@ impl Registry {
                 pushes: Arc::new(Semaphore::new(config.pushes.max(1))),
                 turns: Turns::new(config.compile.workers),
                 waiting_loads: Arc::new(Semaphore::new(WAITING_LOADS)),
+                problems: Mutex::default(),
                 workers: Arc::new(workers),
                 collect: Arc::clone(&collect),
                 collector: collector.abort_handle(),

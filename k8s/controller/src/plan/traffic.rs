@@ -44,7 +44,7 @@ impl Traffic {
     pub(super) fn event(mut self, warning: bool, reason: &'static str, note: String) -> Self {
         let action = self.decided.rollout.as_ref().map_or_else(
             || reason.to_owned(),
-            |rollout| format!("{reason} {} step {}", rollout.to, rollout.step + 1),
+            |rollout| format!("{reason} {} step {}", rollout.to, rollout.step.saturating_add(1)),
         );
         self.events.push(Event { version: None, warning, reason, action, note });
         self
@@ -94,7 +94,8 @@ pub(super) fn decide(ground: &Ground<'_>) -> Traffic {
     };
     let Some(newest) = newest(ground.published) else {
         let nothing = Says::no(Reason::NoVersion, "No version of it is published.");
-        return Traffic::new(Decided::default(), nothing);
+        let decided = Decided { serving: Vec::new(), ..current };
+        return Traffic::new(decided, nothing);
     };
     if let Some(pinned) = &spec.pinned {
         return pin(ground, pinned);
@@ -192,7 +193,7 @@ impl Rolling<'_> {
         shares.sort_by_key(|share| std::cmp::Reverse(share.percent));
         let answering = shares.into_iter().map(|share| &share.version);
         let stable = answering.into_iter().find(|one| self.ground.published.contains_key(*one));
-        let Some(stable) = stable else {
+        let Some(stable) = stable.or_else(|| self.before()) else {
             let decided = Decided { serving: all_to(self.newest), ..current.clone() };
             return Traffic::new(decided, up_to_date(self.newest));
         };
@@ -212,6 +213,14 @@ impl Rolling<'_> {
             return Traffic::new(decided, up_to_date(stable));
         }
         self.candidate(stable, None)
+    }
+
+    /// Where nothing answers and a version was taken back: the one that answered before it.
+    fn before(&self) -> Option<&Version> {
+        let rollout = self.ground.current.rollout.as_ref()?;
+        ended(rollout.phase)?;
+        let published = self.ground.published;
+        published.contains_key(&rollout.from).then_some(&rollout.from)
     }
 
     /// A version that a person wants to answer, and that does not.
@@ -264,6 +273,9 @@ impl Rolling<'_> {
                 _ => format!("{to} fails on {}; {stable} answers.", on.problems()),
             };
             (why, Wait::new(format!("a host to be ready for {to}")))
+        } else if !on.failing.is_empty() {
+            let why = format!("{to} fails on {}; {stable} answers.", on.problems());
+            (why, Wait::new(format!("every host to be able to run {to}")))
         } else if !on.compiling.is_empty() {
             let why = format!("{to} waits for its code on {}; {stable} answers.", on.missing());
             (why, Wait::new(format!("{} to be ready for {to}", on.missing())))

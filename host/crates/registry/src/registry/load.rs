@@ -21,6 +21,9 @@ use crate::{
 /// Versions that are read at the same time.
 const AT_ONCE: usize = 16;
 
+/// Versions of which it is known what the log says already.
+const TOLD: usize = 10_000;
+
 impl Registry {
     /// Serves exactly what the catalog holds; versions that serve already go on, and so do those
     /// that were made ahead. Nothing else may change meanwhile.
@@ -168,8 +171,7 @@ impl Registry {
     /// A published version as it was. One that cannot serve here stays published and says so.
     pub(super) async fn revive(&self, id: ModuleId, record: Arc<VersionRecord>) -> LiveVersion {
         let parts = self.parts(&id, &record).await.map_err(|error| {
-            tracing::error!(module = %id.name, version = %id.version, error = chain(&error),
-                "a published version cannot serve");
+            self.tell_problem(&id, chain(&error));
             match error {
                 PartsError::Load(LoadError::NeverFits(why)) => Fault::NeverFits(why),
                 PartsError::Load(LoadError::NotOffered(why)) => Fault::NotOffered(why),
@@ -180,6 +182,20 @@ impl Registry {
             }
         });
         LiveVersion::new(id, record, parts)
+    }
+
+    /// Says in the log that a version cannot serve, once for each reason: it is tried again whenever
+    /// the catalog changes.
+    fn tell_problem(&self, id: &ModuleId, error: String) {
+        let mut told = self.problems.lock();
+        if told.get(id) != Some(&error) {
+            tracing::error!(module = %id.name, version = %id.version, error,
+                "a published version cannot serve");
+            if TOLD <= told.len() {
+                told.clear();
+            }
+            told.insert(id.clone(), error);
+        }
     }
 
     async fn parts(

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_host_keeps_its_share_of_the_newest_lines() {
-        let mut line = lines(&[100]).remove(0);
+        let mut line = lines(&[199]).remove(0);
         line.host = "a".to_owned();
         let mut part = Part::new("a".parse().unwrap(), 10 * cost(&line));
         part.push(lines(&(100..200).collect::<Vec<_>>()));
