@@ -11,7 +11,7 @@ RELEASE = cargo build --release --locked --package roadstead --package roadstead
 # What tests run: everything at once, since a smaller choice has other features and builds them again.
 BUILD = cargo build --workspace --all-targets --locked
 
-.PHONY: help demo test test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
+.PHONY: help demo test test-learner test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,10 @@ test: setup modules deny lint ## Everything CI runs
 	scripts/fuzz.sh
 	$(if $(GO),$(MAKE) test-control-plane)
 	$(if $(NODE),$(MAKE) test-node)
+
+test-learner: setup ## The JAX actor modules/learner; installs JAX (some 550 MB) into .venv-jax
+	$(BUILD)
+	scripts/test-learner.sh
 
 test-control-plane: setup ## Image and Helm chart, against a Kubernetes API server that is built here
 	$(BUILD)
@@ -103,4 +107,4 @@ deny: ## Licences, bans and sources of every dependency
 	scripts/deny.sh
 
 clean:
-	rm -rf target modules/target .build .venv .venv-ray .tools
+	rm -rf target modules/target .build .venv .venv-jax .venv-ray .tools

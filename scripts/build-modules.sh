@@ -53,7 +53,7 @@ build_python() {
   mkdir -p "$root/.build/python"
   inputs=$(
     cd "$root"
-    find "modules/$name" guest-sdk/python/src \( -name '*.py' -o -name '*.wit' \) \
+    find "modules/$name" guest-sdk/python/src/roadstead_guest \( -name '*.py' -o -name '*.wit' \) \
       -not -path '*/tests/*' -print0 | LC_ALL=C sort -z | xargs -0 cksum
     grep componentize-py guest-sdk/python/pyproject.toml
   )

@@ -38,5 +38,5 @@ echo "setup: Python environment in .venv"
 "$venv/bin/python" -m pip --version >/dev/null 2>&1 || "$python" -m venv --clear "$venv" ||
   fail "no virtual environment: on Debian, apt-get install python3-venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-  -r scripts/requirements.txt -e guest-sdk/python
+  -r scripts/requirements.txt -e "guest-sdk/python[guest,native,test]"
 echo "$wanted" >"$stamp"

@@ -221,6 +221,9 @@ pub(crate) struct ProtoArgs {
     /// A roadstead.lock whose field numbers to keep
     #[arg(long, value_name = "FILE", requires = "wit")]
     pub lock: Option<PathBuf>,
+    /// Write roadstead.plan.json too, and of WIT files roadstead.binpb: for generators of bindings
+    #[arg(long)]
+    pub plan: bool,
     /// Where to write
     #[arg(short, long, value_name = "DIR")]
     pub out: PathBuf,

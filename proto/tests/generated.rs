@@ -12,7 +12,7 @@ fn generate(into: &Path) {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut compiler = protox::Compiler::new([&root]).unwrap();
     compiler.include_imports(true).include_source_info(true);
-    let files = ["module_service.proto", "fleet.proto"];
+    let files = ["module_service.proto", "native_service.proto", "fleet.proto"];
     let paths = files.map(|file| root.join("roadstead/v1").join(file));
     compiler.open_files(paths).unwrap();
     fs::write(into.join("roadstead.v1.fds"), compiler.encode_file_descriptor_set()).unwrap();

@@ -4,6 +4,7 @@ Keys are P-256. Everything lies in one folder as NAME.crt and NAME.key, and last
 """
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 EXTENSIONS = """\
@@ -28,7 +29,7 @@ class Authority:
         )
         self.certificate = folder / "ca.crt"
 
-    def sign(self, name: str, subject: str, alternatives: list[str] = ()) -> tuple[Path, Path]:
+    def sign(self, name: str, subject: str, alternatives: Sequence[str] = ()) -> tuple[Path, Path]:
         """A certificate and its key; alternatives are written `DNS:NAME` or `IP:ADDRESS`."""
         self._key(name)
         self._openssl("req", "-new", "-key", f"{name}.key", "-subj", subject, "-out", f"{name}.csr")

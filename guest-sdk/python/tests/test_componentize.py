@@ -57,9 +57,10 @@ def greet(binary: bytes, name: str) -> str:
     store.set_wasi(wasmtime.WasiConfig())
     instance = linker.instantiate(store, wasm.Component(engine, binary))
     interface = instance.get_export_index(store, "demo:greeter/greeter@0.1.0")
-    function = instance.get_func(store, instance.get_export_index(store, "greet", interface))
+    index = instance.get_export_index(store, "greet", interface)
+    function = instance.get_func(store, index) if index is not None else None
     assert function is not None
-    return function(store, name)
+    return str(function(store, name))
 
 
 def test_a_component_answers_and_carries_its_wit(

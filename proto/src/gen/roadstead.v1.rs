@@ -550,6 +550,10 @@ pub struct GetModuleProtosResponse {
     pub files: ::prost::alloc::vec::Vec<TextFile>,
     #[prost(string, tag = "2")]
     pub lock: ::prost::alloc::string::String,
+    /// What the module offers, and how its messages are made: JSON, for clients that make their own
+    /// stubs (`roadstead proto --plan` says the same of WIT text).
+    #[prost(string, tag = "3")]
+    pub plan: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchModulesRequest {}
@@ -1230,7 +1234,7 @@ pub mod module_service_client {
                 .insert(GrpcMethod::new("roadstead.v1.ModuleService", "UpdateRollout"));
             self.inner.unary(req, path, codec).await
         }
-        /// The .proto files and the lock of a module.
+        /// The .proto files, the lock and the plan of a module.
         pub async fn get_module_protos(
             &mut self,
             request: impl tonic::IntoRequest<super::GetModuleProtosRequest>,
@@ -1458,7 +1462,7 @@ pub mod module_service_server {
             tonic::Response<super::UpdateRolloutResponse>,
             tonic::Status,
         >;
-        /// The .proto files and the lock of a module.
+        /// The .proto files, the lock and the plan of a module.
         async fn get_module_protos(
             &self,
             request: tonic::Request<super::GetModuleProtosRequest>,
@@ -2308,6 +2312,361 @@ pub mod module_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "roadstead.v1.ModuleService";
     impl<T> tonic::server::NamedService for ModuleServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetProgressRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetProgressResponse {
+    /// Grows with every sign of progress: a call that ended, or what the module's code reported.
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// How long ago the last sign was, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub idle_ms: u64,
+    /// Calls that run or wait now.
+    #[prost(uint64, tag = "3")]
+    pub calls: u64,
+    /// What the module's code said about itself last; empty where it said nothing.
+    #[prost(string, tag = "4")]
+    pub detail: ::prost::alloc::string::String,
+    /// The attempt that answers, as the host numbered it; 0 where it did not.
+    #[prost(uint64, tag = "5")]
+    pub epoch: u64,
+}
+/// What a host says of a call that it passes on to a native module: in the metadata
+/// `roadstead-call-bin`, with the HMAC-SHA256 of its bytes in `roadstead-signature-bin`. The key is
+/// known to the host and the module (env `ROADSTEAD_CALL_KEY` names its file). Metadata of these
+/// names from clients is stripped.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NativeCall {
+    /// Who calls; empty where the host does not ask.
+    #[prost(string, tag = "1")]
+    pub subject: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// The module that is called, as name@version.
+    #[prost(string, tag = "3")]
+    pub module: ::prost::alloc::string::String,
+    /// The method that the signature holds for, like `/demo.calc.ops.v0_1.Ops/Add`.
+    #[prost(string, tag = "4")]
+    pub method: ::prost::alloc::string::String,
+    /// The modules that the call came through, outermost first.
+    #[prost(string, repeated, tag = "5")]
+    pub path: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The same as the call's trailer `roadstead-call`.
+    #[prost(string, tag = "6")]
+    pub call: ::prost::alloc::string::String,
+    /// The trace that the call belongs to, as W3C has it.
+    #[prost(string, tag = "7")]
+    pub traceparent: ::prost::alloc::string::String,
+    /// When it was signed, in milliseconds since 1970: for a few minutes it is believed.
+    #[prost(int64, tag = "8")]
+    pub issued_unix_ms: i64,
+}
+/// Generated client implementations.
+pub mod native_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    /// What a native module tells its host, besides health: every server of a native module answers it
+    /// beside the module's own services. Callers of the module cannot reach it.
+    #[derive(Debug, Clone)]
+    pub struct NativeServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl NativeServiceClient<tonic::transport::Channel> {
+        /// Attempt to create a new client by connecting to a given endpoint.
+        pub async fn connect<D>(dst: D) -> Result<Self, tonic::transport::Error>
+        where
+            D: TryInto<tonic::transport::Endpoint>,
+            D::Error: Into<StdError>,
+        {
+            let conn = tonic::transport::Endpoint::new(dst)?.connect().await?;
+            Ok(Self::new(conn))
+        }
+    }
+    impl<T> NativeServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> NativeServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            NativeServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// How far the module has got. A module that is alive and whose progress stands still is stuck.
+        pub async fn get_progress(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetProgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetProgressResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/roadstead.v1.NativeService/GetProgress",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("roadstead.v1.NativeService", "GetProgress"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod native_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with NativeServiceServer.
+    #[async_trait]
+    pub trait NativeService: std::marker::Send + std::marker::Sync + 'static {
+        /// How far the module has got. A module that is alive and whose progress stands still is stuck.
+        async fn get_progress(
+            &self,
+            request: tonic::Request<super::GetProgressRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetProgressResponse>,
+            tonic::Status,
+        >;
+    }
+    /// What a native module tells its host, besides health: every server of a native module answers it
+    /// beside the module's own services. Callers of the module cannot reach it.
+    #[derive(Debug)]
+    pub struct NativeServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> NativeServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for NativeServiceServer<T>
+    where
+        T: NativeService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/roadstead.v1.NativeService/GetProgress" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetProgressSvc<T: NativeService>(pub Arc<T>);
+                    impl<
+                        T: NativeService,
+                    > tonic::server::UnaryService<super::GetProgressRequest>
+                    for GetProgressSvc<T> {
+                        type Response = super::GetProgressResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetProgressRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as NativeService>::get_progress(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetProgressSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for NativeServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "roadstead.v1.NativeService";
+    impl<T> tonic::server::NamedService for NativeServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

@@ -203,9 +203,9 @@ impl ModuleService for Modules {
         let (name, version) = (module_name(&name)?, optional_version(&version)?);
         self.answer(move |registry| {
             let protos = registry.protos(&namespace, &name, version.as_ref());
-            let Protos { files, lock } = protos.map_err(from_change)?;
+            let Protos { files, lock, plan } = protos.map_err(from_change)?;
             let files = files.into_iter().map(|(path, text)| TextFile { path, text }).collect();
-            Ok(GetModuleProtosResponse { files, lock })
+            Ok(GetModuleProtosResponse { files, lock, plan })
         })
         .await
     }

@@ -169,7 +169,8 @@ pub(crate) fn schema(derived: &Derived, record: &VersionRecord) -> Schema {
         let compiled = compiled.contains(&*plan.export.to_string());
         LiveMethod { plan, compiled }
     });
-    Schema::new(derived.files.clone(), methods, derived.surface.clone())
+    let (surface, interfaces) = (derived.surface.clone(), derived.interfaces.clone());
+    Schema::new(derived.files.clone(), methods, surface, interfaces)
 }
 
 pub(crate) fn services(derived: &Derived, unserved: &Unserved) -> Vec<ServiceRecord> {

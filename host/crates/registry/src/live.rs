@@ -11,7 +11,7 @@ use prost_types::FileDescriptorProto;
 use roadstead_catalog::VersionRecord;
 use roadstead_domain::{Candidate, Fault, ModuleId, ModuleName, Traffic, Version, select_versions};
 use roadstead_engine::{CodeState, Module};
-use roadstead_transcode::{Locks, MethodPlan};
+use roadstead_transcode::{Interface, Locks, MethodPlan};
 
 use crate::{Outcomes, answering::Given};
 
@@ -53,6 +53,7 @@ pub struct Schema {
     methods: HashMap<String, HashMap<String, LiveMethod>>,
     /// What the version offers alone: what a later one is compared with.
     surface: Locks,
+    interfaces: Vec<Interface>,
     pool: OnceLock<Option<DescriptorPool>>,
 }
 
@@ -174,19 +175,26 @@ impl Schema {
         files: Vec<FileDescriptorProto>,
         methods: impl IntoIterator<Item = LiveMethod>,
         surface: Locks,
+        interfaces: Vec<Interface>,
     ) -> Self {
         let mut by_service: HashMap<String, HashMap<String, LiveMethod>> = HashMap::new();
         for method in methods {
             let service = by_service.entry(method.plan.service.clone()).or_default();
             service.insert(method.plan.method.clone(), method);
         }
-        Self { files, methods: by_service, surface, pool: OnceLock::new() }
+        Self { files, methods: by_service, surface, interfaces, pool: OnceLock::new() }
     }
 
     /// The version's files, imported ones before those that import them. `google/protobuf/*` is
     /// not among them.
     pub fn files(&self) -> &[FileDescriptorProto] {
         &self.files
+    }
+
+    /// The version's plan as JSON, for clients that make their own stubs.
+    pub fn plan(&self) -> String {
+        let methods = self.methods.values().flat_map(HashMap::values);
+        roadstead_transcode::describe(&self.interfaces, methods.map(|method| &*method.plan))
     }
 
     fn sessions(&self) -> Vec<String> {

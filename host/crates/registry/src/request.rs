@@ -56,11 +56,13 @@ pub struct Checked {
     pub breaks: Vec<BreakRecord>,
 }
 
-/// The `.proto` files of a version, and the lock.
+/// The `.proto` files of a version, the lock, and the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protos {
     /// Path and text.
     pub files: Vec<(String, String)>,
     /// The text of `roadstead.lock`.
     pub lock: String,
+    /// What the version offers and how its messages are read and written, as JSON.
+    pub plan: String,
 }

@@ -4,6 +4,7 @@
 
 mod codec;
 mod compat;
+mod described;
 mod lock;
 mod names;
 mod plan;
@@ -17,13 +18,17 @@ pub use codec::{
     encode_response, encode_response_with, encode_stream_response, first_handle,
 };
 pub use compat::{Break, compare};
+pub use described::{describe, descriptor_set};
 pub use lock::{Lock, LockError, Locks};
 pub use plan::{
     Action, Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, HandlePlan, InputPlan,
     MessagePlan, MethodPlan, OutputPlan, ResponsePlan, Scalar, Shape,
 };
 pub use print::print_proto;
-pub use schema::{DeriveError, Derived, ServicePlan, Unmapped, derive};
+pub use schema::{
+    CallKind, DeriveError, Derived, FunctionShape, Interface, NamedKind, NamedType, ServicePlan,
+    TypeMember, TypeName, TypeRef, Unmapped, derive,
+};
 pub use world::{
     WIT_SECTION, World, WorldError, componentize, embed_wit, embedded_wit, preview1_adapter,
     to_component,

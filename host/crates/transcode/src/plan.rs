@@ -5,6 +5,8 @@
 
 use std::{fmt, sync::Arc};
 
+use serde::Serialize;
+
 /// The exported function behind a method.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ExportPath {
@@ -308,7 +310,8 @@ pub enum Shape {
     Message(Arc<MessagePlan>),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Scalar {
     Bool,
     U8,

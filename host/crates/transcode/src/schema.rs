@@ -9,6 +9,7 @@ mod build;
 mod descriptor;
 mod exports;
 mod file;
+mod interfaces;
 mod ledger;
 mod message;
 mod method;
@@ -20,6 +21,11 @@ use std::sync::Arc;
 
 use prost_types::FileDescriptorProto;
 use roadstead_domain::{ModuleName, Version};
+
+pub(crate) use file::EMPTY_FILE;
+pub use interfaces::{
+    CallKind, FunctionShape, Interface, NamedKind, NamedType, TypeMember, TypeName, TypeRef,
+};
 
 use crate::{lock::Locks, plan::MethodPlan, world::World};
 
@@ -43,6 +49,8 @@ pub struct Derived {
     /// is imported where needed and not among them.
     pub files: Vec<FileDescriptorProto>,
     pub services: Vec<ServicePlan>,
+    /// What is callable, as the WIT says it.
+    pub interfaces: Vec<Interface>,
     pub unmapped: Vec<Unmapped>,
     /// The locks given, with everything that this module adds.
     pub locks: Locks,

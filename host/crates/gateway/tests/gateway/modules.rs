@@ -202,6 +202,7 @@ async fn protos_are_given_out() {
     assert_eq!(protos.files[0].path, "demo/calc/ops/v0_1/ops.proto");
     assert!(protos.files[0].text.contains("rpc Add(AddRequest) returns (AddResponse);"));
     assert!(!protos.lock.is_empty());
+    assert!(protos.plan.contains(r#""service":"demo.calc.ops.v0_1.Ops""#), "{}", protos.plan);
     host.stop().await;
 }
 

@@ -111,7 +111,7 @@ impl Registry {
         .await
     }
 
-    /// The `.proto` files and the lock of a version, or of the one that answers now.
+    /// The `.proto` files, the lock and the plan of a version, or of the one that answers now.
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -139,6 +139,7 @@ impl Registry {
         Ok(Protos {
             files: files.iter().map(|file| (file.name().to_owned(), print_proto(file))).collect(),
             lock: lock.to_string(),
+            plan: schema.plan(),
         })
     }
 }

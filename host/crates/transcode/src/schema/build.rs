@@ -12,6 +12,7 @@ use super::{
     DeriveError, Derived, ServicePlan, Unmapped,
     exports::Export,
     file::{self, EnumFile, FileDraft},
+    interfaces::{Interface, Survey},
     ledger::Ledger,
     message::{Built, Holds, Part, Scope},
     resource::{drop_key, key_of},
@@ -65,13 +66,18 @@ impl<'a> Builder<'a> {
         }
         let mut files: BTreeMap<String, FileDraft> = BTreeMap::new();
         let mut plans = Vec::new();
+        let mut served = Vec::new();
         for (service, name) in services.iter().zip(names) {
             let file = files.entry(service.package.name.clone()).or_default();
             if let Some(name) = name {
                 plans.push(self.service(service, &name, file)?);
+                served.push(service);
             }
         }
-        self.finish(files, plans, unmapped)
+        let live = self.live.iter().filter_map(|id| Some((*id, self.shapes.get(id)?)));
+        let survey = Survey::new(self.types, services);
+        let interfaces = survey.interfaces(live, served.into_iter().zip(&plans));
+        self.finish(files, plans, unmapped, interfaces)
     }
 
     /// Gives out names: services, then rpcs and their messages, then types, then enum values.
@@ -251,6 +257,7 @@ impl<'a> Builder<'a> {
         mut files: BTreeMap<String, FileDraft>,
         services: Vec<ServicePlan>,
         unmapped: Vec<Unmapped>,
+        interfaces: Vec<Interface>,
     ) -> Result<Derived, DeriveError> {
         let mut locks = self.locks.clone();
         let mut surface = Locks::default();
@@ -275,7 +282,7 @@ impl<'a> Builder<'a> {
         }
         let files = file::in_order(finished)?;
         file::check(&files)?;
-        Ok(Derived { files, services, unmapped, locks, surface })
+        Ok(Derived { files, services, interfaces, unmapped, locks, surface })
     }
 
     pub(super) fn ty(&self, ty: Type) -> Result<Ty<'a>, DeriveError> {

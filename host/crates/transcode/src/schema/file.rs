@@ -11,7 +11,7 @@ use prost_types::{
 use super::{DeriveError, descriptor, message::Built};
 use crate::{lock::Member, print};
 
-pub(super) const EMPTY_FILE: &str = "google/protobuf/empty.proto";
+pub(crate) const EMPTY_FILE: &str = "google/protobuf/empty.proto";
 
 const MESSAGE: i32 = 4;
 const ENUM: i32 = 5;

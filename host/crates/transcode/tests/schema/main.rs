@@ -5,6 +5,7 @@
 mod binary;
 mod bounds;
 mod compat;
+mod described;
 mod golden;
 mod hostile;
 mod locks;

@@ -1,0 +1,56 @@
+"""Roadstead from Python: `connect` to a host, and call its modules like Python objects.
+
+    with roadstead.connect("localhost:7411") as host:
+        linalg = host.module("linalg")
+        print(linalg.solve(a, b))
+
+Lists of numbers are numpy arrays where numpy is installed; a module's own errors are raised as
+`Err`, everything else as a `CallError`. `roadstead.native` serves modules.
+"""
+
+from .client import AsyncHost, AsyncModule, Host, Module, Resource, Tls, connect, connect_async
+from .errors import (
+    AmbiguousModule,
+    BadCall,
+    CallCancelled,
+    CallError,
+    DeadlineExceeded,
+    HostFault,
+    LimitReached,
+    ModuleFailed,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
+from .types import Err, Ok, Result, Some
+from .wire import BadInput, BadValue
+
+__all__ = [
+    "AmbiguousModule",
+    "AsyncHost",
+    "AsyncModule",
+    "BadCall",
+    "BadInput",
+    "BadValue",
+    "CallCancelled",
+    "CallError",
+    "DeadlineExceeded",
+    "Err",
+    "Host",
+    "HostFault",
+    "LimitReached",
+    "Module",
+    "ModuleFailed",
+    "NotAllowed",
+    "NotFound",
+    "Ok",
+    "Overloaded",
+    "Resource",
+    "Result",
+    "Some",
+    "Tls",
+    "Unavailable",
+    "connect",
+    "connect_async",
+]

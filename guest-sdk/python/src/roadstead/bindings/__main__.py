@@ -1,0 +1,7 @@
+"""`python -m roadstead.bindings`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
