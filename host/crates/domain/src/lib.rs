@@ -26,8 +26,9 @@ pub use names::{
 pub use offer::{Grantee, NetworkOffer};
 pub use route::{Candidate, RouteError, select_version, select_versions};
 pub use spec::{
-    Capabilities, Clocks, DirectoryGrant, DirectoryMode, HostPort, HttpTarget, InstancePolicy,
-    Instances, Limits, ModuleSpec, Network, Quota, Random, Share, SpecError, SpecFormat,
+    Binding, Capabilities, Clocks, DirectoryGrant, DirectoryMode, HostPort, HttpTarget,
+    InstancePolicy, Instances, Limits, ModuleSpec, NativeSpec, Network, Probes, Quota, Random,
+    Resources, Share, SpecError, SpecFormat, Tpu,
 };
 pub use traffic::{MOST_SHARES, Traffic, TrafficError, Turns};
 pub use units::{ByteRate, ByteSize, MessageSize, Millicores, Span, UnitError};

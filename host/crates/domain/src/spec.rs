@@ -6,7 +6,10 @@
 
 mod capabilities;
 mod limits;
+mod native;
 mod text;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +17,7 @@ pub use capabilities::{
     Capabilities, Clocks, DirectoryGrant, DirectoryMode, HostPort, HttpTarget, Network, Random,
 };
 pub use limits::{InstancePolicy, Instances, Limits, Quota, Share};
+pub use native::{NativeSpec, Probes, Resources, Tpu};
 
 use crate::{ModuleName, Version};
 
@@ -46,6 +50,24 @@ pub struct ModuleSpec {
     pub quota: Quota,
     pub instances: Instances,
     pub capabilities: Capabilities,
+    /// Which other modules serve imports, by interface as the WIT names it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub bindings: BTreeMap<String, Binding>,
+    /// What serves the module in place of a component. Limits of instances and capabilities say
+    /// nothing then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativeSpec>,
+}
+
+/// The module of the same namespace that serves an import.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Binding {
+    pub module: ModuleName,
+    /// None: the version that answers the module's calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
 }
 
 impl SpecFormat {
@@ -78,7 +100,17 @@ impl ModuleSpec {
         self.limits.validate()?;
         self.quota.validate()?;
         self.instances.validate()?;
-        self.capabilities.validate()
+        self.capabilities.validate()?;
+        let Some(native) = &self.native else { return Ok(()) };
+        if self.capabilities != Capabilities::default() {
+            let problem = "a native module has none: see `native.env` and `native.secrets`".into();
+            return Err(SpecError::Field { field: "capabilities", problem });
+        }
+        if !self.bindings.is_empty() {
+            let problem = "a native module has no imports".into();
+            return Err(SpecError::Field { field: "bindings", problem });
+        }
+        native.validate()
     }
 }
 

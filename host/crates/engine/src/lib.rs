@@ -26,6 +26,7 @@ mod module;
 mod overload;
 mod panics;
 mod parts;
+mod remote;
 mod room;
 mod scheduler;
 mod session;
@@ -51,6 +52,9 @@ pub use logs::{LogEvent, LogFollower, LogLine, LogStore, Source as LogSource};
 pub use module::{ImportGrant, Module};
 pub use panics::panics_caught;
 pub use parts::NamespaceShare;
+pub use remote::{
+    Broken, Left, Remote, RemoteCall, RemoteRequests, RemoteResponses, RequestStream,
+};
 pub use scheduler::CpuUsage;
 pub use session::{SessionKey, SessionPlace};
 pub use stats::Stats;
