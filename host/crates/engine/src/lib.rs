@@ -53,7 +53,8 @@ pub use module::{ImportGrant, Module};
 pub use panics::panics_caught;
 pub use parts::NamespaceShare;
 pub use remote::{
-    Broken, Left, Remote, RemoteCall, RemoteRequests, RemoteResponses, RequestStream,
+    Attempt, Broken, Contract, Isolation, Left, NativeStanding, NativeState, Natives, Remote,
+    RemoteCall, RemoteRequests, RemoteResponses, RequestStream,
 };
 pub use scheduler::CpuUsage;
 pub use session::{SessionKey, SessionPlace};

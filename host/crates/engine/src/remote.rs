@@ -7,11 +7,12 @@ use std::{future::poll_fn, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use roadstead_domain::{CallId, Fault, ModuleId};
+use prost_types::FileDescriptorProto;
+use roadstead_domain::{CallId, Fault, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
 use roadstead_transcode::MethodPlan;
 
 use crate::{
-    CodeState,
+    CodeState, LoadError,
     stream::{End, Input, Next, Writer},
 };
 
@@ -99,4 +100,76 @@ impl RemoteResponses {
         self.0.write([message]);
         Ok(())
     }
+}
+
+/// Runs native modules, wherever: as processes of this host, or as pods of a cluster.
+pub trait Natives: Send + Sync {
+    /// Who answers a version's calls. Nothing runs for that yet.
+    ///
+    /// # Errors
+    /// [`LoadError::NotOffered`] or [`LoadError::NeverFits`].
+    fn remote(
+        &self,
+        id: &ModuleId,
+        spec: &Arc<ModuleSpec>,
+        contract: &Arc<Contract>,
+    ) -> Result<Arc<dyn Remote>, LoadError>;
+
+    /// Which versions of a module are to run from now on; none of one that is deleted.
+    fn run(&self, namespace: &Namespace, name: &ModuleName, versions: &[Version]);
+
+    /// How a version stands.
+    fn standing(&self, id: &ModuleId) -> NativeStanding;
+}
+
+/// What a native version must serve, by the wire contract.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contract {
+    /// The version's files, imported ones before those that import them; `google/protobuf/*` is
+    /// not among them.
+    pub files: Vec<FileDescriptorProto>,
+    /// Full names of the services.
+    pub services: Vec<String>,
+}
+
+/// How a native version stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NativeStanding {
+    pub isolation: Isolation,
+    /// How its servers are confined, or where they run, in words.
+    pub confinement: String,
+    pub state: NativeState,
+    pub attempts: Vec<Attempt>,
+}
+
+/// What keeps a module from its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// A process of its own on the host's machine.
+    Process,
+    /// A container of its own.
+    Container,
+}
+
+/// How the servers of a version stand together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NativeState {
+    /// It is not to run: another version answers.
+    Off,
+    /// Nobody called it for so long that its servers ended; a call begins them.
+    Idle,
+    Starting,
+    Ready,
+    Draining,
+    /// It ended or was not ready in time, and is tried again; why.
+    BackingOff(String),
+    /// It is not tried again by itself; why.
+    Failed(String),
+}
+
+/// One server, or one that was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub epoch: u64,
+    pub state: NativeState,
 }
