@@ -8,6 +8,8 @@ Lists of numbers are numpy arrays where numpy is installed; a module's own error
 `Err`, everything else as a `CallError`. `roadstead.native` serves modules.
 """
 
+from pkgutil import extend_path
+
 from .client import AsyncHost, AsyncModule, Host, Module, Resource, Tls, connect, connect_async
 from .errors import (
     AmbiguousModule,
@@ -25,6 +27,9 @@ from .errors import (
 )
 from .types import Err, Ok, Result, Some
 from .wire import BadInput, BadValue
+
+# Stubs that protoc makes of the host's own services are the package `roadstead.v1`, elsewhere.
+__path__ = extend_path(__path__, __name__)
 
 __all__ = [
     "AmbiguousModule",
