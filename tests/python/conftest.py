@@ -4,6 +4,7 @@ import importlib
 import itertools
 import sys
 from pathlib import Path
+from pkgutil import extend_path
 
 import pytest
 
@@ -90,6 +91,9 @@ class Stubs:
     def generate(self, protos):
         harness.protoc(protos, self.directory, harness.proto_files(protos))
         importlib.invalidate_caches()
+        # Whoever imported the package before there were stubs beside it.
+        if package := sys.modules.get("roadstead"):
+            package.__path__ = extend_path(package.__path__, "roadstead")
 
     def load(self, path):
         """`acme/kinds/kinds/v0_3/kinds` → (messages, services)"""

@@ -232,11 +232,14 @@ def test_the_documented_settings_of_a_client_work(fleet, components, tmp_path, m
     (tmp_path / "ca.pem").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     # Without the name and the certificate of a cluster.
-    plain = blocks[0].replace("dns:///roadstead-hosts.roadstead.svc.cluster.local:7411", host.address)
-    plain = plain.replace("grpc.secure_channel(", "insecure(")
+    name = "dns:///roadstead-hosts.roadstead.svc.cluster.local:7411"
+    package, plain, retry = [block.replace(name, host.address) for block in blocks]
     made = {"insecure": lambda target, _, options: grpc.insecure_channel(target, options=options)}
-    exec(plain, made)
-    exec(blocks[1], made)
+    exec(package.replace('tls=Path("ca.pem"), ', "").replace("text-stats", "tide"), made)
+    assert "tide" in repr(made["stats"])
+    made["host"].close()
+    exec(plain.replace("grpc.secure_channel(", "insecure("), made)
+    exec(retry, made)
     with made["channel"] as channel:
         assert channel.unary_unary(HEIGHT)(b"\x08\x05") is not None
         with pytest.raises(grpc.RpcError) as refused:
