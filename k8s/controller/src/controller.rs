@@ -2,16 +2,17 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use roadstead_metrics_port::{MetricsBindError, MetricsListener};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster::{Cluster, ConnectError},
     fleet::Fleet,
-    http::{self, Monitor},
     lease::{Candidate, Leadership},
     listener,
     metrics::Metrics,
+    monitor::Monitor,
     reconcile::{Health, Reconciler, Setup},
     settings::Settings,
     sync::Service,
@@ -31,6 +32,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Metrics(#[from] MetricsBindError),
 }
 
 /// A controller with its ports taken, not yet at work.
@@ -39,8 +42,9 @@ pub struct Controller {
     cluster: Cluster,
     tls: Arc<Tls>,
     hosts: TcpListener,
-    monitor: TcpListener,
+    port: MetricsListener<Monitor>,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
     candidate: Candidate,
     leadership: Leadership,
 }
@@ -53,8 +57,8 @@ impl Controller {
     pub async fn bind(settings: Settings) -> Result<Self, StartError> {
         let tls = Arc::new(Tls::open(settings.tls.clone())?);
         let cluster = Cluster::connect(settings.kubeconfig.as_deref()).await?;
-        let (hosts, monitor) = (bind(settings.listen).await?, bind(settings.metrics).await?);
-        let metrics = Arc::<Metrics>::default();
+        let hosts = bind(settings.listen).await?;
+        let (metrics, health) = (Arc::<Metrics>::default(), Arc::<Health>::default());
         let (candidate, leadership) = Candidate::new(
             &cluster,
             &settings.lease,
@@ -62,7 +66,13 @@ impl Controller {
             settings.times,
             Arc::clone(&metrics),
         );
-        Ok(Self { settings, cluster, tls, hosts, monitor, metrics, candidate, leadership })
+        let monitor = Monitor {
+            metrics: Arc::clone(&metrics),
+            health: Arc::clone(&health),
+            leadership: leadership.clone(),
+        };
+        let port = MetricsListener::bind(settings.metrics, monitor).await?;
+        Ok(Self { settings, cluster, tls, hosts, port, metrics, health, candidate, leadership })
     }
 
     /// Where hosts open their streams.
@@ -74,11 +84,8 @@ impl Controller {
     }
 
     /// Where metrics are.
-    ///
-    /// # Errors
-    /// If the operating system does not say.
-    pub fn metrics_address(&self) -> std::io::Result<SocketAddr> {
-        self.monitor.local_addr()
+    pub fn metrics_address(&self) -> SocketAddr {
+        self.port.local_addr()
     }
 
     pub fn metrics(&self) -> Arc<Metrics> {
@@ -92,15 +99,15 @@ impl Controller {
     /// Works until it is told to stop, and gives the Lease back then. Dropped, it stops at once, as
     /// a process that is killed does.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { settings, cluster, tls, hosts, monitor, metrics, candidate, leadership } = self;
-        let health = Arc::<Health>::default();
+        let Self { settings, cluster, tls, hosts, port, metrics, health, candidate, leadership } =
+            self;
         let fleet = Arc::new(Fleet::new(&settings.times, Arc::clone(&metrics)));
         let setup = Setup {
             cluster: cluster.clone(),
             fleet: Arc::clone(&fleet),
-            leadership: leadership.clone(),
-            metrics: Arc::clone(&metrics),
-            health: Arc::clone(&health),
+            leadership,
+            metrics,
+            health,
             times: settings.times,
             identity: settings.identity.clone(),
             lease: settings.lease.clone(),
@@ -112,7 +119,7 @@ impl Controller {
         let mut tasks = JoinSet::new();
         tasks.spawn(watching::follow(cluster, settings.namespaces, to));
         tasks.spawn(Reconciler::new(setup).run(told));
-        tasks.spawn(http::serve(monitor, Monitor { metrics, health, leadership }));
+        tasks.spawn(port.serve());
         let serving = listener::serve(hosts, tls, service, ended.clone());
         tasks.spawn(async move {
             if let Err(error) = serving.await {

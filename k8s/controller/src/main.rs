@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     start_logging(args.log);
     let controller = Controller::bind(args.settings()).await?;
-    let (hosts, metrics) = (controller.address()?, controller.metrics_address()?);
+    let (hosts, metrics) = (controller.address()?, controller.metrics_address());
     tracing::info!(%hosts, %metrics, "the controller begins");
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("wait for signals")?;

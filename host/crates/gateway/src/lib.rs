@@ -54,9 +54,10 @@ mod upload;
 
 pub use config::{AllowedOrigins, Controller, GatewayConfig, Tls};
 pub use counters::{Counted, Counters, Ended, Forwarded, Refused};
-pub use metrics::{MetricsBindError, MetricsListener, Monitor};
+pub use metrics::Monitor;
 pub use origin::AllowedHosts;
 pub use pool::{Hosts, PoolConfig, PoolKey, PoolTls};
+pub use roadstead_metrics_port::{MetricsBindError, MetricsListener, Monitored};
 pub use server::{BindError, Drained, Gateway};
 pub use status::{ERROR_DOMAIN, from_fault};
 pub use tls::TlsError;

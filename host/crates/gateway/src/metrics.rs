@@ -3,8 +3,6 @@
 //! Labels are names and versions of published modules, and words of this code. Nothing that a
 //! caller sends becomes a label, so callers cannot make series.
 
-mod listener;
-
 use std::{fmt, sync::Arc};
 
 use prometheus_client::{
@@ -15,13 +13,12 @@ use prometheus_client::{
 };
 use roadstead_domain::Quota;
 use roadstead_engine::{BreakerState, CpuUsage, Stats};
+use roadstead_metrics_port::Monitored;
 use roadstead_registry::{LiveModule, Registry};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Counted, Counters, peers::Peers, traces::Traces};
-
-pub use listener::{MetricsBindError, MetricsListener};
 
 /// Looks at a gateway and all that is behind it, for as long as it is asked.
 #[derive(Clone)]
@@ -49,18 +46,6 @@ impl Monitor {
     /// What the gateway counts.
     pub fn counted(&self) -> Counted {
         self.counters.read()
-    }
-
-    /// All metrics, as OpenMetrics text.
-    ///
-    /// # Errors
-    /// None that is known: writing to memory does not fail.
-    pub fn metrics(&self) -> Result<String, fmt::Error> {
-        let mut metrics = Metrics::with_prefix("roadstead");
-        metrics.register_collector(Box::new(self.clone()));
-        let mut written = String::new();
-        text::encode(&mut written, &metrics)?;
-        Ok(written)
     }
 
     /// Versions that were ever called since the start, and those that answer for their module.
@@ -116,6 +101,20 @@ impl Monitor {
 }
 
 type Labels = [(&'static str, String); 3];
+
+impl Monitored for Monitor {
+    fn metrics(&self) -> Result<String, fmt::Error> {
+        let mut metrics = Metrics::with_prefix("roadstead");
+        metrics.register_collector(Box::new(self.clone()));
+        let mut written = String::new();
+        text::encode(&mut written, &metrics)?;
+        Ok(written)
+    }
+
+    fn unready(&self) -> Option<&'static str> {
+        (!self.ready()).then_some("draining")
+    }
+}
 
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

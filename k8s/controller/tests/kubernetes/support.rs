@@ -119,8 +119,7 @@ impl Running {
             times: TIMES,
         };
         let controller = Controller::bind(settings).await.unwrap();
-        let (address, monitor) =
-            (controller.address().unwrap(), controller.metrics_address().unwrap());
+        let (address, monitor) = (controller.address().unwrap(), controller.metrics_address());
         let (metrics, leadership) = (controller.metrics(), controller.leadership());
         let stop = CancellationToken::new();
         let task = tokio::spawn(controller.run(stop.clone()));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::Request as HttpRequest;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
+use roadstead_gateway::Monitored as _;
 use roadstead_gateway::{Drained, Ended, GatewayConfig, MetricsListener};
 use roadstead_proto::v1::{WatchModulesRequest, module_service_client::ModuleServiceClient};
 use tokio::{net::TcpStream, time::timeout};

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
 use roadstead_domain::ByteSize;
 use roadstead_gateway::GatewayConfig;
+use roadstead_gateway::Monitored as _;
 use roadstead_proto::v1::{
     BreakerState, ListUsageRequest, PushHeader, PushModuleRequest, WatchModulesRequest,
     module_service_client::ModuleServiceClient, push_module_request::Message,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::Uri;
 use roadstead_domain::HostName;
 use roadstead_engine::SessionKey;
+use roadstead_gateway::Monitored as _;
 use roadstead_gateway::{
     Forwarded, GatewayConfig, Hosts, PoolConfig, PoolKey, PoolTls, Refused, Tls,
 };

@@ -1,6 +1,7 @@
 //! Handles over gRPC: where they lead, and what is told of sessions.
 
 use bytes::Bytes;
+use roadstead_gateway::Monitored as _;
 use roadstead_proto::v1::PushHeader;
 use tonic::{Code, Request, Response, Status, client::Grpc, transport::Channel};
 

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use roadstead_gateway::Monitored as _;
 use roadstead_gateway::{Drained, GatewayConfig};
 use roadstead_proto::v1::{PushHeader, SpecFormat};
 use tokio::sync::mpsc;

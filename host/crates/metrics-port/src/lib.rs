@@ -1,9 +1,10 @@
 //! The metrics' own port: `/metrics`, `/healthz` and `/readyz` over HTTP/1.1.
 //!
 //! Apart from the port of calls, so that a flood there does not blind those who watch. It asks
-//! nobody who they are; few may be connected at once, and none for long.
+//! nobody who they are; few may be connected at once, none for long, and whoever comes when all
+//! places are taken gets that of the oldest: connections that are held open keep no probe out.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, fmt, io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
@@ -12,12 +13,9 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{sleep, timeout},
 };
-
-use super::Monitor;
 
 /// Connections at once: a few that scrape and probe.
 const CONNECTIONS: usize = 32;
@@ -29,6 +27,18 @@ const HEADERS: Duration = Duration::from_secs(5);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// What is shown.
+pub trait Monitored: Send + Sync + Clone + 'static {
+    /// All metrics as OpenMetrics text.
+    ///
+    /// # Errors
+    /// Where they do not write.
+    fn metrics(&self) -> Result<String, fmt::Error>;
+
+    /// Why it is not ready; none if it is.
+    fn unready(&self) -> Option<&'static str>;
+}
+
 /// The port of metrics could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen for metrics on {address}: {source}")]
@@ -38,18 +48,19 @@ pub struct MetricsBindError {
 }
 
 /// A bound port of metrics, not yet serving.
-pub struct MetricsListener {
+#[derive(Debug)]
+pub struct MetricsListener<M> {
     listener: TcpListener,
     address: SocketAddr,
-    monitor: Monitor,
+    monitor: M,
 }
 
-impl MetricsListener {
+impl<M: Monitored> MetricsListener<M> {
     /// Takes the address; port 0 takes a free one.
     ///
     /// # Errors
     /// [`MetricsBindError`] if it is taken.
-    pub async fn bind(address: SocketAddr, monitor: Monitor) -> Result<Self, MetricsBindError> {
+    pub async fn bind(address: SocketAddr, monitor: M) -> Result<Self, MetricsBindError> {
         let failed = |source| MetricsBindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -62,8 +73,8 @@ impl MetricsListener {
 
     /// Serves until it is dropped, with all its connections.
     pub async fn serve(self) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
+        let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             let tcp = match self.listener.accept().await {
                 Ok((tcp, _)) => tcp,
@@ -74,19 +85,23 @@ impl MetricsListener {
                 }
             };
             while connections.try_join_next().is_some() {}
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
+            oldest_first.retain(|connection| !connection.is_finished());
+            if CONNECTIONS <= oldest_first.len()
+                && let Some(oldest) = oldest_first.pop_front()
+            {
+                oldest.abort();
+            }
             let monitor = self.monitor.clone();
-            connections.spawn(async move {
-                let _place = place;
+            oldest_first.push_back(connections.spawn(async move {
                 if timeout(PATIENCE, speak(tcp, &monitor)).await.is_err() {
                     tracing::debug!("a connection for metrics took too long");
                 }
-            });
+            }));
         }
     }
 }
 
-async fn speak(tcp: TcpStream, monitor: &Monitor) {
+async fn speak(tcp: TcpStream, monitor: &impl Monitored) {
     let service = service_fn(async |request: Request<Incoming>| {
         Ok::<_, Infallible>(answer(monitor, request.method(), request.uri().path()))
     });
@@ -97,7 +112,7 @@ async fn speak(tcp: TcpStream, monitor: &Monitor) {
     }
 }
 
-fn answer(monitor: &Monitor, method: &Method, path: &str) -> Response<Full<Bytes>> {
+fn answer(monitor: &impl Monitored, method: &Method, path: &str) -> Response<Full<Bytes>> {
     let (status, kind, text) = match path {
         _ if method != Method::GET && method != Method::HEAD => {
             (StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned())
@@ -110,8 +125,10 @@ fn answer(monitor: &Monitor, method: &Method, path: &str) -> Response<Full<Bytes
             }
         },
         "/healthz" => (StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" if monitor.ready() => (StatusCode::OK, TEXT, "ready\n".to_owned()),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n".to_owned()),
+        "/readyz" => match monitor.unready() {
+            None => (StatusCode::OK, TEXT, "ready\n".to_owned()),
+            Some(why) => (StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{why}\n")),
+        },
         _ => (StatusCode::NOT_FOUND, TEXT, "/metrics, /healthz or /readyz\n".to_owned()),
     };
     let mut response = Response::new(Full::from(text));
