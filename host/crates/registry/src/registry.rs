@@ -267,7 +267,7 @@ impl Registry {
             failed: Mutex::default(),
         };
         let spec = Arc::new(record.spec.clone());
-        self.engine.prepare(id.clone(), record.component, spec, Arc::new(code))
+        self.engine.prepare(id.clone(), spec, Arc::new(code))
     }
 }
 

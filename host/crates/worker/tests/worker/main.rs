@@ -88,8 +88,7 @@ fn the_engine_loads_what_a_worker_made() {
             version: "0.1.0".parse().unwrap(),
         };
         let code = Arc::new(Made(File::open(file.path()).unwrap()));
-        let digest = Digest::of(&small());
-        let module = engine.prepare(id, digest, Default::default(), code).unwrap();
+        let module = engine.prepare(id, Default::default(), code).unwrap();
         module.load().unwrap();
     }
 }
