@@ -48,7 +48,7 @@ pub use config::{EngineConfig, machine_memory};
 pub use engine::Engine;
 pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, UnknownImport};
 pub use inspect::inspect;
-pub use logs::{LogEvent, LogFollower, LogLine, LogStore, ServerLog, Source as LogSource};
+pub use logs::{LogEvent, LogFollower, LogLine, LogStore, Source as LogSource};
 pub use module::{ImportGrant, Module};
 pub use panics::panics_caught;
 pub use parts::NamespaceShare;

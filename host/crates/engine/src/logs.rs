@@ -28,7 +28,6 @@ use tokio::sync::Notify;
 use ring::Ring;
 
 pub use line::{LogLine, Source};
-pub use writer::ServerLog;
 pub(crate) use writer::{GuestLog, VersionLog};
 
 /// The most that the lines of one module cost.
@@ -107,11 +106,6 @@ impl LogStore {
     /// Where a version of a module writes, at this rate.
     pub(crate) fn version(&self, id: &ModuleId, rate: ByteRate) -> VersionLog {
         VersionLog::new(self.module(&id.namespace, &id.name), id.version.clone(), rate)
-    }
-
-    /// Where a server of a version writes that runs outside of the sandbox, at this rate.
-    pub fn server(&self, id: &ModuleId, rate: ByteRate) -> ServerLog {
-        ServerLog(self.version(id, rate).guest(CallId(0)))
     }
 
     /// The last `count` lines of a module, the oldest first.

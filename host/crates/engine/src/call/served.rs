@@ -17,11 +17,7 @@ use crate::{
 };
 
 /// Answers a call of a method without streams.
-pub(super) async fn answer(
-    module: &Served,
-    call: Call,
-    deadline: Instant,
-) -> Result<Bytes, Fault> {
+pub(super) async fn answer(module: &Served, call: Call, deadline: Instant) -> Result<Bytes, Fault> {
     admissible(module, &call)?;
     let _admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
     // Whoever waited may have waited for one that is broken by now.

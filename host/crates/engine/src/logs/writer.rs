@@ -50,10 +50,6 @@ pub(crate) struct VersionLog {
 #[derive(Debug, Clone)]
 pub(crate) struct GuestLog(Arc<Inner>);
 
-/// Where a server writes that runs outside of the sandbox: its lines belong to no call.
-#[derive(Debug, Clone)]
-pub struct ServerLog(pub(super) GuestLog);
-
 #[derive(Debug)]
 struct Inner {
     to: VersionLog,
@@ -120,23 +116,6 @@ impl VersionLog {
             );
             self.log.push(&self.version, call, Source::Host, text);
         }
-    }
-}
-
-impl ServerLog {
-    /// What the server wrote to its stdout or stderr: every line that is complete is kept.
-    pub fn write(&self, source: Source, bytes: &[u8]) {
-        self.0.write(source, bytes);
-    }
-
-    /// Writes out what has no line end yet: the server ended.
-    pub fn end(&self) {
-        self.0.end_call();
-    }
-
-    /// The host's own word about the server.
-    pub fn host(&self, text: &str) {
-        self.0.0.to.host(self.0.call(), text);
     }
 }
 

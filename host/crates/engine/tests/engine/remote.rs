@@ -72,9 +72,7 @@ impl Remote for Server {
             let answer = match method.as_str() {
                 "echo" => ready(Ok(request)).await,
                 "large" => Ok(Bytes::from(vec![0; 4096])),
-                "trap" => {
-                    Err(Fault::GuestTrap { message: "no".to_owned(), backtrace: Vec::new() })
-                }
+                "trap" => Err(Fault::GuestTrap { message: "no".to_owned(), backtrace: Vec::new() }),
                 _ => pending().await,
             };
             unfinished.1 = true;
@@ -103,7 +101,9 @@ impl Remote for Server {
                 ("sink", RemoteRequests::Stream(mut requests)) => loop {
                     match requests.next().await {
                         Ok(Some(_)) => {}
-                        Ok(None) => break responses.send(Bytes::from_static(b"whole")).await.unwrap(),
+                        Ok(None) => {
+                            break responses.send(Bytes::from_static(b"whole")).await.unwrap();
+                        }
                         Err(_) => pending().await,
                     }
                 },

@@ -18,9 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use roadstead_codec::graft;
-use roadstead_domain::{
-    ByteSize, CallId, Fault, LimitKind, ModuleId, ModuleSpec, SpecFormat,
-};
+use roadstead_domain::{ByteSize, CallId, Fault, LimitKind, ModuleId, ModuleSpec, SpecFormat};
 use roadstead_engine::{
     Call, CodeError, CodeSource, Compiler, Engine, EngineConfig, LoadError, Module, Outcome,
     VerifiedCode,

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roadstead_domain::{ByteSize, Digest, ModuleId, Span};
+use roadstead_domain::{ByteSize, ModuleId, Span};
 use roadstead_engine::{CodeError, CodeSource, Engine, EngineConfig, VerifiedCode};
 use roadstead_worker::{CompileConfig, CompileLimit, Layer, Upload, WorkerError, Workers, leash};
 
@@ -43,6 +43,7 @@ fn upload() -> Upload {
         version: "0.1.0".parse().unwrap(),
         wit: Vec::new(),
         lock: String::new(),
+        native: false,
     }
 }
 

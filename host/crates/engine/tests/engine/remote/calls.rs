@@ -4,7 +4,9 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use roadstead_domain::{Fault, LimitKind, Span};
-use roadstead_engine::{BreakerConfig, BreakerState, Call, CodeState, Engine, EngineConfig, LoadError};
+use roadstead_engine::{
+    BreakerConfig, BreakerState, Call, CodeState, Engine, EngineConfig, LoadError,
+};
 
 use super::serve;
 use crate::support::{engine, id, limit, settings, spec};
@@ -119,25 +121,11 @@ async fn a_host_that_stops_takes_no_more_calls() {
 async fn deadlines_beyond_the_hosts_never_fit_and_an_instances_limits_say_nothing() {
     let engine = engine();
     let server = Arc::new(super::Server::default());
-    let remote = |yaml: &str| engine.remote(id("m"), Arc::new(spec(yaml)), Arc::clone(&server) as _);
+    let remote =
+        |yaml: &str| engine.remote(id("m"), Arc::new(spec(yaml)), Arc::clone(&server) as _);
     for yaml in ["limits: {deadline: 2h}", "limits: {stream_deadline: 25h}"] {
         let refused = remote(yaml).err();
         assert!(matches!(refused, Some(LoadError::NeverFits(_))), "{refused:?}");
     }
     assert!(remote("limits: {memory: 1Ti, handles: 1_000_000}").is_ok());
-}
-
-#[tokio::test]
-async fn a_servers_output_stands_in_the_modules_log() {
-    let engine = engine();
-    let guest = serve(&engine, "");
-    let log = engine.logs().server(guest.module.id(), roadstead_domain::ByteRate(1 << 20));
-    log.write(roadstead_engine::LogSource::Stderr, b"one\ntw");
-    log.write(roadstead_engine::LogSource::Stderr, b"o");
-    log.end();
-    log.host("ended");
-    let id = guest.module.id();
-    let lines = engine.logs().tail(&id.namespace, &id.name, 9);
-    let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
-    assert_eq!(texts, ["one", "two", "ended"]);
 }
