@@ -16,17 +16,15 @@ pub(crate) fn judge(attempt: &Attempt, now: Moment) -> Verdict {
     }
     if let Some(since) = attempt.draining {
         let until = since.after(attempt.spec.grace.duration());
-        return if until <= now {
-            Verdict::End(Why::Grace)
-        } else {
-            Verdict::Fine(Some(until))
-        };
+        return if until <= now { Verdict::End(Why::Grace) } else { Verdict::Fine(Some(until)) };
     }
     if attempt.ready.is_none() {
         let startup = probes.startup.duration();
         let until = attempt.started.after(startup);
         return if until <= now {
-            let text = format!("it was not ready within {} ms", startup.as_millis());
+            let trouble = attempt.trouble.as_deref().map(|text| format!(": {text}"));
+            let trouble = trouble.unwrap_or_default();
+            let text = format!("it was not ready within {} ms{trouble}", startup.as_millis());
             Verdict::End(Why::Failed(text))
         } else {
             Verdict::Fine(Some(until))
