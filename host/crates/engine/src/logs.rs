@@ -7,6 +7,7 @@
 mod line;
 mod rate;
 mod ring;
+mod server;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 use ring::Ring;
 
 pub use line::{LogLine, Source};
+pub use server::{ServerLog, ServerOutput};
 pub(crate) use writer::{GuestLog, VersionLog};
 
 /// The most that the lines of one module cost.
@@ -37,7 +39,7 @@ const PER_MODULE: usize = 1 << 20;
 const BATCH: usize = 256;
 
 /// The latest output of every module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogStore(Arc<Shared>);
 
 #[derive(Debug)]

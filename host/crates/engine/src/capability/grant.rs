@@ -69,7 +69,8 @@ impl Granted {
         let capabilities = &spec.capabilities;
         let asking = Asking { id, offers };
         let share = shares.of(id);
-        let secrets = Arc::new(Secrets::new(&capabilities.secrets, &capabilities.config, &asking)?);
+        let (names, config) = (&capabilities.secrets, &capabilities.config);
+        let secrets = Arc::new(Secrets::new(names, config, &asking, "capabilities.secrets")?);
         Ok(Self {
             limits: limits.clone(),
             spec: capabilities.clone(),
