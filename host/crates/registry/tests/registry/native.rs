@@ -139,14 +139,14 @@ async fn a_native_module_is_published_called_and_outlives_a_restart() {
         assert!(protos.files[0].1.contains("rpc Add"), "{}", protos.files[0].1);
     };
     check(&host).await;
-    let contract = runner.contracts.lock()["default/calc@0.1.0"].clone();
+    let contract = runner.contracts.lock()["calc@0.1.0"].clone();
     assert_eq!(contract.services, [OPS]);
     assert_eq!(contract.files.len(), 1);
     drop(host.closed().await);
     runner.running.lock().clear();
     let host = open(&data, &runner).await;
     check(&host).await;
-    assert_eq!(runner.contracts.lock()["default/calc@0.1.0"], contract);
+    assert_eq!(runner.contracts.lock()["calc@0.1.0"], contract);
 }
 
 #[tokio::test]
