@@ -23,7 +23,7 @@ use std::{
 
 use futures::Stream;
 use parking_lot::{Mutex, RwLock};
-use roadstead_domain::{ByteSize, CallId, ModuleName, Namespace, Version};
+use roadstead_domain::{ByteRate, ByteSize, CallId, ModuleId, ModuleName, Namespace, Version};
 use tokio::sync::Notify;
 
 use ring::Ring;
@@ -103,6 +103,11 @@ impl LogStore {
                 store: Arc::downgrade(&self.0),
             })
         }))
+    }
+
+    /// Where a version of a module writes, at this rate.
+    pub(crate) fn version(&self, id: &ModuleId, rate: ByteRate) -> VersionLog {
+        VersionLog::new(self.module(&id.namespace, &id.name), id.version.clone(), rate)
     }
 
     /// The last `count` lines of a module, the oldest first.

@@ -77,12 +77,7 @@ impl Granted {
             environment: Environment(capabilities.env.clone().into_iter().collect()),
             directories: files::preopen(&capabilities.files, &spec.quota, &asking)?,
             policy: Arc::new(Policy::new(&capabilities.network, &asking, &share.lookups)?),
-            log: VersionLog::new(
-                logs.module(&id.namespace, &id.name),
-                id.version.clone(),
-                limits.log_rate,
-            )
-            .without(&secrets),
+            log: logs.version(id, limits.log_rate).without(&secrets),
             secrets,
             shared: Shared {
                 connections: Places::sharing(spec.quota.connections, share.connections.clone()),
