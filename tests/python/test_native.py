@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import tempfile
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,11 @@ NATIVE = harness.ROOT / "tests/python/native"
 @pytest.fixture(scope="session")
 def shore(tmp_path_factory):
     """A host that runs native modules; tests have namespaces of their own there."""
-    started = Host(tmp_path_factory.mktemp("shore") / "data", "--native").start()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        metrics = f"127.0.0.1:{free.getsockname()[1]}"
+    data = tmp_path_factory.mktemp("shore") / "data"
+    started = Host(data, "--native", "--metrics", metrics).start()
+    started.metrics = metrics
     yield started
     assert started.process.poll() is None, f"the host died: {started.log()}"
     assert started.stop() == 0, started.log()
@@ -106,6 +111,11 @@ def test_it_says_how_it_stands(cli, harbor):
     assert "process, ready" in cli.run("top", "--once").stdout
     text = cli.run("describe", "harbor").stdout
     assert "native    ready" in text and "confined  " in text and "attempt 1    ready" in text
+    with urllib.request.urlopen(f"http://{cli.host.metrics}/metrics", timeout=60) as answer:
+        rows = [row for row in answer.read().decode().splitlines() if cli.namespace in row]
+    rows = {row.split("{")[0]: row.rsplit(" ", 1)[1] for row in rows}
+    assert rows["roadstead_module_native_ready"] == rows["roadstead_module_native_attempt"] == "1"
+    assert "roadstead_module_running" in rows and "roadstead_module_fuel_total" not in rows
     connect(cli).print("the tide turns")
     until(lambda: "stdout: the tide turns" in cli.run("logs", "harbor").stdout, "the line")
 
@@ -202,8 +212,14 @@ def test_another_version_runs_once_it_is_pinned(cli, harbor):
     assert cli.call(*echo, "--module", "harbor@0.1.1") == {"value": "x"}
     cli.run("pin", "harbor@0.1.0")
     until(lambda: cli.call(*echo, "--module", "harbor@0.1.0", code=None).returncode == 0, "it runs")
-    states = {one["version"]: one["native"]["state"] for one in cli.json("describe", "harbor")["versions"]}
-    assert states == {"0.1.1": "off", "0.1.0": "ready"}
+    wanted = {"0.1.1": "off", "0.1.0": "ready"}
+    until(lambda: states(cli) == wanted, "one is off, the other ready")
+
+
+def states(cli):
+    """By version."""
+    versions = cli.json("describe", "harbor")["versions"]
+    return {one["version"]: one["native"]["state"] for one in versions}
 
 
 def test_compatibility_is_checked(cli, harbor):
