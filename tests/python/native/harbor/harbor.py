@@ -43,6 +43,9 @@ class Harbor(exports.Harbor):
     def print(self, line):
         print(line, flush=True)
 
+    def doze(self, ms):
+        time.sleep(ms / 1000)
+
     def wait_until_cancelled(self):
         while not call().cancelled:
             time.sleep(0.01)
