@@ -30,6 +30,9 @@ class Harbor(exports.Harbor):
     def life(self):
         return self._life
 
+    def sees(self, path):
+        return os.path.exists(path)
+
     def who(self):
         caller = call().caller
         return f"{caller.subject or 'nobody'} of {caller.namespace} through {list(caller.path)}"
