@@ -21,7 +21,6 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
     }
     let columns = [
         "MODULE",
-        "ISOLATION",
         "CPU",
         "GRANTED",
         "CPU 1M",
@@ -36,6 +35,7 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
         "FAULTS",
         "FUEL",
         "BREAKER",
+        "ISOLATION",
     ];
     let rows: Vec<_> = std::iter::once(columns.map(str::to_owned))
         .chain(usage.modules.iter().map(|module| row(module, whole)))
@@ -47,7 +47,6 @@ fn row(module: &api::ModuleUsage, whole: bool) -> [String; 16] {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     [
         name(module, whole),
-        isolation(module),
         cpu(used.millicores_2s),
         granted(&used),
         cpu(used.millicores_60s),
@@ -65,6 +64,7 @@ fn row(module: &api::ModuleUsage, whole: bool) -> [String; 16] {
             [] => "-".to_owned(),
             broken => breakers(broken),
         },
+        isolation(module),
     ]
 }
 
@@ -97,8 +97,35 @@ fn breakers(broken: &[api::OpenBreaker]) -> String {
     broken.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The same for one module, in words.
+/// The same for one module, in words. The host measures nothing of a native one but its calls.
 pub(crate) fn lines(module: &api::ModuleUsage) -> String {
+    let mut text = match module.native_state.as_str() {
+        "" => sandboxed(module),
+        _ => format!(
+            "  calls     {} ended, {} running, {} queued; {} streams; weight {}\n",
+            module.calls,
+            module.running,
+            module.queued,
+            module.streams,
+            module.cpu.unwrap_or_default().weight,
+        ),
+    };
+    let mut faults: Vec<_> = module.faults.iter().collect();
+    faults.sort();
+    if !faults.is_empty() {
+        let faults: Vec<_> =
+            faults.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        text.push_str(&format!("  faults    {}\n", faults.join(", ")));
+    }
+    if !module.open_breakers.is_empty() {
+        let broken = breakers(&module.open_breakers);
+        text.push_str(&format!("  breaker   {broken}: it trapped again and again\n"));
+    }
+    text
+}
+
+/// What instances in the sandbox take.
+fn sandboxed(module: &api::ModuleUsage) -> String {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     let mut text = format!(
         "  cpu       {} now, {} over a minute, {} in all; granted {}, weight {}",
@@ -129,17 +156,6 @@ pub(crate) fn lines(module: &api::ModuleUsage) -> String {
         if 0 < module.loaded_versions { "loaded" } else { "not loaded" },
     ));
     text.push_str(&format!("  fuel      {}\n", count(module.fuel)));
-    let mut faults: Vec<_> = module.faults.iter().collect();
-    faults.sort();
-    if !faults.is_empty() {
-        let faults: Vec<_> =
-            faults.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        text.push_str(&format!("  faults    {}\n", faults.join(", ")));
-    }
-    if !module.open_breakers.is_empty() {
-        let broken = breakers(&module.open_breakers);
-        text.push_str(&format!("  breaker   {broken}: it trapped again and again\n"));
-    }
     text
 }
 
