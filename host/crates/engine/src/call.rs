@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use wasmtime::component::Val;
 
 use crate::{
+    CallPath,
     admission::Admitted,
     breaker::{Pass, Verdict},
     capability::CallContext,
@@ -46,6 +47,26 @@ pub struct Call {
     pub owner: Option<Arc<str>>,
     /// Whether [`Usage::run`] is wanted.
     pub timed: bool,
+    /// The modules that it came through; none for a call from outside.
+    pub path: CallPath,
+    /// The call's place in a trace, as W3C's `traceparent` has it, where it may call others.
+    pub traceparent: Option<Arc<str>>,
+}
+
+impl Call {
+    /// A call from outside, by nobody in particular and with all the time that the module gives.
+    pub fn new(id: CallId, method: Arc<MethodPlan>, request: Bytes) -> Self {
+        Self {
+            id,
+            method,
+            request,
+            timeout: None,
+            owner: None,
+            timed: false,
+            path: CallPath::default(),
+            traceparent: None,
+        }
+    }
 }
 
 /// How a call ended, and what it took.
@@ -153,7 +174,7 @@ fn tell(module: &Inner, call: CallId, method: &MethodPlan, fault: &Fault) {
     let reason = fault.reason().unwrap_or("CANCELLED");
     tracing::debug!(module = %module.id, %service, %method, %call, reason, "a call failed");
     let guests = match fault {
-        Fault::GuestTrap { .. } | Fault::Deadline(_) | Fault::Idle(_) => true,
+        Fault::GuestTrap { .. } | Fault::Deadline(_) | Fault::Idle(_) | Fault::Binding(_) => true,
         Fault::Limit(reached) => reached.limit != LimitKind::Input,
         _ => false,
     };
@@ -210,7 +231,9 @@ async fn answer(
     };
     let (reply, answered) = oneshot::channel();
     let running = Running::new(module);
+    // A guest that calls another keeps its thread for itself.
     let here = (module.engine.config.start_at_caller
+        && call.path.is_empty()
         && module.standing.may_start_here(call.request.len(), export.codec.is_some()))
     .then(|| module.engine.scheduler.claim_here(&module.parts.account))
     .flatten();
@@ -298,7 +321,7 @@ async fn serve(job: Job) {
             return send(reply, Err(fault));
         }
     };
-    let context = CallContext { id: call.id, deadline: Some(deadline) };
+    let context = CallContext::of(&module, &call, deadline);
     let ready = match place {
         Place::Fresh(loaded, site) => {
             Guest::make(&module, &context, loaded, meter, site).await.map(Box::new)

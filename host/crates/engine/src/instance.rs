@@ -140,6 +140,7 @@ impl Guest {
         let made = loaded.pre.instantiate_async(&mut store).await;
         store::observe(&store);
         module.used_memory(store.data().limiter.bytes());
+        store.data_mut().caller.clone_from(&call.caller);
         match made {
             Ok(instance) => Ok(Self { store, instance, loaded, uses: 0, _places: slots }),
             Err(error) => Err(trap::fault_of(&error, store.data(), limits, call.id)),
@@ -153,6 +154,7 @@ impl Guest {
         call: &CallContext,
         meter: Arc<Meter>,
     ) -> Result<(), Fault> {
+        self.store.data_mut().caller.clone_from(&call.caller);
         let capabilities = &mut self.store.data_mut().capabilities;
         let begun = if self.uses == 0 {
             meter.begin(InstanceOrigin::Fresh);
@@ -178,7 +180,7 @@ impl Guest {
         let limits = &module.spec.limits;
         let mut budget = room.answering(used);
         let output = limits.output.of(export.codec.is_some()).0;
-        self.store.set_hostcall_fuel(lifting_allowance(output, &budget) / export.weight);
+        self.allow(output, &budget, export.weight);
         let called = match self.invoke(export, params).await {
             Ok(results) => Box::pin(self.settled(results, &call.method.response)).await,
             failed => failed,
@@ -228,6 +230,15 @@ impl Guest {
         dropped.map_err(fault)?;
         let exceeded = self.store.data().capabilities.limit_exceeded();
         exceeded.map_or(Ok(()), |reached| Err(Fault::Limit(reached)))
+    }
+
+    /// Divides the room that a call has left: for what wasmtime copies out of the guest, and for a
+    /// message, which is the response or before that a request to another module.
+    fn allow(&mut self, output: u64, budget: &CopyBudget, weight: usize) {
+        let values = lifting_allowance(output, budget);
+        self.store.set_hostcall_fuel(values / weight.max(self.loaded.bound_weight));
+        let values = u64::try_from(values).unwrap_or(u64::MAX);
+        self.store.data_mut().messages = budget.remaining().saturating_sub(values);
     }
 
     async fn invoke(&mut self, export: &Export, params: Vec<Val>) -> wasmtime::Result<Vec<Val>> {

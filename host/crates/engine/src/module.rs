@@ -12,7 +12,9 @@ use futures::FutureExt as _;
 use roadstead_domain::{CallId, Digest, Fault, ModuleId, ModuleSpec};
 
 use crate::{
-    Call, CodeError, CodeSource, CodeState, LoadError, Outcome, Requests, Responses, Stats,
+    Bindings, Call, CodeError, CodeSource, CodeState, LoadError, Outcome, Requests, Responses,
+    Stats,
+    binding::Bound,
     breaker::Breaker,
     call,
     capability::Granted,
@@ -24,6 +26,7 @@ use crate::{
     instances::{IdleInstances, Owner},
     limiter::MakesRoom,
     parts::Parts,
+    room::LITTLE,
     scheduler::{CpuUsage, Share},
     session::SessionPlace,
     spares::Spares,
@@ -50,6 +53,8 @@ pub(crate) struct Inner {
     digest: Digest,
     pub(crate) spec: Arc<ModuleSpec>,
     source: Arc<dyn CodeSource>,
+    /// None where it has no bindings.
+    bindings: Option<Arc<dyn Bindings>>,
     pub(crate) granted: Granted,
     pub(crate) engine: Arc<Core>,
     pub(crate) parts: Arc<Parts>,
@@ -73,6 +78,7 @@ impl Module {
         digest: Digest,
         spec: Arc<ModuleSpec>,
         source: Arc<dyn CodeSource>,
+        bindings: Option<Arc<dyn Bindings>>,
         granted: Granted,
         engine: Arc<Core>,
     ) -> Self {
@@ -83,6 +89,7 @@ impl Module {
             digest,
             spec,
             source,
+            bindings,
             granted,
             engine,
             parts,
@@ -231,8 +238,10 @@ impl Inner {
             let handle = self.engine.scheduler.handle().clone();
             async move {
                 let loading = handle.spawn_blocking(move || {
-                    let engine = &module.engine;
-                    Loaded::load(&engine.wasm, &engine.linker, &module.spec.limits, &*module.source)
+                    let (engine, limits) = (&module.engine, &module.spec.limits);
+                    let bound = module.bindings.as_ref().map(|one| Bound::new(&module, one));
+                    let (wasm, linker) = (&engine.wasm, &engine.linker);
+                    Loaded::load(wasm, linker, limits, &*module.source, bound.as_ref())
                 });
                 loading.await.unwrap_or_else(|error| Err(LoadError::Interrupted(error)))
             }
@@ -316,7 +325,12 @@ impl Inner {
 
     /// What each instance may take besides its memories and tables.
     pub(crate) fn besides(&self, stacks: u64) -> u64 {
-        besides(self.engine.config.stack, stacks)
+        let instance = besides(self.engine.config.stack, stacks);
+        if self.bindings.is_none() {
+            return instance;
+        }
+        // A small call of another module has values, too.
+        instance.saturating_add(LITTLE)
     }
 
     pub(crate) fn usual_memory(&self) -> u64 {

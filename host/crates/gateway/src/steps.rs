@@ -214,7 +214,7 @@ impl Permit {
         }
         let (id, method, request) = (self.named.id, Arc::clone(plan), request.clone());
         let owner = caller.owner();
-        let call = Call { id, method, request, timeout: None, owner, timed: false };
+        let call = Call { owner, ..Call::new(id, method, request) };
         Ok(match module.session_of(&call)? {
             Some(SessionPlace::There(host)) => Some(host),
             Some(SessionPlace::Here(_)) | None => None,
@@ -244,7 +244,9 @@ impl Permit {
         let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
         let timed = self.named.recording.is_some();
-        let mut call = Call { id, method, request, timeout, owner, timed };
+        let traceparent = self.traceparent();
+        let call = Call::new(id, method, request);
+        let mut call = Call { timeout, owner, timed, traceparent, ..call };
         if let Err(fault) = self.target.follow(&mut call) {
             return self.refuse(fault);
         }
@@ -271,7 +273,9 @@ impl Permit {
         let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
         let timed = self.named.recording.is_some();
-        let mut call = Call { id, method, request, timeout, owner, timed };
+        let traceparent = self.traceparent();
+        let call = Call::new(id, method, request);
+        let mut call = Call { timeout, owner, timed, traceparent, ..call };
         if let Err(fault) = self.target.follow(&mut call) {
             return Err(Box::new(self.refuse(fault)));
         }
@@ -279,6 +283,12 @@ impl Permit {
         let may_debug = caller.may_debug();
         let (requests, responses) = named.span(&live, &plan.method).in_scope(|| module.open(call));
         Ok((requests, responses, Opened { live, plan, named, began, may_debug }))
+    }
+
+    /// The call's place in its trace, where others may be called on its way.
+    fn traceparent(&self) -> Option<Arc<str>> {
+        let bound = !self.target.live.record().spec.bindings.is_empty();
+        bound.then(|| self.named.onward(None).into())
     }
 
     /// Ends the call before it ran.

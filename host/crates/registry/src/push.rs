@@ -18,7 +18,8 @@ use std::{
 use bytes::Bytes;
 use roadstead_blobs::{Hold, Kind, Staged, StagedCode};
 use roadstead_domain::{Digest, Namespace};
-use roadstead_engine::{InspectError, LoadError, Module};
+use roadstead_engine::{BadBinding, InspectError, LoadError, Module};
+use roadstead_transcode::Unbindable;
 use roadstead_worker::leash;
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -27,6 +28,7 @@ pub(crate) use self::plan::{Plan, Planned, previous};
 pub(crate) use self::validate::Validated;
 use crate::{
     Checked, Phase, Progress, PushError, PushRequest, Pushed, Registry,
+    bindings::BoundImports,
     recipe::Recipe,
     registry::{RETRY_AFTER, blocking},
     turns::Turn,
@@ -69,7 +71,8 @@ impl Registry {
             }
             Plan::New(planned) => planned.accepted(&validated)?,
         };
-        let module = self.prepare(&validated.id(&planned), &planned.record).await?;
+        let bound = self.bound(&validated);
+        let module = self.prepare(&validated.id(&planned), &planned.record, bound.as_ref()).await?;
         at(Phase::Compiling);
         let recipe = Recipe::of(&validated.name, &planned.record);
         let locks = planned.derived.locks.to_string();
@@ -108,8 +111,13 @@ impl Registry {
             }
             Plan::New(planned) => planned,
         };
-        self.prepare(&validated.id(&planned), &planned.record).await?;
+        let bound = self.bound(&validated);
+        self.prepare(&validated.id(&planned), &planned.record, bound.as_ref()).await?;
         Ok(Checked { name, breaks: planned.breaks, record: planned.record })
+    }
+
+    fn bound(&self, validated: &Validated) -> Option<Arc<BoundImports>> {
+        self.bind(&validated.namespace, &validated.record.spec, &validated.imports)
     }
 
     fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, PushError> {
@@ -228,6 +236,11 @@ impl From<InspectError> for PushError {
         match error {
             InspectError::Invalid(problem) => Self::Invalid(problem),
             InspectError::UnknownImports(imports) => Self::UnknownImports(imports),
+            InspectError::NoSuchImports(imports) => {
+                let problem = Unbindable::NotImported.to_string();
+                let bad = |import| BadBinding { import, problem: problem.clone() };
+                Self::Bindings(imports.into_iter().map(bad).collect())
+            }
             InspectError::NeverFits(why) => Self::NeverFits(why),
         }
     }

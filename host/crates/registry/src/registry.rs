@@ -18,8 +18,9 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use roadstead_blobs::{BlobStore, Upload};
 use roadstead_catalog::{Catalog, VersionRecord};
-use roadstead_domain::{ByteSize, ModuleId};
-use roadstead_engine::{Engine, LoadError, Module};
+use roadstead_domain::{ByteSize, ModuleId, ModuleSpec, Namespace};
+use roadstead_engine::{Bindings, Engine, LoadError, Module};
+use roadstead_transcode::Import;
 use roadstead_worker::{CompileConfig, WorkerCounts, Workers};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -27,7 +28,10 @@ use tokio::{
 };
 
 pub use self::offers::{HeldOffer, Holder};
-use crate::{OpenError, PushError, RouteTable, code::StoredCode, recipe::Recipe, turns::Turns};
+use crate::{
+    OpenError, PushError, RouteTable, bindings::BoundImports, code::StoredCode, recipe::Recipe,
+    turns::Turns,
+};
 
 /// When a refused push may be tried again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -77,7 +81,7 @@ pub struct Registry {
     pub(crate) blobs: Arc<BlobStore>,
     pub(crate) catalog: Arc<dyn Catalog>,
     config: RegistryConfig,
-    pub(crate) routes: ArcSwap<RouteTable>,
+    pub(crate) routes: Arc<ArcSwap<RouteTable>>,
     changes: watch::Sender<u64>,
     pub(crate) steering: steer::Steering,
     /// Versions that are published and whose code is made ready before they serve here.
@@ -130,7 +134,7 @@ impl Registry {
                 engine,
                 blobs,
                 catalog,
-                routes: ArcSwap::from_pointee(RouteTable::default()),
+                routes: Arc::new(ArcSwap::from_pointee(RouteTable::default())),
                 changes: watch::Sender::new(0),
                 steering: steer::Steering::default(),
                 coming: Mutex::default(),
@@ -249,6 +253,7 @@ impl Registry {
         &self,
         id: &ModuleId,
         record: &VersionRecord,
+        bindings: Option<&Arc<BoundImports>>,
     ) -> Result<Arc<Module>, LoadError> {
         let recipe = Recipe::of(&id.name, record);
         let holds =
@@ -267,7 +272,18 @@ impl Registry {
             failed: Mutex::default(),
         };
         let spec = Arc::new(record.spec.clone());
-        self.engine.prepare(id.clone(), record.component, spec, Arc::new(code))
+        let bindings = bindings.map(|bound| Arc::clone(bound) as Arc<dyn Bindings>);
+        self.engine.prepare_bound(id.clone(), record.component, spec, Arc::new(code), bindings)
+    }
+
+    /// Those who serve the imports of a version.
+    pub(crate) fn bind(
+        &self,
+        namespace: &Namespace,
+        spec: &ModuleSpec,
+        imports: &[Import],
+    ) -> Option<Arc<BoundImports>> {
+        BoundImports::new(&self.routes, namespace, spec, imports)
     }
 }
 

@@ -184,14 +184,8 @@ impl Guest {
 
     pub(crate) fn request(&self, function: &str, request: Vec<u8>) -> Call {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Call {
-            id: CallId(NEXT.fetch_add(1, Ordering::Relaxed)),
-            method: self.method(function),
-            request: request.into(),
-            timeout: None,
-            owner: None,
-            timed: false,
-        }
+        let id = CallId(NEXT.fetch_add(1, Ordering::Relaxed));
+        Call::new(id, self.method(function), request.into())
     }
 
     pub(crate) async fn call(&self, function: &str, request: Vec<u8>) -> Outcome {

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use roadstead_blobs::Staged;
 use roadstead_catalog::{ImportRecord, VersionRecord};
 use roadstead_domain::{Digest, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
-use roadstead_transcode::{Locks, World, to_component};
+use roadstead_engine::BadBinding;
+use roadstead_transcode::{Import, Locks, World, to_component};
 use roadstead_worker::{Unserved, Upload, leash};
 
 use super::Planned;
@@ -20,6 +21,8 @@ pub(crate) struct Validated {
     pub(crate) wanted: Option<Version>,
     pub(crate) component: Bytes,
     pub(crate) world: World,
+    /// The imports that other modules serve.
+    pub(crate) imports: Vec<Import>,
     pub(crate) wit: Option<Bytes>,
     /// Locks to begin from, where the namespace has none.
     pub(crate) supplied: Locks,
@@ -77,11 +80,12 @@ impl Registry {
                 }
             };
             let mut world = World::decode(&component).map_err(world_error)?;
-            let imports = engine.inspect(&component, &spec)?;
-            let imports = imports
+            let grants = engine.inspect(&component, &spec)?;
+            let grants = grants
                 .into_iter()
                 .map(|import| ImportRecord { name: import.name, grant: import.grant })
                 .collect();
+            let imports = bound(&world, &name, &spec)?;
             let mut wit_bytes = None;
             if !wit.is_empty() {
                 world = world.with_comments(&wit).map_err(world_error)?;
@@ -90,7 +94,7 @@ impl Registry {
             let wit = wit_bytes;
             let record = VersionRecord {
                 component_instances: world.component_instances(),
-                ..record(&staged, spec, digest, wit.as_ref(), imports)
+                ..record(&staged, spec, digest, wit.as_ref(), grants)
             };
             Ok(Validated {
                 namespace,
@@ -98,6 +102,7 @@ impl Registry {
                 wanted,
                 component,
                 world,
+                imports,
                 wit,
                 supplied,
                 force,
@@ -133,6 +138,19 @@ fn record(
         forced: Vec::new(),
         published_unix_ms: 0,
     }
+}
+
+/// The imports that the spec binds, if any module could serve them.
+fn bound(world: &World, name: &ModuleName, spec: &ModuleSpec) -> Result<Vec<Import>, PushError> {
+    let mut bad = Vec::new();
+    let mut imports = Vec::new();
+    for id in spec.bindings.keys() {
+        match Import::of(world, id, name) {
+            Ok(import) => imports.push(import),
+            Err(why) => bad.push(BadBinding { import: id.clone(), problem: why.to_string() }),
+        }
+    }
+    if bad.is_empty() { Ok(imports) } else { Err(PushError::Bindings(bad)) }
 }
 
 fn world_error(error: roadstead_transcode::WorldError) -> PushError {

@@ -44,8 +44,7 @@ async fn echo(live: &LiveVersion, text: &[u8]) -> Result<Bytes, Fault> {
     let request = [&[0x0a, u8::try_from(text.len()).unwrap()], text].concat();
     let method = Arc::clone(&live.method(TEXTS, "Echo")?.plan);
     let (id, request) = (CallId(1), request.into());
-    let call = Call { id, method, request, timeout: None, owner: None, timed: false };
-    live.module()?.call(call).await.result
+    live.module()?.call(Call::new(id, method, request)).await.result
 }
 
 fn code(host: &Host) -> Vec<PathBuf> {
