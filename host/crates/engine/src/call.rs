@@ -225,7 +225,11 @@ async fn answer(
     let place = match made.or_else(|| module.take_spare()) {
         Some(guest) => Place::Made(guest),
         None => {
-            let site = Site::take(module, &loaded).await?;
+            let site = if call.path.is_empty() {
+                Site::take(module, &loaded).await?
+            } else {
+                Box::pin(Site::take_soon(module, &loaded)).await?
+            };
             Place::Fresh(loaded, site)
         }
     };

@@ -52,7 +52,7 @@ pub(crate) struct Site {
 /// heap. A Python component's are 400 kB.
 const CONTEXT: u64 = 512 << 10;
 
-/// How long a call waits for memory of the host.
+/// How long a call waits for memory of the host, and one of another module for a place.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an instance may take of the host besides its memories and tables: its contexts, the values
@@ -83,6 +83,17 @@ impl Site {
             Err(_) => Box::pin(memory_in_time(module, ask_memory)).await?,
         };
         Ok(Self { slots, memory, besides })
+    }
+
+    /// The same for a call of another module, whose instance keeps its place meanwhile: were there
+    /// no end to waiting, callers that wait for each other's places could fill the host.
+    ///
+    /// # Errors
+    /// As [`Site::take`], and [`Fault::Overloaded`] if there was no place for long.
+    pub(crate) async fn take_soon(module: &Inner, loaded: &Loaded) -> Result<Self, Fault> {
+        timeout(PATIENCE, Self::take(module, loaded))
+            .await
+            .unwrap_or_else(|_| Err(overload::slots()))
     }
 
     /// Takes what an instance needs if nobody has to give anything up for it.

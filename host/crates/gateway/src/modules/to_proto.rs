@@ -5,7 +5,8 @@ use std::sync::Arc;
 use roadstead_domain::{Limits, ModuleName, Namespace};
 use roadstead_proto::v1 as pb;
 use roadstead_registry::{
-    BreakRecord, LiveModule, MethodRecord, Phase, Progress, ServiceRecord, VersionRecord,
+    BindingStanding, BindingState, BreakRecord, LiveModule, MethodRecord, Phase, Progress,
+    ServiceRecord, VersionRecord,
 };
 
 /// How components are kept apart from the host and from one another.
@@ -23,6 +24,7 @@ pub(super) fn module(namespace: &Namespace, module: &LiveModule) -> pb::Module {
             .map(|live| pb::ModuleVersion {
                 problem: live.problem().map(ToString::to_string).unwrap_or_default(),
                 percent: module.percent(&live.id().version),
+                bindings: live.bindings().into_iter().map(binding).collect(),
                 ..version(namespace, &module.name, live.record())
             })
             .collect(),
@@ -63,7 +65,20 @@ pub(super) fn version(
         isolation: ISOLATION.to_owned(),
         problem: String::new(),
         percent: 0,
+        bindings: Vec::new(),
     }
+}
+
+fn binding(found: BindingState) -> pb::Binding {
+    use pb::binding::State;
+    let BindingState { import, module, standing } = found;
+    let (state, target, problem) = match standing {
+        BindingStanding::Bound(target) => (State::Bound, target, String::new()),
+        BindingStanding::Missing(why) => (State::Missing, String::new(), why),
+        BindingStanding::Mismatch(why) => (State::Mismatch, String::new(), why),
+        BindingStanding::Failing(why) => (State::Failing, String::new(), why),
+    };
+    pb::Binding { import, module, state: state.into(), target, problem }
 }
 
 pub(super) fn breaks(breaks: &[BreakRecord]) -> Vec<pb::Break> {
