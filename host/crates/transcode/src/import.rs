@@ -27,11 +27,11 @@ pub struct Import {
 pub enum Unbindable {
     #[error("the component does not import it")]
     NotImported,
-    #[error("{what} cannot go through a binding: `{function}`")]
+    #[error("{what} cannot go through a binding: leave `{function}` out of the WIT of the import")]
     Function { what: &'static str, function: String },
     #[error("`{function}` cannot go through a binding: {reason}")]
     Unmapped { function: String, reason: String },
-    #[error("resources cannot go through a binding: `{0}`")]
+    #[error("resources cannot go through a binding: leave `{0}` out of the WIT of the import")]
     Resource(String),
     #[error(transparent)]
     Derive(#[from] DeriveError),
