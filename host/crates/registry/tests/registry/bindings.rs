@@ -1,14 +1,14 @@
 //! Modules that call other modules of their namespace.
 
+mod calls;
+
 use std::{sync::Arc, time::Duration};
 
-use roadstead_domain::{
-    BindingFault, BindingProblem, Fault, LimitKind, ModuleSpec, Namespace, SpecFormat,
-};
+use roadstead_domain::{BindingFault, BindingProblem, Fault, ModuleSpec, Namespace, SpecFormat};
 use roadstead_engine::CallPath;
 use roadstead_registry::{BindingStanding, LiveVersion, PushError, PushRequest};
 
-use crate::harness::{Host, calc, call_of_add, exported, named, try_to_add};
+use crate::harness::{Host, calc, exported, named, try_to_add};
 
 const CALC: &str = "demo:calc/ops@0.1.0";
 
@@ -308,22 +308,6 @@ async fn namespaces_do_not_see_each_others_targets() {
     assert!(matches!(fault.problem, BindingProblem::Absent(_)), "{fault}");
 }
 
-#[tokio::test]
-async fn the_target_has_what_is_left_of_the_callers_time() {
-    let host = Host::new().await;
-    host.push_as(with_spec("calc", &limits("100ms")), &core(SPIN)).await.unwrap();
-    push_front(&host, &limits("1m")).await;
-    let fault = behind(run(&host, "front").await);
-    let hundred = Duration::from_millis(100);
-    assert_eq!(fault.problem, BindingProblem::Fault(Fault::Deadline(hundred)), "the target's own");
-    host.push_as(with_spec("calc", &limits("10m")), &core(SPIN)).await.unwrap();
-    let live = current(&host, "front");
-    let call = roadstead_engine::Call { timeout: Some(hundred), ..call_of_add(&live, 2, 3) };
-    let ended = live.module().unwrap().call(call).await.result;
-    assert_eq!(ended, Err(Fault::Deadline(hundred)), "the caller's time is over for both");
-    until("the target's call ends with it", || running(&host, "calc") == 0).await;
-}
-
 async fn until(what: &str, done: impl Fn() -> bool) {
     for _ in 0..1000 {
         if done() {
@@ -332,70 +316,4 @@ async fn until(what: &str, done: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("{what}");
-}
-
-#[tokio::test]
-async fn a_caller_that_leaves_ends_the_targets_call() {
-    let host = Host::new().await;
-    host.push_as(with_spec("calc", &limits("10m")), &core(SPIN)).await.unwrap();
-    push_front(&host, &limits("10m")).await;
-    let live = current(&host, "front");
-    let call = call_of_add(&live, 2, 3);
-    let calling = tokio::spawn(async move { live.module().unwrap().call(call).await });
-    until("the target runs", || running(&host, "calc") == 1).await;
-    calling.abort();
-    until("nothing runs", || running(&host, "calc") + running(&host, "front") == 0).await;
-    let faults = current(&host, "calc").module().unwrap().stats().faults;
-    assert_eq!(faults.get("CANCELLED"), Some(&1));
-}
-
-#[tokio::test]
-async fn what_the_target_runs_into_is_the_targets() {
-    let host = Host::new().await;
-    let spec = "limits: {fuel_per_call: 10_000}\n";
-    host.push_as(with_spec("calc", spec), &core(SPIN)).await.unwrap();
-    push_front(&host, "").await;
-    let fault = behind(run(&host, "front").await);
-    let BindingProblem::Fault(Fault::Limit(reached)) = fault.problem else { panic!("{fault}") };
-    assert_eq!((reached.limit, reached.allowed), (LimitKind::Fuel, 10_000));
-    let faults = |name| current(&host, name).module().unwrap().stats().faults;
-    assert_eq!(faults("calc").get("FUEL_EXHAUSTED"), Some(&1));
-    assert_eq!(faults("front").keys().collect::<Vec<_>>(), [&"BINDING_FAULT"]);
-}
-
-#[tokio::test]
-async fn a_target_that_is_full_refuses_the_call() {
-    let host = Host::new().await;
-    let spec = format!("{}quota: {{concurrency: 1, queue: 0}}\n", limits("10m"));
-    host.push_as(with_spec("calc", &spec), &core(SPIN)).await.unwrap();
-    push_front(&host, "").await;
-    let live = current(&host, "calc");
-    let call = call_of_add(&live, 2, 3);
-    let holding = tokio::spawn(async move { live.module().unwrap().call(call).await });
-    until("the target runs", || running(&host, "calc") == 1).await;
-    let fault = behind(run(&host, "front").await);
-    let problem = &fault.problem;
-    assert!(matches!(problem, BindingProblem::Fault(Fault::Overloaded { .. })), "{fault}");
-    holding.abort();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn many_callers_go_through_at_once() {
-    let host = pair().await;
-    let live = current(&host, "front");
-    let calls: Vec<_> = (0..64)
-        .map(|_| {
-            let live = Arc::clone(&live);
-            tokio::spawn(async move {
-                for _ in 0..20 {
-                    assert_eq!(try_to_add(&live, 2, 3).await, Ok(15));
-                }
-            })
-        })
-        .collect();
-    for call in calls {
-        call.await.unwrap();
-    }
-    let calls = |name| current(&host, name).module().unwrap().stats().calls;
-    assert_eq!((calls("front"), calls("calc")), (64 * 20, 64 * 20));
 }

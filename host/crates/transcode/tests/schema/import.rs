@@ -137,11 +137,26 @@ fn the_first_difference_is_named() {
 #[test]
 fn what_no_module_could_serve_is_named() {
     for (body, expected) in [
-        ("f: func(s: stream<u8>);", "streams cannot go through a binding: leave `f` out of the WIT of the import"),
-        ("f: func() -> future<u8>;", "futures cannot go through a binding: leave `f` out of the WIT of the import"),
-        ("f: async func();", "async functions cannot go through a binding: leave `f` out of the WIT of the import"),
-        ("resource r { m: func(); }", "resources cannot go through a binding: leave `r` out of the WIT of the import"),
-        ("resource r; f: func(r: borrow<r>);", "resources cannot go through a binding: leave `r` out of the WIT of the import"),
+        (
+            "f: func(s: stream<u8>);",
+            "streams cannot go through a binding: leave `f` out of the WIT of the import",
+        ),
+        (
+            "f: func() -> future<u8>;",
+            "futures cannot go through a binding: leave `f` out of the WIT of the import",
+        ),
+        (
+            "f: async func();",
+            "async functions cannot go through a binding: leave `f` out of the WIT of the import",
+        ),
+        (
+            "resource r { m: func(); }",
+            "resources cannot go through a binding: leave `r` out of the WIT of the import",
+        ),
+        (
+            "resource r; f: func(r: borrow<r>);",
+            "resources cannot go through a binding: leave `r` out of the WIT of the import",
+        ),
     ] {
         let found = import(body).map(|import| import.functions().count());
         assert_eq!(found.unwrap_err().to_string(), expected, "{body}");
