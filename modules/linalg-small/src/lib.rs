@@ -21,7 +21,8 @@ impl Guest for LinalgSmall {
         if a.columns != b.rows {
             return Err(Problem::Shape(format!("{} columns by {} rows", a.columns, b.rows)));
         }
-        let values = left.iter().flat_map(|row| right.iter().map(|column| matrix::dot(row, column)));
+        let values =
+            left.iter().flat_map(|row| right.iter().map(|column| matrix::dot(row, column)));
         Ok(Matrix { rows: a.rows, columns: b.columns, values: values.collect() })
     }
 

@@ -128,9 +128,8 @@ fn bindable(function: &FunctionShape) -> Result<(), Unbindable> {
     let refuse = |what| Err(Unbindable::Function { what, function: function.name.clone() });
     let types = function.params.iter().filter_map(|param| param.ty.as_ref());
     for ty in types.chain(&function.result) {
-        match waits(ty) {
-            Some(what) => return refuse(what),
-            None => {}
+        if let Some(what) = waits(ty) {
+            return refuse(what);
         }
     }
     if function.is_async {

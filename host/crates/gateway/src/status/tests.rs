@@ -14,7 +14,40 @@ fn through(problem: BindingProblem) -> Fault {
     Fault::through(hop, problem)
 }
 
-fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
+fn bindings() -> Vec<Row> {
+    let mut rows = vec![
+        (through(BindingProblem::Absent("x".into())), Code::Unavailable, Some("BINDING_ABSENT")),
+        (
+            through(BindingProblem::Mismatch("x".into())),
+            Code::FailedPrecondition,
+            Some("BINDING_MISMATCH"),
+        ),
+        (
+            through(BindingProblem::Cycle("a → a".into())),
+            Code::FailedPrecondition,
+            Some("BINDING_CYCLE"),
+        ),
+        (through(BindingProblem::Depth(16)), Code::FailedPrecondition, Some("BINDING_DEPTH")),
+    ];
+    let behind = |fault, code| (through(BindingProblem::Fault(fault)), code, Some("BINDING_FAULT"));
+    let retry_after = Duration::from_millis(250);
+    rows.extend([
+        behind(Fault::Deadline(Duration::from_secs(2)), Code::DeadlineExceeded),
+        behind(Fault::Overloaded { what: "queue", retry_after }, Code::ResourceExhausted),
+        behind(Fault::BreakerOpen { retry_after }, Code::Unavailable),
+        behind(Fault::NotReady("x".into()), Code::Unavailable),
+        behind(Fault::Draining, Code::Unavailable),
+        behind(Fault::Host { log_id: "id".into() }, Code::Internal),
+        behind(Fault::limit(LimitKind::Fuel, 1, None), Code::Aborted),
+        behind(Fault::bad_input("a", "b"), Code::Aborted),
+        behind(Fault::GuestTrap { message: "x".into(), backtrace: Vec::new() }, Code::Aborted),
+    ]);
+    rows
+}
+
+type Row = (Fault, Code, Option<&'static str>);
+
+fn table() -> Vec<Row> {
     let mut rows = vec![
         (Fault::bad_input("a.b", "must be set"), Code::InvalidArgument, Some("BAD_INPUT")),
         (Fault::NoSuchModule("m".parse().unwrap()), Code::NotFound, Some("NO_SUCH_MODULE")),
@@ -70,32 +103,8 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
         (Fault::Aged, Code::Unavailable, Some("CONNECTION_AGE")),
         (Fault::NotReady("x".into()), Code::Unavailable, Some("NOT_READY")),
         (Fault::Host { log_id: "id".into() }, Code::Internal, Some("HOST_FAULT")),
-        (through(BindingProblem::Absent("x".into())), Code::Unavailable, Some("BINDING_ABSENT")),
-        (
-            through(BindingProblem::Mismatch("x".into())),
-            Code::FailedPrecondition,
-            Some("BINDING_MISMATCH"),
-        ),
-        (
-            through(BindingProblem::Cycle("a → a".into())),
-            Code::FailedPrecondition,
-            Some("BINDING_CYCLE"),
-        ),
-        (through(BindingProblem::Depth(16)), Code::FailedPrecondition, Some("BINDING_DEPTH")),
     ];
-    let behind = |fault, code| (through(BindingProblem::Fault(fault)), code, Some("BINDING_FAULT"));
-    let retry_after = Duration::from_millis(250);
-    rows.extend([
-        behind(Fault::Deadline(Duration::from_secs(2)), Code::DeadlineExceeded),
-        behind(Fault::Overloaded { what: "queue", retry_after }, Code::ResourceExhausted),
-        behind(Fault::BreakerOpen { retry_after }, Code::Unavailable),
-        behind(Fault::NotReady("x".into()), Code::Unavailable),
-        behind(Fault::Draining, Code::Unavailable),
-        behind(Fault::Host { log_id: "id".into() }, Code::Internal),
-        behind(Fault::limit(LimitKind::Fuel, 1, None), Code::Aborted),
-        behind(Fault::bad_input("a", "b"), Code::Aborted),
-        behind(Fault::GuestTrap { message: "x".into(), backtrace: Vec::new() }, Code::Aborted),
-    ]);
+    rows.extend(bindings());
     rows.extend(
         [
             (Credentials::Missing, "NO_CREDENTIALS"),
