@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds what the benchmarks call into .build/bench/{rust,session,flow,python}.wasm, and with --javascript (which
+# Builds what the benchmarks call into .build/bench/{rust,session,flow,through,python}.wasm, and with --javascript (which
 # needs npm, and fetches 400 MB once) javascript.wasm too. Only what changed is built again. Needs
 # what scripts/build-modules.sh needs.
 set -euo pipefail
@@ -21,11 +21,12 @@ changed() {
 built() { echo "$inputs" >"$out/$1.inputs"; }
 
 (cd modules && cargo build --quiet --release --target wasm32-wasip2 \
-  --package bench-work --package bench-session --package bench-flow)
+  --package bench-work --package bench-session --package bench-flow --package bench-through)
 built_rust=modules/target/wasm32-wasip2/release
 place $built_rust/bench_work.wasm "$out/rust.wasm"
 place $built_rust/bench_session.wasm "$out/session.wasm"
 place $built_rust/bench_flow.wasm "$out/flow.wasm"
+place $built_rust/bench_through.wasm "$out/through.wasm"
 
 if changed python $guests/python/work.py $guests/wit/work.wit guest-sdk/python/pyproject.toml; then
   .venv/bin/roadstead-componentize $guests/wit $guests/python/work.py --world transfers \

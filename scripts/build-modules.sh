@@ -9,7 +9,7 @@ out=$root/.build/modules
 mkdir -p "$out"
 
 RUST_MODULES=(
-  csv-reader echo kv-filter running-stats text-stats thumbnail
+  csv-reader echo kv-filter linalg-small regression running-stats text-stats thumbnail
   hostile-log-flood hostile-memory-bomb hostile-output-flood hostile-recursion hostile-spin hostile-streams
   hostile-trap
 )

@@ -40,11 +40,13 @@ pub(crate) enum Group {
     /// What it costs to ask who calls: small calls with a token, with a JSON Web Token, and of a host
     /// that does not ask
     Auth,
+    /// Small calls that a module leaves to another one, beside the same calls made of that one
+    Bindings,
 }
 
 impl Group {
     /// In the order in which they are measured.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Unary,
         Self::HalfLoad,
         Self::Payloads,
@@ -61,6 +63,7 @@ impl Group {
         Self::CpuQuota,
         Self::Overload,
         Self::Auth,
+        Self::Bindings,
     ];
 
     /// The subcommand, and what records say.
@@ -82,6 +85,7 @@ impl Group {
             Self::CpuQuota => "cpu-quota",
             Self::Overload => "overload",
             Self::Auth => "auth",
+            Self::Bindings => "bindings",
         }
     }
 
@@ -100,7 +104,7 @@ impl Group {
             | Self::Ray => figure::CALLS,
             Self::Streams => figure::ITEMS,
             Self::HalfLoad => figure::P99,
-            Self::Instances | Self::Auth => figure::SERVER,
+            Self::Instances | Self::Auth | Self::Bindings => figure::SERVER,
             Self::Compute => figure::TIME,
             Self::Memory => figure::EACH,
             Self::Start => figure::LISTENING,
@@ -119,6 +123,7 @@ impl Group {
             Self::HalfLoad => Some("p99, times native's"),
             Self::Instances => Some("times pooled"),
             Self::Auth => Some("times without"),
+            Self::Bindings => Some("times direct"),
             Self::Compute => Some("times native"),
             Self::Modules => Some("of one module"),
             Self::Ray => Some("times Ray's actor"),

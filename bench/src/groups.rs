@@ -1,6 +1,7 @@
 //! How each group is measured.
 
 mod auth;
+mod bindings;
 pub(crate) mod compute;
 mod cpu_quota;
 mod guests;
@@ -36,6 +37,7 @@ pub(crate) async fn measure(groups: &[Group], stage: &mut Stage) -> anyhow::Resu
             Group::Ray => ray::measure(stage).await?,
             Group::CpuQuota => cpu_quota::measure(stage).await?,
             Group::Auth => auth::measure(stage).await?,
+            Group::Bindings => bindings::measure(stage).await?,
             Group::Overload => overload::measure(stage).await?,
             // Measured below.
             Group::Modules | Group::Start => Vec::new(),

@@ -155,20 +155,30 @@ impl Stage {
     ) -> anyhow::Result<Subject> {
         let module = format!("{}-{}", language.file(), policy.name().replace(' ', "-"));
         let guest = self.paths.guest(language)?;
-        Ok(Subject::server(policy.name(), self.publish(&module, &guest, policy).await?))
+        Ok(Subject::server(policy.name(), self.publish(&module, &guest, policy.spec()).await?))
+    }
+
+    /// A guest that leaves its calls to the Rust one, through a binding.
+    pub(crate) async fn bound(&mut self) -> anyhow::Result<Subject> {
+        let guest = Upload::read(&self.paths.guests, "through")?;
+        let spec = format!(
+            "{}bindings: {{'bench:work/transfer@0.1.0': {{module: rust-pooled}}}}\n",
+            Policy::Pooled.spec()
+        );
+        Ok(Subject::server("through a binding", self.publish("through", &guest, &spec).await?))
     }
 
     /// The small call on sessions, one for each caller.
     pub(crate) async fn sessions(&mut self) -> anyhow::Result<Subject> {
         let guest = Upload::read(&self.paths.guests, "session")?;
-        let server = self.publish("session", &guest, Policy::PerCall).await?;
+        let server = self.publish("session", &guest, Policy::PerCall.spec()).await?;
         Ok(Subject { name: "session".to_owned(), target: Target::Sessions(server) })
     }
 
     /// Streams of a guest on the host.
     pub(crate) async fn streams(&mut self) -> anyhow::Result<Subject> {
         let guest = Upload::read(&self.paths.guests, "flow")?;
-        Ok(Subject::server("per call", self.publish("flow", &guest, Policy::PerCall).await?))
+        Ok(Subject::server("per call", self.publish("flow", &guest, Policy::PerCall.spec()).await?))
     }
 
     /// Publishes a component on the host, once.
@@ -176,7 +186,7 @@ impl Stage {
         &mut self,
         module: &str,
         guest: &Upload,
-        policy: Policy,
+        spec: &str,
     ) -> anyhow::Result<Server> {
         let host = match &mut self.host {
             Some((host, _)) => host,
@@ -188,7 +198,7 @@ impl Stage {
         };
         if !self.pushed.iter().any(|pushed| pushed == module) {
             report::progress(format_args!("pushing {module}"));
-            let upload = guest.named(module, &format!("{SPEC}{}", policy.spec()));
+            let upload = guest.named(module, &format!("{SPEC}{spec}"));
             push(host.child.connect().await?, upload).await?;
             self.pushed.push(module.to_owned());
         }

@@ -78,6 +78,7 @@ fn a_quick_run_measures_every_group_and_keeps_a_record() {
         "cpu-quota",
         "overload",
         "auth",
+        "bindings",
     ];
     assert_eq!(measured, BTreeSet::from(groups));
     for row in rows {

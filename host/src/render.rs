@@ -142,12 +142,27 @@ fn version_body(text: &mut String, module: &api::ModuleVersion) {
     for import in &module.imports {
         line(text, format_args!("  import    {}: {}", import.name, import.grant));
     }
+    for binding in &module.bindings {
+        line(text, format_args!("  binding   {}: {}", binding.import, bound(binding)));
+    }
     for unmapped in &module.unmapped {
         line(text, format_args!("  not callable  {}: {}", unmapped.export, unmapped.reason));
     }
     if !module.forced.is_empty() {
         line(text, format_args!("  forced over:"));
         break_lines(text, &module.forced);
+    }
+}
+
+/// Who serves a binding, or why nobody does.
+fn bound(binding: &api::Binding) -> String {
+    use api::binding::State;
+    let api::Binding { module, target, problem, .. } = binding;
+    match binding.state() {
+        State::Bound => format!("bound to {target}"),
+        State::Missing => format!("MISSING {module}: {problem}"),
+        State::Mismatch => format!("MISMATCH with {module}: {problem}"),
+        State::Failing | State::Unspecified => format!("FAILING {module}: {problem}"),
     }
 }
 
@@ -297,6 +312,37 @@ mod tests {
         let text = module(&of(5, 95));
         assert!(text.contains("calc@0.2.0  5% of the calls\n"), "{text}");
         assert!(module(&of(0, 100)).contains("calc@0.2.0\n"));
+    }
+
+    #[test]
+    fn bindings_say_how_they_stand() {
+        use api::binding::State;
+        let binding = |state: State, target: &str, problem: &str| api::Binding {
+            import: "demo:calc/ops@0.1.0".to_owned(),
+            module: "calc".to_owned(),
+            state: state.into(),
+            target: target.to_owned(),
+            problem: problem.to_owned(),
+        };
+        let version = api::ModuleVersion {
+            bindings: vec![
+                binding(State::Bound, "calc@0.1.0", ""),
+                binding(State::Missing, "", "no module `calc` here"),
+                binding(State::Mismatch, "", "it has no function `add`"),
+                binding(State::Failing, "", "not ready"),
+            ],
+            ..Default::default()
+        };
+        let text = checked(&version, &[]);
+        let import = "  binding   demo:calc/ops@0.1.0: ";
+        for line in [
+            "bound to calc@0.1.0",
+            "MISSING calc: no module `calc` here",
+            "MISMATCH with calc: it has no function `add`",
+            "FAILING calc: not ready",
+        ] {
+            assert!(text.contains(&format!("{import}{line}")), "{text}");
+        }
     }
 
     #[test]

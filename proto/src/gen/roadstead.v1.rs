@@ -204,6 +204,10 @@ pub struct ModuleVersion {
     /// Of a native version, how it stands on the host that answers.
     #[prost(message, optional, tag = "16")]
     pub native: ::core::option::Option<NativeStanding>,
+    /// Imports that other modules serve, and how each stands on this host; empty in the answer to a
+    /// push.
+    #[prost(message, repeated, tag = "17")]
+    pub bindings: ::prost::alloc::vec::Vec<Binding>,
 }
 /// How the servers of a native version stand.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -232,6 +236,76 @@ pub struct NativeAttempt {
     pub state: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+}
+/// An import that another module of the namespace serves.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Binding {
+    /// The interface, like `demo:calc/ops@0.1.0`.
+    #[prost(string, tag = "1")]
+    pub import: ::prost::alloc::string::String,
+    /// What the spec names, as `name` or `name@version`.
+    #[prost(string, tag = "2")]
+    pub module: ::prost::alloc::string::String,
+    #[prost(enumeration = "binding::State", tag = "3")]
+    pub state: i32,
+    /// The version that answers now, as `name@version`; where calls are split, the one with the most.
+    #[prost(string, tag = "4")]
+    pub target: ::prost::alloc::string::String,
+    /// Why it is not bound.
+    #[prost(string, tag = "5")]
+    pub problem: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `Binding`.
+pub mod binding {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        Unspecified = 0,
+        /// Calls go to `target`.
+        Bound = 1,
+        /// There is no such module or version: calls are UNAVAILABLE until there is.
+        Missing = 2,
+        /// It exports other functions or types than are imported.
+        Mismatch = 3,
+        /// It is there, and this host cannot run it.
+        Failing = 4,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Bound => "STATE_BOUND",
+                Self::Missing => "STATE_MISSING",
+                Self::Mismatch => "STATE_MISMATCH",
+                Self::Failing => "STATE_FAILING",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_BOUND" => Some(Self::Bound),
+                "STATE_MISSING" => Some(Self::Missing),
+                "STATE_MISMATCH" => Some(Self::Mismatch),
+                "STATE_FAILING" => Some(Self::Failing),
+                _ => None,
+            }
+        }
+    }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Service {

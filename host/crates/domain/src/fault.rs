@@ -3,7 +3,11 @@
 //! A [`Fault`] says whose fault it is and which; the gateway alone turns it into a gRPC status.
 //! Texts in here reach callers, so they never carry paths, addresses or the host's own errors.
 
+mod binding;
+
 use std::time::Duration;
+
+pub use binding::{BindingFault, BindingHop, BindingProblem};
 
 use crate::{ModuleName, ModuleRef, Namespace};
 
@@ -127,6 +131,9 @@ pub enum Fault {
     /// Whoever answered the call broke off: it may have run.
     #[error("the call was interrupted and may have run: {0}")]
     Interrupted(String),
+    /// A call that the module made through a binding came to nothing.
+    #[error("{0}")]
+    Binding(Box<BindingFault>),
     /// The host's own failure. `log_id` stands beside the cause in the host's log.
     #[error("the host failed, see its log for {log_id}")]
     Host { log_id: String },
@@ -262,10 +269,13 @@ impl Fault {
     /// Whether a call that ended so counts as a failure of the version that was called, or of its
     /// host: traps, limits of the spec, deadlines, and whatever keeps the host from running it.
     /// Mistakes of callers, a request that is too large among them, and their leaving count for
-    /// nothing, and neither do a host that is busy or about to end, who may call, and handles.
+    /// nothing, and neither do a host that is busy or about to end, who may call, and handles. What
+    /// fails behind a binding blames the version that it failed in, and one whose own binding leads
+    /// nowhere.
     pub fn blames_version(&self) -> bool {
         match self {
             Self::Limit(reached) => reached.limit != LimitKind::Input,
+            Self::Binding(fault) => fault.blames_version(),
             Self::NeverFits(_)
             | Self::NotOffered(_)
             | Self::Deadline(_)
@@ -320,6 +330,7 @@ impl Fault {
             Self::Aged => "CONNECTION_AGE",
             Self::NotReady(_) => "NOT_READY",
             Self::Interrupted(_) => "INTERRUPTED",
+            Self::Binding(fault) => fault.reason(),
             Self::Host { .. } => "HOST_FAULT",
         })
     }
@@ -360,7 +371,14 @@ mod tests {
             namespace: None,
             elsewhere: Vec::new(),
         };
+        let binding = |problem| {
+            let hop = BindingHop { import: text(), target: text() };
+            Fault::through(hop, problem)
+        };
         let blamed = [
+            binding(BindingProblem::Absent(text())),
+            binding(BindingProblem::Mismatch(text())),
+            binding(BindingProblem::Cycle(text())),
             Fault::NeverFits(text()),
             Fault::NotOffered(text()),
             Fault::Deadline(second),
@@ -371,6 +389,8 @@ mod tests {
             Fault::Host { log_id: text() },
         ];
         let others = [
+            binding(BindingProblem::Depth(16)),
+            binding(BindingProblem::Fault(Fault::NotReady(text()))),
             Fault::bad_input("a", "b"),
             Fault::NoSuchModule(name()),
             Fault::NoSuchVersion(ModuleRef { name: name(), version: None }),
@@ -390,6 +410,11 @@ mod tests {
         ];
         assert!(blamed.iter().all(Fault::blames_version));
         assert!(!others.iter().any(Fault::blames_version));
+        for fault in &blamed[..3] {
+            let further = binding(BindingProblem::Fault(fault.clone()));
+            assert_eq!(further.reason(), fault.reason());
+            assert!(!further.blames_version(), "another module's binding");
+        }
         let limits = LimitKind::ALL.map(|limit| (limit, Fault::limit(limit, 1, None)));
         for (limit, fault) in &limits {
             assert_eq!(fault.blames_version(), *limit != LimitKind::Input, "{limit:?}");

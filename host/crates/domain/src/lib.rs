@@ -19,7 +19,10 @@ mod version;
 
 pub use address::is_public;
 pub use digest::{Digest, DigestError, DigestHasher};
-pub use fault::{Credentials, Fault, FieldViolation, LimitKind, LimitReached, NotGranted};
+pub use fault::{
+    BindingFault, BindingHop, BindingProblem, Credentials, Fault, FieldViolation, LimitKind,
+    LimitReached, NotGranted,
+};
 pub use names::{
     CallId, HostName, InstanceOrigin, ModuleId, ModuleName, ModuleRef, NameError, Namespace,
 };

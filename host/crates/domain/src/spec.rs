@@ -9,7 +9,7 @@ mod limits;
 mod native;
 mod text;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,16 @@ pub struct Binding {
     /// None: the version that answers the module's calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
+}
+
+/// `name` or `name@version`.
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.version {
+            Some(version) => write!(f, "{}@{version}", self.module),
+            None => self.module.fmt(f),
+        }
+    }
 }
 
 impl SpecFormat {

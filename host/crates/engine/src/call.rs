@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use wasmtime::component::Val;
 
 use crate::{
+    CallPath,
     admission::Admitted,
     breaker::{Pass, Verdict},
     capability::CallContext,
@@ -46,19 +47,27 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// The caller's identity, where there is one.
     pub owner: Option<Arc<str>>,
-    /// The modules that the call came through, outermost first.
-    pub path: Vec<Arc<str>>,
-    /// As W3C's `traceparent` has it, where the call is traced.
-    pub traceparent: Option<Arc<str>>,
     /// Whether [`Usage::run`] is wanted.
     pub timed: bool,
+    /// The modules that it came through; none for a call from outside.
+    pub path: CallPath,
+    /// The call's place in a trace, as W3C's `traceparent` has it, where it may call others.
+    pub traceparent: Option<Arc<str>>,
 }
 
 impl Call {
-    /// One by nobody in particular, as long as the module allows.
+    /// A call from outside, by nobody in particular and with all the time that the module gives.
     pub fn new(id: CallId, method: Arc<MethodPlan>, request: Bytes) -> Self {
-        let (path, traceparent) = (Vec::new(), None);
-        Self { id, method, request, timeout: None, owner: None, path, traceparent, timed: false }
+        Self {
+            id,
+            method,
+            request,
+            timeout: None,
+            owner: None,
+            timed: false,
+            path: CallPath::default(),
+            traceparent: None,
+        }
     }
 }
 
@@ -171,7 +180,7 @@ fn tell(module: &Common, call: CallId, method: &MethodPlan, fault: &Fault) {
     let reason = fault.reason().unwrap_or("CANCELLED");
     tracing::debug!(module = %module.id, %service, %method, %call, reason, "a call failed");
     let guests = match fault {
-        Fault::GuestTrap { .. } | Fault::Deadline(_) | Fault::Idle(_) => true,
+        Fault::GuestTrap { .. } | Fault::Deadline(_) | Fault::Idle(_) | Fault::Binding(_) => true,
         Fault::Limit(reached) => reached.limit != LimitKind::Input,
         _ => false,
     };
@@ -222,13 +231,19 @@ async fn answer(
     let place = match made.or_else(|| module.take_spare()) {
         Some(guest) => Place::Made(guest),
         None => {
-            let site = Site::take(module, &loaded).await?;
+            let site = if call.path.is_empty() {
+                Site::take(module, &loaded).await?
+            } else {
+                Box::pin(Site::take_soon(module, &loaded)).await?
+            };
             Place::Fresh(loaded, site)
         }
     };
     let (reply, answered) = oneshot::channel();
     let running = Running::new(&module.common);
+    // A guest that calls another keeps its thread for itself.
     let here = (module.engine.config.start_at_caller
+        && call.path.is_empty()
         && module.standing.may_start_here(call.request.len(), export.codec.is_some()))
     .then(|| module.engine.scheduler.claim_here(&module.parts.account))
     .flatten();
@@ -316,7 +331,7 @@ async fn serve(job: Job) {
             return send(reply, Err(fault));
         }
     };
-    let context = CallContext { id: call.id, deadline: Some(deadline) };
+    let context = CallContext::of(&module, &call, deadline);
     let ready = match place {
         Place::Fresh(loaded, site) => {
             Guest::make(&module, &context, loaded, meter, site).await.map(Box::new)

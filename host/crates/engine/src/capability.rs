@@ -47,7 +47,7 @@ pub(crate) use imports::grant_of;
 pub(crate) use link::link;
 pub use offers::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, OfferedSecret, Offers};
 
-use crate::{logs::GuestLog, store::GuestState};
+use crate::{Call, binding::Caller, logs::GuestLog, module::Inner, store::GuestState};
 use clocks::{Clock, ClockView};
 use environment::Environment;
 use files::OpenFiles;
@@ -74,6 +74,15 @@ pub(crate) struct CallContext {
     pub(crate) id: CallId,
     /// No connection is waited for longer than this.
     pub(crate) deadline: Option<Instant>,
+    /// For calls of other modules; none where the guest has no bindings.
+    pub(crate) caller: Option<Arc<Caller>>,
+}
+
+impl CallContext {
+    pub(crate) fn of(module: &Inner, call: &Call, deadline: Instant) -> Self {
+        let caller = Caller::of(module, call, deadline);
+        Self { id: call.id, deadline: Some(deadline), caller }
+    }
 }
 
 /// Puts `limits.handles` in force for what wasmtime itself keeps of an instance: handles of the

@@ -11,7 +11,7 @@ use wasmtime::{
     component::{Component, ComponentExportIndex, InstancePre, Linker, types::ComponentItem},
 };
 
-use crate::{CodeError, LoadError, store::GuestState, weight};
+use crate::{CodeError, LoadError, binding::Bound, store::GuestState, weight};
 
 /// Methods of a module whose exports are remembered.
 const METHODS: usize = 1024;
@@ -73,6 +73,8 @@ pub(crate) struct Loaded {
     /// Stacks that an instance may take: one runs, the others are suspended.
     pub(crate) stacks: u64,
     pub(crate) tables: u32,
+    /// How many times wasmtime's count the parameters of bound imports can take on the host.
+    pub(crate) bound_weight: usize,
     /// The instance with the compiled codec's functions.
     codec: Option<ComponentExportIndex>,
     methods: RwLock<Vec<(Arc<MethodPlan>, Export)>>,
@@ -97,6 +99,7 @@ impl Loaded {
         linker: &Linker<GuestState>,
         limits: &Limits,
         source: &dyn CodeSource,
+        bound: Option<&Arc<Bound>>,
     ) -> Result<Self, LoadError> {
         let component = map(engine, source.open()?).map_err(LoadError::Map)?;
         let needs = component
@@ -134,13 +137,22 @@ impl Loaded {
         }
         let image = component.image_range();
         let size = image.end.addr().saturating_sub(image.start.addr());
-        let pre = linker.instantiate_pre(&component).map_err(LoadError::Link)?;
+        let (pre, bound_weight) = match bound {
+            None => (linker.instantiate_pre(&component), 1),
+            Some(bound) => {
+                let mut linker = linker.clone();
+                let weight = bound.link(&mut linker, &component)?;
+                (linker.instantiate_pre(&component), weight)
+            }
+        };
+        let pre = pre.map_err(LoadError::Link)?;
         Ok(Self {
             pre,
             size: u64::try_from(size).unwrap_or(u64::MAX),
             memories: needs.num_memories,
             stacks: source.component_instances().saturating_add(1),
             tables: needs.num_tables,
+            bound_weight,
             codec,
             methods: RwLock::default(),
         })

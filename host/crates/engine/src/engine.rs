@@ -6,8 +6,8 @@ use roadstead_domain::{ByteSize, Millicores, ModuleId, ModuleSpec};
 use wasmtime::component::Linker;
 
 use crate::{
-    CodeSource, EngineConfig, EngineError, ImportGrant, InspectError, LoadError, LogStore, Module,
-    Offers, Remote, capability,
+    Bindings, CodeSource, EngineConfig, EngineError, ImportGrant, InspectError, LoadError,
+    LogStore, Module, Offers, Remote, capability,
     capability::{Granted, Shares},
     code_cache::CodeCache,
     config,
@@ -120,6 +120,20 @@ impl Engine {
         spec: Arc<ModuleSpec>,
         code: Arc<dyn CodeSource>,
     ) -> Result<Arc<Module>, LoadError> {
+        self.prepare_bound(id, spec, code, None)
+    }
+
+    /// The same for a module whose imports other modules serve, as its spec says.
+    ///
+    /// # Errors
+    /// As [`Engine::prepare`].
+    pub fn prepare_bound(
+        self: &Arc<Self>,
+        id: ModuleId,
+        spec: Arc<ModuleSpec>,
+        code: Arc<dyn CodeSource>,
+        bindings: Option<Arc<dyn Bindings>>,
+    ) -> Result<Arc<Module>, LoadError> {
         if let Some(why) = self.core.config.never_fits(&spec) {
             return Err(LoadError::NeverFits(why));
         }
@@ -127,7 +141,8 @@ impl Engine {
             let Core { config, shares, .. } = &*self.core;
             Granted::new(&id, &spec, &config.offers, shares, &self.logs)?
         };
-        Ok(Arc::new(Module::component(id, spec, code, granted, Arc::clone(&self.core))))
+        let core = Arc::clone(&self.core);
+        Ok(Arc::new(Module::component(id, spec, code, bindings, granted, core)))
     }
 
     /// Whether [`Engine::remote`] takes such a spec.

@@ -33,6 +33,14 @@ pub struct UnknownImport {
     pub hint: String,
 }
 
+/// A binding of the spec that cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadBinding {
+    /// The interface that it is for.
+    pub import: String,
+    pub problem: String,
+}
+
 /// The component and its spec were refused before compiling.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
@@ -40,6 +48,8 @@ pub enum InspectError {
     Invalid(String),
     #[error("unknown imports: {}", list(.0))]
     UnknownImports(Vec<UnknownImport>),
+    #[error("bindings of what it does not import: {}", .0.join(", "))]
+    NoSuchImports(Vec<String>),
     /// The spec asks for more than this host's settings can ever give.
     #[error("this host can never run it: {0}")]
     NeverFits(String),

@@ -23,9 +23,18 @@ pub fn inspect(
     }
     let outline = Outline::read(component)?;
     outline.fits(spec)?;
+    let imported = |binding: &&String| !outline.imports.contains(*binding);
+    let strangers: Vec<String> = spec.bindings.keys().filter(imported).cloned().collect();
+    if !strangers.is_empty() {
+        return Err(InspectError::NoSuchImports(strangers));
+    }
     let mut grants = Vec::with_capacity(outline.imports.len());
     let mut unknown = Vec::new();
     for name in outline.imports {
+        if let Some(binding) = spec.bindings.get(&name) {
+            grants.push(ImportGrant { grant: format!("module {binding}"), name });
+            continue;
+        }
         match capability::grant_of(&name, spec) {
             Ok(grant) => grants.push(ImportGrant { name, grant }),
             Err(hint) => unknown.push(UnknownImport { name, hint }),

@@ -52,7 +52,7 @@ pub(crate) struct Site {
 /// heap. A Python component's are 400 kB.
 const CONTEXT: u64 = 512 << 10;
 
-/// How long a call waits for memory of the host.
+/// How long a call waits for memory of the host, and one of another module for a place.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an instance may take of the host besides its memories and tables: its contexts, the values
@@ -83,6 +83,17 @@ impl Site {
             Err(_) => Box::pin(memory_in_time(module, ask_memory)).await?,
         };
         Ok(Self { slots, memory, besides })
+    }
+
+    /// The same for a call of another module, whose instance keeps its place meanwhile: were there
+    /// no end to waiting, callers that wait for each other's places could fill the host.
+    ///
+    /// # Errors
+    /// As [`Site::take`], and [`Fault::Overloaded`] if there was no place for long.
+    pub(crate) async fn take_soon(module: &Inner, loaded: &Loaded) -> Result<Self, Fault> {
+        timeout(PATIENCE, Self::take(module, loaded))
+            .await
+            .unwrap_or_else(|_| Err(overload::slots()))
     }
 
     /// Takes what an instance needs if nobody has to give anything up for it.
@@ -140,6 +151,7 @@ impl Guest {
         let made = loaded.pre.instantiate_async(&mut store).await;
         store::observe(&store);
         module.used_memory(store.data().limiter.bytes());
+        store.data_mut().caller.clone_from(&call.caller);
         match made {
             Ok(instance) => Ok(Self { store, instance, loaded, uses: 0, _places: slots }),
             Err(error) => Err(trap::fault_of(&error, store.data(), limits, call.id)),
@@ -153,6 +165,7 @@ impl Guest {
         call: &CallContext,
         meter: Arc<Meter>,
     ) -> Result<(), Fault> {
+        self.store.data_mut().caller.clone_from(&call.caller);
         let capabilities = &mut self.store.data_mut().capabilities;
         let begun = if self.uses == 0 {
             meter.begin(InstanceOrigin::Fresh);
@@ -178,7 +191,7 @@ impl Guest {
         let limits = &module.spec.limits;
         let mut budget = room.answering(used);
         let output = limits.output.of(export.codec.is_some()).0;
-        self.store.set_hostcall_fuel(lifting_allowance(output, &budget) / export.weight);
+        self.allow(output, &budget, export.weight);
         let called = match self.invoke(export, params).await {
             Ok(results) => Box::pin(self.settled(results, &call.method.response)).await,
             failed => failed,
@@ -228,6 +241,15 @@ impl Guest {
         dropped.map_err(fault)?;
         let exceeded = self.store.data().capabilities.limit_exceeded();
         exceeded.map_or(Ok(()), |reached| Err(Fault::Limit(reached)))
+    }
+
+    /// Divides the room that a call has left: for what wasmtime copies out of the guest, and for a
+    /// message, which is the response or before that a request to another module.
+    fn allow(&mut self, output: u64, budget: &CopyBudget, weight: usize) {
+        let values = lifting_allowance(output, budget);
+        self.store.set_hostcall_fuel(values / weight.max(self.loaded.bound_weight));
+        let values = u64::try_from(values).unwrap_or(u64::MAX);
+        self.store.data_mut().messages = budget.remaining().saturating_sub(values);
     }
 
     async fn invoke(&mut self, export: &Export, params: Vec<Val>) -> wasmtime::Result<Vec<Val>> {

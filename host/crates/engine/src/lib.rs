@@ -6,6 +6,7 @@
 //! ends that call with a host fault and nothing else.
 
 mod admission;
+mod binding;
 mod breaker;
 mod call;
 mod capability;
@@ -39,6 +40,7 @@ mod timing;
 mod trap;
 mod weight;
 
+pub use binding::{Bindings, CallPath, CountsOutcomes, Target};
 pub use breaker::{BreakerConfig, BreakerState};
 pub use call::{Call, Outcome, Usage};
 pub use capability::{
@@ -48,7 +50,9 @@ pub use code::{CodeSource, CodeState, VerifiedCode};
 pub use compiler::Compiler;
 pub use config::{EngineConfig, machine_memory};
 pub use engine::Engine;
-pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, UnknownImport};
+pub use error::{
+    BadBinding, CodeError, CompileError, EngineError, InspectError, LoadError, UnknownImport,
+};
 pub use inspect::inspect;
 pub use logs::{
     LogEvent, LogFollower, LogLine, LogStore, ServerLog, ServerOutput, Source as LogSource,

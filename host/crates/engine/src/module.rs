@@ -12,8 +12,8 @@ use std::{sync::Arc, time::Duration};
 use roadstead_domain::{Fault, ModuleId, ModuleSpec};
 
 use crate::{
-    Call, CodeSource, CodeState, LoadError, Outcome, Remote, Requests, Responses, Stats, call,
-    capability::Granted, engine::Core, logs::VersionLog, scheduler::CpuUsage,
+    Bindings, Call, CodeSource, CodeState, LoadError, Outcome, Remote, Requests, Responses, Stats,
+    call, capability::Granted, engine::Core, logs::VersionLog, scheduler::CpuUsage,
     session::SessionPlace,
 };
 
@@ -54,11 +54,12 @@ impl Module {
         id: ModuleId,
         spec: Arc<ModuleSpec>,
         source: Arc<dyn CodeSource>,
+        bindings: Option<Arc<dyn Bindings>>,
         granted: Granted,
         engine: Arc<Core>,
     ) -> Self {
         let common = Common::new(id, spec, granted.log().clone(), engine);
-        Self { part: Part::Component(Inner::new(common, source, granted)) }
+        Self { part: Part::Component(Inner::new(common, source, bindings, granted)) }
     }
 
     /// One that is served outside of the sandbox.

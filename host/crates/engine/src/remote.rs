@@ -15,7 +15,7 @@ use roadstead_transcode::MethodPlan;
 
 pub(crate) use self::passing::passing;
 pub use self::passing::{Broken, Left, RemoteResponses, RequestStream};
-use crate::{CodeState, LoadError};
+use crate::{CallPath, CodeState, LoadError};
 
 /// Serves the calls of one version of a module, wherever it runs. Messages are those of the derived
 /// services, as they stand on the wire.
@@ -47,7 +47,7 @@ pub struct RemoteCall {
     /// The caller's identity, where there is one.
     pub owner: Option<Arc<str>>,
     /// The modules that the call came through, outermost first.
-    pub path: Vec<Arc<str>>,
+    pub path: CallPath,
     /// As W3C's `traceparent` has it.
     pub traceparent: Option<Arc<str>>,
 }

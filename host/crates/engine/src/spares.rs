@@ -132,7 +132,7 @@ impl Inner {
             return false;
         }
         let Some(site) = Site::at_hand(self, &loaded) else { return false };
-        let context = CallContext { id: CallId(0), deadline: Some(deadline) };
+        let context = CallContext { id: CallId(0), deadline: Some(deadline), caller: None };
         // None are wanted of a module whose start does not come to its end in time.
         let wanted = self.spares.wanted.swap(0, Ordering::Relaxed);
         let made = Guest::make(self, &context, loaded, Arc::new(Meter::default()), site).await;

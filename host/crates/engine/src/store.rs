@@ -10,6 +10,7 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use crate::{
     Call, Usage,
+    binding::Caller,
     capability::{self, GuestCapabilities},
     limiter::Limiter,
     timing::Timing,
@@ -33,6 +34,10 @@ pub(crate) struct GuestState {
     meter: Arc<Meter>,
     /// Fuel that the call began with.
     fuel: u64,
+    /// The call that it serves, as far as calls of other modules are concerned.
+    pub(crate) caller: Option<Arc<Caller>>,
+    /// What a message to another module may take.
+    pub(crate) messages: u64,
 }
 
 /// What the caller of a call may see of it while it runs.
@@ -85,7 +90,9 @@ pub(crate) fn new(
     meter: Arc<Meter>,
 ) -> wasmtime::Result<Store<GuestState>> {
     let fuel = limits.fuel_per_call;
-    let mut store = Store::try_new(engine, GuestState { capabilities, limiter, meter, fuel })?;
+    let state =
+        GuestState { capabilities, limiter, meter, fuel, caller: None, messages: COPY_AT_START };
+    let mut store = Store::try_new(engine, state)?;
     store.limiter(|state| &mut state.limiter);
     capability::limit_handles(&mut store, limits);
     store.epoch_deadline_callback(|context| {

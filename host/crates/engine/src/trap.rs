@@ -10,7 +10,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::I32Exit;
 
-use crate::{limiter::Refusal, overload, store::GuestState};
+use crate::{binding::BindingTrap, limiter::Refusal, overload, store::GuestState};
 
 /// Frames that a fault shows.
 const FRAMES: usize = 20;
@@ -20,6 +20,9 @@ const NAME: usize = 200;
 
 /// Whose fault it is that a guest's instantiation or call failed.
 pub(crate) fn fault_of(error: &Error, guest: &GuestState, limits: &Limits, call: CallId) -> Fault {
+    if let Some(BindingTrap(fault)) = error.downcast_ref() {
+        return fault.clone();
+    }
     let trap = error.downcast_ref::<Trap>().copied();
     match trap {
         Some(Trap::OutOfFuel) => {

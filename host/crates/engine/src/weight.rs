@@ -9,7 +9,7 @@ use std::{collections::HashSet, sync::Arc};
 use roadstead_transcode::{
     Body, FieldKind, FieldPlan, MessagePlan, OutputPlan, ResponsePlan, Shape,
 };
-use wasmtime::component::Val;
+use wasmtime::component::{Type, Val};
 
 /// The least that the letters of a name take on the heap.
 const ALLOCATION: usize = 16;
@@ -79,12 +79,40 @@ impl Walk {
     }
 }
 
+/// The factor for values of a type as wasmtime knows it.
+pub(crate) fn of_type(ty: &Type) -> usize {
+    of_part(ty, false)
+}
+
+fn of_part(ty: &Type, in_list: bool) -> usize {
+    let heaviest = |parts: &mut dyn Iterator<Item = Type>| {
+        parts.map(|part| of_part(&part, in_list)).fold(1, usize::max)
+    };
+    match ty {
+        Type::List(list) => of_part(&list.ty(), true),
+        Type::FixedLengthList(list) => of_part(&list.ty(), true),
+        Type::Map(map) => of_part(&map.key(), true).max(of_part(&map.value(), true)),
+        Type::Record(record) => heaviest(&mut record.fields().map(|field| field.ty)),
+        Type::Tuple(tuple) => heaviest(&mut tuple.types()),
+        Type::Variant(variant) => heaviest(&mut variant.cases().filter_map(|case| case.ty)),
+        Type::Option(option) => of_part(&option.ty(), in_list),
+        Type::Result(result) => heaviest(&mut result.ok().into_iter().chain(result.err())),
+        Type::Flags(flags) if in_list => of_names(flags.names().map(str::len)),
+        _ => 1,
+    }
+}
+
 /// As if all names were as short as the shortest.
 fn of_flags(flags: &[FieldPlan]) -> usize {
-    let shortest = flags.iter().map(|flag| flag.wit_name.len()).min().unwrap_or(0);
+    of_names(flags.iter().map(|flag| flag.wit_name.len()))
+}
+
+fn of_names(lengths: impl ExactSizeIterator<Item = usize>) -> usize {
+    let count = lengths.len();
+    let shortest = lengths.min().unwrap_or(0);
     let each = size_of::<String>() + shortest.max(ALLOCATION);
-    let taken = size_of::<Val>() + flags.len() * each;
-    taken.div_ceil(size_of::<Val>() + flags.len() * shortest)
+    let taken = size_of::<Val>() + count * each;
+    taken.div_ceil(size_of::<Val>() + count * shortest)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, error::Error, fmt, time::Duration};
 
-use roadstead_domain::{Fault, FieldViolation, ModuleRef};
+use roadstead_domain::{BindingHop, BindingProblem, Fault, FieldViolation, ModuleRef};
 use roadstead_registry::{ChangeError, PushError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -45,32 +45,48 @@ fn status(fault: &Fault, may_debug: bool, trace: Option<TraceId>) -> Status {
         facts.extend(trace.map(|trace| ("trace_id".to_owned(), trace.to_string())));
         details.set_error_info(reason, ERROR_DOMAIN, facts);
     }
-    match fault {
-        Fault::BadInput(violations) => {
-            for FieldViolation { field, description } in violations.iter().take(VIOLATIONS) {
-                details.add_bad_request_violation(
-                    clip(field, VIOLATION_BYTES),
-                    clip(description, VIOLATION_BYTES),
-                );
-            }
+    if let Fault::BadInput(violations) = fault {
+        for FieldViolation { field, description } in violations.iter().take(VIOLATIONS) {
+            details.add_bad_request_violation(
+                clip(field, VIOLATION_BYTES),
+                clip(description, VIOLATION_BYTES),
+            );
         }
-        Fault::Overloaded { retry_after, .. } | Fault::BreakerOpen { retry_after } => {
-            details.set_retry_info(Some(*retry_after));
-        }
-        Fault::Draining | Fault::Aged | Fault::NotReady(_) => {
-            details.set_retry_info(Some(RETRY_SOON));
-        }
-        Fault::GuestTrap { message, backtrace } if may_debug => {
-            let frames: Vec<String> = backtrace
-                .iter()
-                .take(BACKTRACE_FRAMES)
-                .map(|frame| clip(frame, FRAME_BYTES))
-                .collect();
-            details.set_debug_info(frames, clip(message, FRAME_BYTES));
-        }
-        _ => {}
+    }
+    if let Some(retry) = retry_after(fault) {
+        details.set_retry_info(Some(retry));
+    }
+    if let (true, Fault::GuestTrap { message, backtrace }) = (may_debug, root(fault)) {
+        let frames = backtrace.iter().take(BACKTRACE_FRAMES);
+        let frames: Vec<String> = frames.map(|frame| clip(frame, FRAME_BYTES)).collect();
+        details.set_debug_info(frames, clip(message, FRAME_BYTES));
     }
     Status::with_error_details(code(fault), clip(&fault.to_string(), MESSAGE_BYTES), details)
+}
+
+/// When a call that ended so may be made again, where that helps.
+fn retry_after(fault: &Fault) -> Option<Duration> {
+    match root(fault) {
+        Fault::Overloaded { retry_after, .. } | Fault::BreakerOpen { retry_after } => {
+            Some(*retry_after)
+        }
+        Fault::Draining | Fault::Aged | Fault::NotReady(_) => Some(RETRY_SOON),
+        Fault::Binding(binding) if matches!(binding.problem, BindingProblem::Absent(_)) => {
+            Some(RETRY_SOON)
+        }
+        _ => None,
+    }
+}
+
+/// The fault behind all bindings.
+fn root(fault: &Fault) -> &Fault {
+    match fault {
+        Fault::Binding(binding) => match &binding.problem {
+            BindingProblem::Fault(inner) => root(inner),
+            _ => fault,
+        },
+        other => other,
+    }
 }
 
 /// A failure of the host: the cause goes to the log, its id to the caller.
@@ -116,6 +132,10 @@ pub(crate) fn from_push(error: PushError) -> Status {
         PushError::UnknownImports(imports) => {
             let found = imports.into_iter().map(|import| (import.name, import.hint));
             precondition("UNKNOWN_IMPORT", &text, found)
+        }
+        PushError::Bindings(problems) => {
+            let found = problems.into_iter().map(|one| (one.import, one.problem));
+            precondition("BAD_BINDING", &text, found)
         }
         PushError::Breaks(breaks) => {
             let found = breaks.into_iter().map(|found| (found.subject, found.description));
@@ -244,6 +264,30 @@ fn code(fault: &Fault) -> Code {
         | Fault::NotReady(_)
         | Fault::Interrupted(_) => Code::Unavailable,
         Fault::Host { .. } => Code::Internal,
+        Fault::Binding(binding) => match &binding.problem {
+            BindingProblem::Absent(_) => Code::Unavailable,
+            BindingProblem::Mismatch(_) | BindingProblem::Cycle(_) | BindingProblem::Depth(_) => {
+                Code::FailedPrecondition
+            }
+            BindingProblem::Fault(inner) => code_behind(inner),
+        },
+    }
+}
+
+/// The code for a fault of a module that another one called: whether it answers in time is as if the
+/// caller had called it, everything else is a failure of what the caller did call.
+fn code_behind(inner: &Fault) -> Code {
+    match inner {
+        Fault::Overloaded { .. }
+        | Fault::Deadline(_)
+        | Fault::Cancelled
+        | Fault::BreakerOpen { .. }
+        | Fault::Draining
+        | Fault::NotReady(_)
+        | Fault::NeverFits(_)
+        | Fault::NotOffered(_)
+        | Fault::Host { .. } => code(inner),
+        _ => Code::Aborted,
     }
 }
 
@@ -283,6 +327,18 @@ fn metadata(fault: &Fault) -> HashMap<String, String> {
             put("namespace", not.namespace.as_ref().map_or("*", |name| name.as_str()).to_owned());
         }
         Fault::Host { log_id } => put("log_id", log_id.clone()),
+        Fault::Binding(binding) => {
+            let names = |name: fn(&BindingHop) -> &str| {
+                binding.hops.iter().map(name).collect::<Vec<_>>().join(", ")
+            };
+            put("binding", names(|hop| &hop.import));
+            put("target", names(|hop| &hop.target));
+            if let BindingProblem::Fault(inner) = &binding.problem {
+                put("reason", inner.reason().unwrap_or("CANCELLED").to_owned());
+                let inner = metadata(inner).into_iter();
+                facts.extend(inner.map(|(key, value)| (format!("target_{key}"), value)));
+            }
+        }
         _ => {}
     }
     facts

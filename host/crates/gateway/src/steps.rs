@@ -246,7 +246,7 @@ impl Permit {
         let timed = self.named.recording.is_some();
         let traceparent = self.named.traceparent();
         let call = Call::new(id, method, request);
-        let mut call = Call { timeout, owner, traceparent, timed, ..call };
+        let mut call = Call { timeout, owner, timed, traceparent, ..call };
         if let Err(fault) = self.target.follow(&mut call) {
             return self.refuse(fault);
         }
@@ -275,7 +275,7 @@ impl Permit {
         let timed = self.named.recording.is_some();
         let traceparent = self.named.traceparent();
         let call = Call::new(id, method, request);
-        let mut call = Call { timeout, owner, traceparent, timed, ..call };
+        let mut call = Call { timeout, owner, timed, traceparent, ..call };
         if let Err(fault) = self.target.follow(&mut call) {
             return Err(Box::new(self.refuse(fault)));
         }

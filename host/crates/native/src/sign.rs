@@ -44,7 +44,7 @@ impl CallKey {
             namespace: call.module.namespace.to_string(),
             module: format!("{}@{}", call.module.name, call.module.version),
             method: method.to_owned(),
-            path: call.path.iter().map(|module| module.to_string()).collect(),
+            path: call.path.modules().iter().map(|module| module.to_string()).collect(),
             call: call.id.to_string(),
             traceparent: call.traceparent.as_deref().unwrap_or_default().to_owned(),
             issued_unix_ms: i64::try_from(issued.as_millis()).unwrap_or(i64::MAX),

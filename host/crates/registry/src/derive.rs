@@ -6,7 +6,7 @@ use bytes::Bytes;
 use roadstead_blobs::{BlobError, BlobStore, Kind};
 use roadstead_catalog::{MethodRecord, ServiceRecord, UnmappedRecord, VersionRecord};
 use roadstead_domain::{Digest, ModuleName, Version};
-use roadstead_transcode::{DeriveError, Derived, Locks, World, WorldError};
+use roadstead_transcode::{DeriveError, Derived, Import, Locks, Unbindable, World, WorldError};
 use roadstead_worker::Unserved;
 
 use crate::{LiveMethod, Schema};
@@ -20,6 +20,8 @@ pub(crate) enum ReviveError {
     World(#[from] WorldError),
     #[error("derive the stored interface")]
     Derive(#[from] DeriveError),
+    #[error("read the imports that are bound")]
+    Import(#[from] Unbindable),
     #[error("decode stored text: {0}")]
     Text(String),
 }
@@ -31,14 +33,19 @@ pub(crate) fn interface_text(
     derived: &Derived,
     name: &ModuleName,
     version: &Version,
+    imports: &[Import],
 ) -> Option<Bytes> {
-    let text = world.to_wit().ok()?;
+    let bound = |id: &str| imports.iter().any(|import| import.id() == id);
+    let text = world.to_wit_with(&bound).ok()?;
     let again = read_interface(&text).ok()?;
+    let imports_same = imports
+        .iter()
+        .all(|import| Import::of(&again, import.id(), name).is_ok_and(|again| again.is_as(import)));
     let again = roadstead_transcode::derive(&again, name, version, &derived.locks).ok()?;
     let plans = |derived: &Derived| -> Vec<_> {
         derived.services.iter().flat_map(|service| service.methods.clone()).collect()
     };
-    let same = again.files == derived.files && plans(&again) == plans(derived);
+    let same = imports_same && again.files == derived.files && plans(&again) == plans(derived);
     if !same {
         tracing::debug!(module = %name, "the interface as text is not the whole interface");
     }
@@ -49,12 +56,13 @@ fn read_interface(text: &str) -> Result<World, WorldError> {
     World::from_wit(&[("interface.wit".to_owned(), text.to_owned())], None)
 }
 
-/// Derives a published version again, with the very locks it was published with.
+/// Derives a published version again, with the very locks it was published with, and the imports
+/// that other modules serve.
 pub(crate) async fn revive(
     blobs: &BlobStore,
     name: &ModuleName,
     record: &VersionRecord,
-) -> Result<Derived, ReviveError> {
+) -> Result<(Derived, Vec<Import>), ReviveError> {
     let locks = locks(blobs, record).await?;
     derive_with(blobs, name, record, locks).await
 }
@@ -65,11 +73,15 @@ pub(crate) async fn derive_with(
     name: &ModuleName,
     record: &VersionRecord,
     locks: Locks,
-) -> Result<Derived, ReviveError> {
+) -> Result<(Derived, Vec<Import>), ReviveError> {
     let source = source(blobs, record).await?;
     let (name, version) = (name.clone(), record.version.clone());
-    let derive = move || -> Result<Derived, ReviveError> {
-        Ok(roadstead_transcode::derive(&source.world()?, &name, &version, &locks)?)
+    let bound: Vec<String> = record.spec.bindings.keys().cloned().collect();
+    let derive = move || -> Result<(Derived, Vec<Import>), ReviveError> {
+        let world = source.world()?;
+        let imports = bound.iter().map(|id| Import::of(&world, id, &name));
+        let imports = imports.collect::<Result<_, _>>()?;
+        Ok((roadstead_transcode::derive(&world, &name, &version, &locks)?, imports))
     };
     let derived = tokio::task::spawn_blocking(derive).await;
     derived.unwrap_or_else(|error| Err(ReviveError::Text(error.to_string())))

@@ -7,7 +7,7 @@ use std::{error::Error, time::Duration};
 use roadstead_blobs::BlobError;
 use roadstead_catalog::{BreakRecord, CatalogError};
 use roadstead_domain::{ByteSize, Millicores, ModuleId, ModuleName, Version};
-use roadstead_engine::UnknownImport;
+use roadstead_engine::{BadBinding, UnknownImport};
 use roadstead_worker::{CompileLimit, WorkerError};
 
 /// A push or a check that came to nothing. Nothing is published then, and nothing stays stored.
@@ -25,6 +25,8 @@ pub enum PushError {
     TooLarge(ByteSize),
     #[error("unknown imports: {}", imports(.0))]
     UnknownImports(Vec<UnknownImport>),
+    #[error("bindings that cannot be: {}", bindings(.0))]
+    Bindings(Vec<BadBinding>),
     #[error("this host can never run it: {0}")]
     NeverFits(String),
     /// Its operator does not offer what the spec asks for.
@@ -187,6 +189,11 @@ fn remedy(holder: Option<&ModuleId>) -> String {
         || with_lock.to_owned(),
         |holder| format!("push `{holder}` again, unchanged, or {with_lock}"),
     )
+}
+
+fn bindings(problems: &[BadBinding]) -> String {
+    let each = problems.iter().map(|one| format!("`{}` ({})", one.import, one.problem));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 fn imports(unknown: &[UnknownImport]) -> String {

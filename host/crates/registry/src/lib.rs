@@ -8,6 +8,7 @@
 //! finish on it, whatever is published meanwhile.
 
 mod answering;
+mod bindings;
 mod code;
 mod derive;
 mod error;
@@ -21,6 +22,7 @@ mod request;
 mod routes;
 mod turns;
 
+pub use bindings::{BindingStanding, BindingState};
 pub use error::{ChangeError, DamagedLock, OpenError, PushError};
 pub use live::{LiveMethod, LiveModule, LiveVersion, Schema, Standing};
 pub use outcomes::Outcomes;
@@ -31,6 +33,6 @@ pub use roadstead_catalog::{
     BreakRecord, ImportRecord, MethodRecord, PlanEdit, Rollout, RolloutAction, RolloutCondition,
     RolloutEdit, RolloutProgress, ServiceRecord, UnmappedRecord, VersionRecord,
 };
-pub use roadstead_engine::{OfferKind, UnknownImport};
+pub use roadstead_engine::{BadBinding, OfferKind, UnknownImport};
 pub use roadstead_worker::{CompileConfig, CompileLimit, WorkerCounts};
 pub use routes::{Edition, RouteTable};

@@ -13,7 +13,7 @@ use roadstead_domain::{Candidate, Fault, ModuleId, ModuleName, Traffic, Version,
 use roadstead_engine::{CodeState, Module};
 use roadstead_transcode::{Interface, Locks, MethodPlan};
 
-use crate::{Outcomes, answering::Given};
+use crate::{BindingState, Outcomes, answering::Given, bindings::BoundImports};
 
 /// A published version, ready to be called. It lives as long as anyone calls it.
 pub struct LiveVersion {
@@ -27,6 +27,7 @@ pub struct LiveVersion {
     /// A version that this host cannot run stays published: it says why when it is called.
     parts: Result<Parts, Fault>,
     outcomes: Arc<Outcomes>,
+    bindings: Option<Arc<BoundImports>>,
 }
 
 /// How a version stands on this host.
@@ -76,7 +77,16 @@ impl LiveVersion {
         let sessions = parts.as_ref().map_or_else(|_| Vec::new(), |(_, schema)| schema.sessions());
         let parts = parts.map(|(module, schema)| Parts { module, schema });
         let outcomes = Arc::default();
-        Self { id, label, record, services, sessions, parts, outcomes }
+        Self { id, label, record, services, sessions, parts, outcomes, bindings: None }
+    }
+
+    pub(crate) fn with_bindings(self, bindings: Option<Arc<BoundImports>>) -> Self {
+        Self { bindings, ..self }
+    }
+
+    /// How its bindings stand, those of a version that cannot run here not among them.
+    pub fn bindings(&self) -> Vec<BindingState> {
+        self.bindings.as_ref().map(|bound| bound.states()).unwrap_or_default()
     }
 
     /// The same version, loaded anew: it goes on counting.
@@ -195,6 +205,10 @@ impl Schema {
     pub fn plan(&self) -> String {
         let methods = self.methods.values().flat_map(HashMap::values);
         roadstead_transcode::describe(&self.interfaces, methods.map(|method| &*method.plan))
+    }
+
+    pub(crate) fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
     }
 
     fn sessions(&self) -> Vec<String> {

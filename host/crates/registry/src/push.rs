@@ -18,7 +18,8 @@ use std::{
 use bytes::Bytes;
 use roadstead_blobs::{Hold, Kind, Staged, StagedCode};
 use roadstead_domain::{Digest, Namespace};
-use roadstead_engine::{InspectError, LoadError, Module};
+use roadstead_engine::{BadBinding, InspectError, LoadError, Module};
+use roadstead_transcode::Unbindable;
 use roadstead_worker::leash;
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -27,6 +28,7 @@ pub(crate) use self::plan::{Plan, Planned, previous};
 pub(crate) use self::validate::Validated;
 use crate::{
     Checked, Phase, Progress, PushError, PushRequest, Pushed, Registry,
+    bindings::BoundImports,
     recipe::Recipe,
     registry::{RETRY_AFTER, blocking},
     turns::Turn,
@@ -70,8 +72,8 @@ impl Registry {
             }
             Plan::New(planned) => planned.accepted(&validated)?,
         };
-        let id = validated.id_of(&planned.record);
-        let module = self.accept(&id, &planned.record, &planned.derived).await?;
+        let (id, bound) = (validated.id_of(&planned.record), self.bound(&validated));
+        let module = self.accept(&id, &planned.record, &planned.derived, bound.as_ref()).await?;
         at(Phase::Compiling);
         let recipe = Recipe::of(&validated.name, &planned.record);
         let locks = planned.derived.locks.to_string();
@@ -112,9 +114,13 @@ impl Registry {
             }
             Plan::New(planned) => planned,
         };
-        let id = validated.id_of(&planned.record);
-        self.accept(&id, &planned.record, &planned.derived).await?;
+        let (id, bound) = (validated.id_of(&planned.record), self.bound(&validated));
+        self.accept(&id, &planned.record, &planned.derived, bound.as_ref()).await?;
         Ok(Checked { name, breaks: planned.breaks, record: planned.record })
+    }
+
+    fn bound(&self, validated: &Validated) -> Option<Arc<BoundImports>> {
+        self.bind(&validated.namespace, &validated.record.spec, &validated.imports)
     }
 
     fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, PushError> {
@@ -236,6 +242,11 @@ impl From<InspectError> for PushError {
         match error {
             InspectError::Invalid(problem) => Self::Invalid(problem),
             InspectError::UnknownImports(imports) => Self::UnknownImports(imports),
+            InspectError::NoSuchImports(imports) => {
+                let problem = Unbindable::NotImported.to_string();
+                let bad = |import| BadBinding { import, problem: problem.clone() };
+                Self::Bindings(imports.into_iter().map(bad).collect())
+            }
             InspectError::NeverFits(why) => Self::NeverFits(why),
         }
     }

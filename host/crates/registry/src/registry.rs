@@ -19,9 +19,9 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use roadstead_blobs::{BlobStore, Upload};
 use roadstead_catalog::{Catalog, VersionRecord};
-use roadstead_domain::{ByteSize, ModuleId};
-use roadstead_engine::{Engine, LoadError, Module, Natives};
-use roadstead_transcode::Derived;
+use roadstead_domain::{ByteSize, ModuleId, ModuleSpec, Namespace};
+use roadstead_engine::{Bindings, Engine, LoadError, Module, Natives};
+use roadstead_transcode::{Derived, Import};
 use roadstead_worker::{CompileConfig, WorkerCounts, Workers};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -29,7 +29,10 @@ use tokio::{
 };
 
 pub use self::offers::{HeldOffer, Holder};
-use crate::{OpenError, PushError, RouteTable, code::StoredCode, recipe::Recipe, turns::Turns};
+use crate::{
+    OpenError, PushError, RouteTable, bindings::BoundImports, code::StoredCode, recipe::Recipe,
+    turns::Turns,
+};
 
 /// When a refused push may be tried again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -82,7 +85,7 @@ pub struct Registry {
     pub(crate) blobs: Arc<BlobStore>,
     pub(crate) catalog: Arc<dyn Catalog>,
     config: RegistryConfig,
-    pub(crate) routes: ArcSwap<RouteTable>,
+    pub(crate) routes: Arc<ArcSwap<RouteTable>>,
     changes: watch::Sender<u64>,
     pub(crate) steering: steer::Steering,
     /// Versions that are published and whose code is made ready before they serve here.
@@ -137,7 +140,7 @@ impl Registry {
                 engine,
                 blobs,
                 catalog,
-                routes: ArcSwap::from_pointee(RouteTable::default()),
+                routes: Arc::new(ArcSwap::from_pointee(RouteTable::default())),
                 changes: watch::Sender::new(0),
                 steering: steer::Steering::default(),
                 coming: Mutex::default(),
@@ -263,9 +266,10 @@ impl Registry {
         id: &ModuleId,
         record: &VersionRecord,
         derived: &Derived,
+        bindings: Option<&Arc<BoundImports>>,
     ) -> Result<Option<Arc<Module>>, LoadError> {
         if record.spec.native.is_none() {
-            return self.prepare(id, record, derived).await.map(Some);
+            return self.prepare(id, record, derived, bindings).await.map(Some);
         }
         self.engine.accepts_remote(&record.spec)?;
         self.natives.as_ref().ok_or_else(native::nobody)?.accepts(id, &record.spec, derived)?;
@@ -278,6 +282,7 @@ impl Registry {
         id: &ModuleId,
         record: &VersionRecord,
         derived: &Derived,
+        bindings: Option<&Arc<BoundImports>>,
     ) -> Result<Arc<Module>, LoadError> {
         let spec = Arc::new(record.spec.clone());
         if record.spec.native.is_some() {
@@ -301,7 +306,18 @@ impl Registry {
             holds,
             failed: Mutex::default(),
         };
-        self.engine.prepare(id.clone(), spec, Arc::new(code))
+        let bindings = bindings.map(|bound| Arc::clone(bound) as Arc<dyn Bindings>);
+        self.engine.prepare_bound(id.clone(), spec, Arc::new(code), bindings)
+    }
+
+    /// Those who serve the imports of a version.
+    pub(crate) fn bind(
+        &self,
+        namespace: &Namespace,
+        spec: &ModuleSpec,
+        imports: &[Import],
+    ) -> Option<Arc<BoundImports>> {
+        BoundImports::new(&self.routes, namespace, spec, imports)
     }
 }
 

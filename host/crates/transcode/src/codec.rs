@@ -91,6 +91,30 @@ pub fn encode_response_with(
     Ok(encoder.finish())
 }
 
+/// The bytes of a request, from the parameters that a caller's own function was given; the other side
+/// of [`decode_request`]. Stops as soon as `budget` does not allow them.
+pub fn encode_request(
+    plan: &MethodPlan,
+    params: &[Val],
+    budget: &mut CopyBudget,
+) -> Result<Bytes, EncodeError> {
+    let to = back::BackWriter::new(u64::MAX, budget);
+    let mut handles = NoHandles;
+    let mut encoder = encode::Encoder::new(to, &mut handles);
+    encoder.request(&plan.request, params)?;
+    Ok(encoder.finish())
+}
+
+/// The results of a method's function, from the bytes of its response; the other side of
+/// [`encode_response`]. Fails like [`decode_request`]: whoever answered may have written anything.
+pub fn decode_response(
+    plan: &MethodPlan,
+    bytes: &[u8],
+    budget: &mut CopyBudget,
+) -> Result<Vec<Val>, Fault> {
+    Ok(Decoder::<Val>::new(budget, &mut NoHandles).results(&plan.response, bytes)?)
+}
+
 /// What one of the messages of a stream of requests holds.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StreamRequest {

@@ -5,6 +5,7 @@
 mod codec;
 mod compat;
 mod described;
+mod import;
 mod lock;
 mod names;
 mod plan;
@@ -14,11 +15,13 @@ mod world;
 
 pub use codec::{
     CopyBudget, EncodeError, Handles, NoHandles, StreamRequest, StreamResponse, check_request,
-    decode_request, decode_request_with, decode_stream_request, encode_chunk_header,
-    encode_response, encode_response_with, encode_stream_response, first_handle,
+    decode_request, decode_request_with, decode_response, decode_stream_request,
+    encode_chunk_header, encode_request, encode_response, encode_response_with,
+    encode_stream_response, first_handle,
 };
 pub use compat::{Break, compare};
 pub use described::{describe, descriptor_set};
+pub use import::{Import, Misfit, Served, Unbindable};
 pub use lock::{Lock, LockError, Locks};
 pub use plan::{
     Action, Body, CasePlan, EnumPlan, ExportPath, FieldKind, FieldPlan, HandlePlan, InputPlan,

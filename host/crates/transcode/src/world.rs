@@ -7,7 +7,7 @@ mod interface;
 mod package;
 mod text;
 
-use wit_parser::{Resolve, WorldId};
+use wit_parser::{Resolve, WorldId, WorldItem, WorldKey};
 
 pub use binary::{componentize, preview1_adapter, to_component};
 pub use embedded::{WIT_SECTION, embed_wit, embedded_wit};
@@ -120,7 +120,33 @@ impl World {
     /// # Errors
     /// [`WorldError::Text`] for what WIT text cannot say.
     pub fn to_wit(&self) -> Result<String, WorldError> {
-        interface::print(self)
+        interface::print(self, &|_| false)
+    }
+
+    /// The same with some of the imported interfaces, by their names.
+    ///
+    /// # Errors
+    /// [`WorldError::Text`] for what WIT text cannot say.
+    pub fn to_wit_with(&self, imports: &dyn Fn(&str) -> bool) -> Result<String, WorldError> {
+        interface::print(self, imports)
+    }
+
+    /// The world as if it exported one of the interfaces that it imports, and nothing else.
+    pub(crate) fn offering(&self, import: &str) -> Option<Self> {
+        let mut offering = self.clone();
+        let resolve = &offering.resolve;
+        let world = resolve.worlds.get(self.world)?;
+        let named = |key: &WorldKey| resolve.name_world_key(key) == import;
+        let (key, item) = world
+            .imports
+            .iter()
+            .find(|(key, item)| matches!(item, WorldItem::Interface { .. }) && named(key))?;
+        let (key, item) = (key.clone(), item.clone());
+        let world = offering.resolve.worlds.get_mut(self.world)?;
+        world.imports.shift_remove(&key);
+        world.exports = [(key, item)].into_iter().collect();
+        offering.undeclared.clear();
+        Some(offering)
     }
 
     /// The names of everything that the component imports.
@@ -128,7 +154,7 @@ impl World {
         let world = self.resolve.worlds.get(self.world);
         let keys = world.into_iter().flat_map(|world| world.imports.iter());
         // The types of the world itself are no imports that anybody could supply.
-        keys.filter(|(_, item)| !matches!(item, wit_parser::WorldItem::Type { .. }))
+        keys.filter(|(_, item)| !matches!(item, WorldItem::Type { .. }))
             .map(|(key, _)| self.resolve.name_world_key(key))
             .collect()
     }

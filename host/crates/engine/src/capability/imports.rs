@@ -49,7 +49,8 @@ fn hint(package: &str, version: &str) -> String {
             return format!("this host does not serve `{package}`: build without it");
         }
         _ => {
-            return "this host serves WASI only: compose the component with one that exports it"
+            return "this host serves WASI only: name a module that serves it under `bindings`, or \
+                    compose the component with one that exports it"
                 .to_owned();
         }
     };

@@ -50,7 +50,8 @@ impl Guest {
         output: &Output,
     ) -> Result<(), Fault> {
         self.uses += 1;
-        self.store.set_hostcall_fuel(flow.allowance());
+        self.store.set_hostcall_fuel(flow.allowance() / self.loaded.bound_weight);
+        self.store.data_mut().messages = flow.budget().remaining();
         let ran = self.run(export, params, input, flow, output).await;
         store::observe(&self.store);
         module.used_memory(self.store.data().limiter.bytes());

@@ -14,7 +14,8 @@ use roadstead_domain::{CallId, Fault};
 
 use super::Common;
 use crate::{
-    CodeError, CodeSource, CodeState, LoadError, Stats,
+    Bindings, CodeError, CodeSource, CodeState, LoadError, Stats,
+    binding::Bound,
     capability::Granted,
     code::Loaded,
     code_cache::{CodeSlot, HoldsCode},
@@ -22,6 +23,7 @@ use crate::{
     instance::{Guest, besides},
     instances::{IdleInstances, Owner},
     limiter::MakesRoom,
+    room::LITTLE,
     spares::Spares,
     standing::Standing,
 };
@@ -30,6 +32,8 @@ use crate::{
 pub(crate) struct Inner {
     pub(crate) common: Arc<Common>,
     source: Arc<dyn CodeSource>,
+    /// None where it has no bindings.
+    bindings: Option<Arc<dyn Bindings>>,
     pub(crate) granted: Granted,
     pub(crate) standing: Standing,
     pub(crate) spares: Spares,
@@ -47,11 +51,13 @@ impl Inner {
     pub(super) fn new(
         common: Arc<Common>,
         source: Arc<dyn CodeSource>,
+        bindings: Option<Arc<dyn Bindings>>,
         granted: Granted,
     ) -> Arc<Self> {
         let inner = Arc::new(Self {
             common,
             source,
+            bindings,
             granted,
             standing: Standing::default(),
             spares: Spares::default(),
@@ -120,8 +126,10 @@ impl Inner {
             let handle = self.engine.scheduler.handle().clone();
             async move {
                 let loading = handle.spawn_blocking(move || {
-                    let engine = &module.engine;
-                    Loaded::load(&engine.wasm, &engine.linker, &module.spec.limits, &*module.source)
+                    let (engine, limits) = (&module.engine, &module.spec.limits);
+                    let bound = module.bindings.as_ref().map(|one| Bound::new(&module, one));
+                    let (wasm, linker) = (&engine.wasm, &engine.linker);
+                    Loaded::load(wasm, linker, limits, &*module.source, bound.as_ref())
                 });
                 loading.await.unwrap_or_else(|error| Err(LoadError::Interrupted(error)))
             }
@@ -205,7 +213,12 @@ impl Inner {
 
     /// What each instance may take besides its memories and tables.
     pub(crate) fn besides(&self, stacks: u64) -> u64 {
-        besides(self.engine.config.stack, stacks)
+        let instance = besides(self.engine.config.stack, stacks);
+        if self.bindings.is_none() {
+            return instance;
+        }
+        // A small call of another module has values, too.
+        instance.saturating_add(LITTLE)
     }
 
     pub(crate) fn usual_memory(&self) -> u64 {

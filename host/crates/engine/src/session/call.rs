@@ -229,7 +229,7 @@ pub(crate) async fn begin(
     meter: &Arc<Meter>,
 ) -> Result<(Box<Guest>, Within), Fault> {
     let meter = Arc::clone(meter);
-    let context = CallContext { id: call.id, deadline: Some(deadline) };
+    let context = CallContext::of(module, call, deadline);
     match place {
         Place::Fresh { loaded, site, new } => {
             let guest = Guest::make(module, &context, loaded, meter, site).await?;
@@ -290,6 +290,7 @@ fn why(fault: &Fault) -> &'static str {
     match fault {
         Fault::GuestTrap { .. } => "a call in it trapped",
         Fault::Limit(_) => "a call in it ran into a limit",
+        Fault::Binding(_) => "a module that it called failed",
         _ => "a call in it failed",
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace};
 use roadstead_proto::v1 as pb;
 use roadstead_registry::{
-    BreakRecord, LiveModule, MethodRecord, Phase, Progress, Registry, ServiceRecord, VersionRecord,
+    BindingStanding, BindingState, BreakRecord, LiveModule, MethodRecord, Phase, Progress,
+    Registry, ServiceRecord, VersionRecord,
 };
 
 use super::native;
@@ -31,6 +32,7 @@ pub(super) fn module(
                 problem: live.problem().map(ToString::to_string).unwrap_or_default(),
                 percent: module.percent(&live.id().version),
                 native: native::of(registry, live.id(), live.record()).map(native::standing),
+                bindings: live.bindings().into_iter().map(binding).collect(),
                 ..version(registry, namespace, &module.name, live.record())
             })
             .collect(),
@@ -79,7 +81,20 @@ pub(super) fn version(
         percent: 0,
         kind: native::kind(record).to_owned(),
         native: None,
+        bindings: Vec::new(),
     }
+}
+
+fn binding(found: BindingState) -> pb::Binding {
+    use pb::binding::State;
+    let BindingState { import, module, standing } = found;
+    let (state, target, problem) = match standing {
+        BindingStanding::Bound(target) => (State::Bound, target, String::new()),
+        BindingStanding::Missing(why) => (State::Missing, String::new(), why),
+        BindingStanding::Mismatch(why) => (State::Mismatch, String::new(), why),
+        BindingStanding::Failing(why) => (State::Failing, String::new(), why),
+    };
+    pb::Binding { import, module, state: state.into(), target, problem }
 }
 
 pub(super) fn breaks(breaks: &[BreakRecord]) -> Vec<pb::Break> {

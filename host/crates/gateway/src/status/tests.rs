@@ -9,7 +9,45 @@ use tonic_types::StatusExt as _;
 
 use super::*;
 
-fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
+fn through(problem: BindingProblem) -> Fault {
+    let hop = BindingHop { import: "demo:calc/ops".into(), target: "calc@0.1.0".into() };
+    Fault::through(hop, problem)
+}
+
+fn bindings() -> Vec<Row> {
+    let mut rows = vec![
+        (through(BindingProblem::Absent("x".into())), Code::Unavailable, Some("BINDING_ABSENT")),
+        (
+            through(BindingProblem::Mismatch("x".into())),
+            Code::FailedPrecondition,
+            Some("BINDING_MISMATCH"),
+        ),
+        (
+            through(BindingProblem::Cycle("a → a".into())),
+            Code::FailedPrecondition,
+            Some("BINDING_CYCLE"),
+        ),
+        (through(BindingProblem::Depth(16)), Code::FailedPrecondition, Some("BINDING_DEPTH")),
+    ];
+    let behind = |fault, code| (through(BindingProblem::Fault(fault)), code, Some("BINDING_FAULT"));
+    let retry_after = Duration::from_millis(250);
+    rows.extend([
+        behind(Fault::Deadline(Duration::from_secs(2)), Code::DeadlineExceeded),
+        behind(Fault::Overloaded { what: "queue", retry_after }, Code::ResourceExhausted),
+        behind(Fault::BreakerOpen { retry_after }, Code::Unavailable),
+        behind(Fault::NotReady("x".into()), Code::Unavailable),
+        behind(Fault::Draining, Code::Unavailable),
+        behind(Fault::Host { log_id: "id".into() }, Code::Internal),
+        behind(Fault::limit(LimitKind::Fuel, 1, None), Code::Aborted),
+        behind(Fault::bad_input("a", "b"), Code::Aborted),
+        behind(Fault::GuestTrap { message: "x".into(), backtrace: Vec::new() }, Code::Aborted),
+    ]);
+    rows
+}
+
+type Row = (Fault, Code, Option<&'static str>);
+
+fn table() -> Vec<Row> {
     let mut rows = vec![
         (Fault::bad_input("a.b", "must be set"), Code::InvalidArgument, Some("BAD_INPUT")),
         (Fault::NoSuchModule("m".parse().unwrap()), Code::NotFound, Some("NO_SUCH_MODULE")),
@@ -67,6 +105,7 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
         (Fault::Interrupted("x".into()), Code::Unavailable, Some("INTERRUPTED")),
         (Fault::Host { log_id: "id".into() }, Code::Internal, Some("HOST_FAULT")),
     ];
+    rows.extend(bindings());
     rows.extend(
         [
             (Credentials::Missing, "NO_CREDENTIALS"),
@@ -117,6 +156,30 @@ fn details_carry_what_the_contract_promises() {
     assert!(from_fault(&Fault::Draining, true).get_details_retry_info().is_some());
     assert!(from_fault(&Fault::Aged, true).get_details_retry_info().is_some());
     assert!(from_fault(&Fault::NotReady(String::new()), true).get_details_retry_info().is_some());
+}
+
+#[test]
+fn a_failure_behind_a_binding_names_the_binding_and_the_targets_reason() {
+    let limit = Fault::limit(LimitKind::Fuel, 10, Some(11));
+    let inner = through(BindingProblem::Fault(limit));
+    let hop = BindingHop { import: "demo:front/ops".into(), target: "front@0.2.0".into() };
+    let status = from_fault(&Fault::through(hop, BindingProblem::Fault(inner)), true);
+    let facts = status.get_details_error_info().unwrap().metadata;
+    assert_eq!(facts["binding"], "demo:front/ops, demo:calc/ops");
+    assert_eq!(facts["target"], "front@0.2.0, calc@0.1.0");
+    assert_eq!(facts["reason"], "FUEL_EXHAUSTED");
+    assert_eq!((&*facts["target_limit"], &*facts["target_allowed"]), ("fuel_per_call", "10"));
+    let retry_after = Duration::from_millis(250);
+    let busy = Fault::Overloaded { what: "queue", retry_after };
+    let busy = from_fault(&through(BindingProblem::Fault(busy)), true);
+    assert_eq!(busy.get_details_retry_info().unwrap().retry_delay, Some(retry_after));
+    let absent = from_fault(&through(BindingProblem::Absent("x".into())), true);
+    assert!(absent.get_details_retry_info().is_some());
+    let trap = Fault::GuestTrap { message: "x".into(), backtrace: vec!["frame".into()] };
+    let trap = through(BindingProblem::Fault(trap));
+    let shown = from_fault(&trap, true).get_details_debug_info().unwrap();
+    assert_eq!(shown.stack_entries, ["frame"]);
+    assert!(from_fault(&trap, false).get_details_debug_info().is_none());
 }
 
 #[test]

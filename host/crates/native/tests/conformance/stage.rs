@@ -160,7 +160,7 @@ impl<'a, B: Backend> Stage<'a, B> {
     pub(crate) fn request(&self, function: &str, request: Bytes) -> Call {
         let method = self.methods.iter().find(|method| method.export.function == function);
         let call = Call::new(CallId(7), Arc::clone(method.unwrap()), request);
-        Call { owner: Some("alice".into()), path: vec!["outer".into()], ..call }
+        Call { owner: Some("alice".into()), path: ["outer".into()].into_iter().collect(), ..call }
     }
 
     pub(crate) async fn call(&self, function: &str, request: Bytes) -> Result<Bytes, Fault> {

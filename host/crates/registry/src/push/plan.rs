@@ -15,8 +15,8 @@ use roadstead_transcode::{DeriveError, Derived, Locks};
 
 use super::Validated;
 use crate::{
-    LiveModule, LiveVersion, NamespaceQuota, PushError, Registry, RouteTable, derive,
-    registry::blocking, turns::Turn,
+    LiveModule, LiveVersion, NamespaceQuota, PushError, Registry, RouteTable, bindings::misfits,
+    derive, registry::blocking, turns::Turn,
 };
 
 /// What a push comes to.
@@ -117,6 +117,11 @@ fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Pl
         Choice::New(choice, version) => (choice, version),
     };
     keep_promises(routes, validated, &version, bounds.cpu)?;
+    let module_name = (namespace, name);
+    let misfits = misfits(routes, module_name, &validated.record.spec, &validated.imports);
+    if !misfits.is_empty() {
+        return Err(PushError::Bindings(misfits));
+    }
     let book = routes.locks(namespace);
     let derive = |locks: &Locks| {
         roadstead_transcode::derive(world, name, &version, locks).map_err(derive_error)
@@ -133,7 +138,7 @@ fn plan(routes: &RouteTable, validated: &Validated, bounds: Bounds) -> Result<Pl
         .map(|one| BreakRecord { subject: one.subject, description: one.description })
         .collect();
 
-    let interface = derive::interface_text(world, &derived, name, &version);
+    let interface = derive::interface_text(world, &derived, name, &version, &validated.imports);
     let mut record = validated.record.clone();
     if let Some(interface) = &interface {
         record.interface = Digest::of(interface);

@@ -70,13 +70,15 @@ impl Registry {
         let id = validated.id_of(&planned.record);
         // Where other numbers were given out meanwhile, its first call compiles it with those.
         let same = Recipe::of(&id.name, &planned.record).key() == recipe.key();
+        let bound = self.bind(&id.namespace, &planned.record.spec, &validated.imports);
         let module = match module {
             Some(module) if *module.id() == id && same => Arc::clone(module),
-            _ => self.prepare(&id, &planned.record, &planned.derived).await?,
+            _ => self.prepare(&id, &planned.record, &planned.derived, bound.as_ref()).await?,
         };
         let schema = Arc::new(derive::schema(&planned.derived, &planned.record));
         let record = Arc::new(planned.record.clone());
-        Ok(Arc::new(LiveVersion::new(id, record, Ok((module, schema)))))
+        let live = LiveVersion::new(id, record, Ok((module, schema)));
+        Ok(Arc::new(live.with_bindings(bound)))
     }
 
     async fn install(

@@ -176,7 +176,8 @@ fn texts(
         let mut texts: Vec<_> =
             locks.map(|(_, digest, text)| ((Kind::Lock, digest), text)).collect();
         if lost.contains(&(Kind::Interface, record.interface)) {
-            let interface = derive::interface_text(world, &derived, name, &record.version);
+            let interface =
+                derive::interface_text(world, &derived, name, &record.version, &validated.imports);
             texts.extend(interface.map(|text| ((Kind::Interface, Digest::of(&text)), text)));
         }
         found.extend(texts.into_iter().filter(|(text, _)| lost.remove(text)));

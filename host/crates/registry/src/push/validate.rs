@@ -6,8 +6,8 @@ use bytes::Bytes;
 use roadstead_blobs::Staged;
 use roadstead_catalog::{ImportRecord, VersionRecord};
 use roadstead_domain::{Digest, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
-use roadstead_engine::Engine;
-use roadstead_transcode::{Locks, World, to_component};
+use roadstead_engine::{BadBinding, Engine};
+use roadstead_transcode::{Import, Locks, World, to_component};
 use roadstead_worker::{Unserved, Upload, leash};
 
 use crate::{PushError, PushRequest, Registry, turns::Turn};
@@ -20,6 +20,8 @@ pub(crate) struct Validated {
     pub(crate) wanted: Option<Version>,
     pub(crate) component: Bytes,
     pub(crate) world: World,
+    /// The imports that other modules serve.
+    pub(crate) imports: Vec<Import>,
     pub(crate) wit: Option<Bytes>,
     /// Locks to begin from, where the namespace has none.
     pub(crate) supplied: Locks,
@@ -70,10 +72,11 @@ impl Registry {
                 "" => Locks::default(),
                 text => text.parse().map_err(lock_error)?,
             };
-            let Read { component, digest, mut world, imports } = match spec.native {
+            let Read { component, digest, mut world, grants } = match spec.native {
                 Some(_) => read_package(&staged, upload)?,
                 None => read_component(&engine, &spec, &staged, upload)?,
             };
+            let imports = bound(&world, &name, &spec)?;
             let mut wit_bytes = None;
             if !wit.is_empty() {
                 world = world.with_comments(&wit).map_err(world_error)?;
@@ -82,7 +85,7 @@ impl Registry {
             let wit = wit_bytes;
             let record = VersionRecord {
                 component_instances: world.component_instances(),
-                ..record(&staged, spec, digest, wit.as_ref(), imports)
+                ..record(&staged, spec, digest, wit.as_ref(), grants)
             };
             Ok(Validated {
                 namespace,
@@ -90,6 +93,7 @@ impl Registry {
                 wanted,
                 component,
                 world,
+                imports,
                 wit,
                 supplied,
                 force,
@@ -106,7 +110,8 @@ struct Read {
     component: Bytes,
     digest: Digest,
     world: World,
-    imports: Vec<ImportRecord>,
+    /// What each import gets.
+    grants: Vec<ImportRecord>,
 }
 
 /// A component, or a core module that is made one.
@@ -125,16 +130,16 @@ fn read_component(
         Some(made) => (made.clone(), Digest::of(&made)),
     };
     let world = World::decode(&component).map_err(world_error)?;
-    let imports = engine.inspect(&component, spec)?;
-    let imports =
-        imports.into_iter().map(|import| ImportRecord { name: import.name, grant: import.grant });
-    Ok(Read { imports: imports.collect(), component, digest, world })
+    let grants = engine.inspect(&component, spec)?;
+    let grants =
+        grants.into_iter().map(|import| ImportRecord { name: import.name, grant: import.grant });
+    Ok(Read { grants: grants.collect(), component, digest, world })
 }
 
 /// The WIT of a native module. What its world imports is nobody's but its own.
 fn read_package(staged: &Staged, upload: Bytes) -> Result<Read, PushError> {
     let world = World::decode_package(&upload).map_err(world_error)?;
-    Ok(Read { component: upload, digest: staged.digest(), world, imports: Vec::new() })
+    Ok(Read { component: upload, digest: staged.digest(), world, grants: Vec::new() })
 }
 
 fn record(
@@ -161,6 +166,19 @@ fn record(
         forced: Vec::new(),
         published_unix_ms: 0,
     }
+}
+
+/// The imports that the spec binds, if any module could serve them.
+fn bound(world: &World, name: &ModuleName, spec: &ModuleSpec) -> Result<Vec<Import>, PushError> {
+    let mut bad = Vec::new();
+    let mut imports = Vec::new();
+    for id in spec.bindings.keys() {
+        match Import::of(world, id, name) {
+            Ok(import) => imports.push(import),
+            Err(why) => bad.push(BadBinding { import: id.clone(), problem: why.to_string() }),
+        }
+    }
+    if bad.is_empty() { Ok(imports) } else { Err(PushError::Bindings(bad)) }
 }
 
 fn world_error(error: roadstead_transcode::WorldError) -> PushError {

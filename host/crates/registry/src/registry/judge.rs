@@ -68,7 +68,7 @@ impl Registry {
             Ok(newest) => locks.extend(newest),
             Err(damaged) => return refused(Refusal::BlobMissing, damaged.to_string()),
         }
-        let derived = derive::derive_with(&self.blobs, name, record, locks.clone()).await?;
+        let (derived, _) = derive::derive_with(&self.blobs, name, record, locks.clone()).await?;
         let follow: BTreeMap<String, Digest> =
             derive::lock_blobs(&derived).into_iter().map(|(p, digest, _)| (p, digest)).collect();
         if follow != record.locks {

@@ -14,6 +14,7 @@ use roadstead_transcode::Lock;
 
 use crate::{
     LiveModule, LiveVersion, OpenError, Registry, RouteTable, Schema,
+    bindings::BoundImports,
     derive::{self, ReviveError},
     push::{LockBook, NewestLock, Unreadable, chain},
 };
@@ -170,7 +171,9 @@ impl Registry {
 
     /// A published version as it was. One that cannot serve here stays published and says so.
     pub(super) async fn revive(&self, id: ModuleId, record: Arc<VersionRecord>) -> LiveVersion {
-        let parts = self.parts(&id, &record).await.map_err(|error| {
+        let parts = self.parts(&id, &record).await;
+        let bindings = parts.as_ref().ok().and_then(|(_, _, bindings)| bindings.clone());
+        let parts = parts.map(|(module, schema, _)| (module, schema)).map_err(|error| {
             self.tell_problem(&id, chain(&error));
             match error {
                 PartsError::Load(LoadError::NeverFits(why)) => Fault::NeverFits(why),
@@ -181,7 +184,7 @@ impl Registry {
                 _ => Fault::NotReady("its stored parts are damaged: push it again".to_owned()),
             }
         });
-        LiveVersion::new(id, record, parts)
+        LiveVersion::new(id, record, parts).with_bindings(bindings)
     }
 
     /// Says in the log that a version cannot serve, once for each reason: it is tried again whenever
@@ -198,16 +201,16 @@ impl Registry {
         }
     }
 
-    async fn parts(
-        &self,
-        id: &ModuleId,
-        record: &VersionRecord,
-    ) -> Result<(Arc<Module>, Arc<Schema>), PartsError> {
-        let derived = derive::revive(&self.blobs, &id.name, record).await?;
-        let module = self.prepare(id, record, &derived).await?;
-        Ok((module, Arc::new(derive::schema(&derived, record))))
+    async fn parts(&self, id: &ModuleId, record: &VersionRecord) -> Result<Revived, PartsError> {
+        let (derived, imports) = derive::revive(&self.blobs, &id.name, record).await?;
+        let bindings = self.bind(&id.namespace, &record.spec, &imports);
+        let module = self.prepare(id, record, &derived, bindings.as_ref()).await?;
+        Ok((module, Arc::new(derive::schema(&derived, record)), bindings))
     }
 }
+
+/// What a version serves with, again.
+type Revived = (Arc<Module>, Arc<Schema>, Option<Arc<BoundImports>>);
 
 #[derive(Debug, thiserror::Error)]
 enum PartsError {

@@ -214,12 +214,16 @@ pub(crate) async fn add(live: &LiveVersion, a: u8, b: u8) -> u64 {
     try_to_add(live, a, b).await.unwrap()
 }
 
-pub(crate) async fn try_to_add(live: &LiveVersion, a: u8, b: u8) -> Result<u64, Fault> {
+/// A call of `add` on a version.
+pub(crate) fn call_of_add(live: &LiveVersion, a: u8, b: u8) -> Call {
     assert!(a < 128 && b < 128);
-    let module = live.module()?;
     let method = Arc::clone(&live.method(&live.record().services[0].name, "Add").unwrap().plan);
-    let call = Call::new(CallId(1), method, Bytes::from(vec![0x08, a, 0x10, b]));
-    let answer = module.call(call).await.result?;
+    Call::new(CallId(1), method, Bytes::from(vec![0x08, a, 0x10, b]))
+}
+
+pub(crate) async fn try_to_add(live: &LiveVersion, a: u8, b: u8) -> Result<u64, Fault> {
+    let module = live.module()?;
+    let answer = module.call(call_of_add(live, a, b)).await.result?;
     Ok(match answer.split_first() {
         None => 0,
         Some((0x08, rest)) => {

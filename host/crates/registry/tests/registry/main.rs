@@ -8,6 +8,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod bindings;
 mod codec;
 mod crash;
 mod follow;

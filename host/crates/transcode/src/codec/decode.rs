@@ -1,4 +1,5 @@
-//! From a request's bytes to the values of a function's parameters.
+//! From a request's bytes to the values of a function's parameters, and from a response's to its
+//! results.
 //!
 //! Every message is read in one walk that keeps slices of the input; values are made once it is
 //! known which occurrences count. So a message that came in parts costs no more than a whole one,
@@ -27,7 +28,7 @@ use super::{
     violation::Refusal,
     wire::{MAX_DEPTH, Malformed, Raw, Reader},
 };
-use crate::plan::{Body, CasePlan, FieldPlan, MessagePlan};
+use crate::plan::{Body, CasePlan, FieldPlan, MessagePlan, ResponsePlan};
 
 type Read<T> = Result<T, Refusal>;
 
@@ -52,6 +53,32 @@ impl<'b, M: Make> Decoder<'b, M> {
         }
         self.budget.take_many::<M>(1)?;
         Ok(vec![self.body(plan, &parts)?])
+    }
+
+    /// The values that a response stands for: none or one.
+    pub(super) fn results(&mut self, plan: &ResponsePlan, bytes: &[u8]) -> Read<Vec<M>> {
+        let parts = Parts::of(bytes);
+        let result = match plan {
+            ResponsePlan::Empty => {
+                let mut reader = Reader::new(bytes);
+                while reader.field()?.is_some() {}
+                return Ok(Vec::new());
+            }
+            ResponsePlan::Stream(_) => return Err(Refusal::here("is one of a stream")),
+            ResponsePlan::Result(message) => self.body(message, &parts)?,
+            ResponsePlan::Value(field) => {
+                let mut slot = Slot::default();
+                let mut reader = Reader::new(bytes);
+                while let Some((number, raw)) = reader.field()? {
+                    if number == field.number {
+                        self.absorb(field, &mut slot, raw, &reader)?;
+                    }
+                }
+                self.field(field, slot)?
+            }
+        };
+        self.budget.take_many::<M>(1)?;
+        Ok(vec![result])
     }
 
     /// A message inside another one.

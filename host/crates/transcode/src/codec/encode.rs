@@ -1,4 +1,4 @@
-//! From a function's results to a response's bytes.
+//! From a function's results to a response's bytes, and from its parameters to a request's.
 //!
 //! What implicit presence lets out is left out, numbers are packed, fields stand in the order of
 //! their numbers: the same value always makes the same bytes.
@@ -49,6 +49,14 @@ impl<'b> Encoder<'b> {
 
     pub(super) fn finish(self) -> bytes::Bytes {
         self.to.finish()
+    }
+
+    /// The parameters of a function, which its callers give.
+    pub(super) fn request(&mut self, plan: &MessagePlan, params: &[Val]) -> Written {
+        let Body::Fields(fields) = &plan.body else {
+            return Err(EncodeError::Mismatch("a request without parameters"));
+        };
+        self.fields(plan, fields, params)
     }
 
     pub(super) fn response(&mut self, plan: &ResponsePlan, results: &[Val]) -> Written {
@@ -110,15 +118,7 @@ impl<'b> Encoder<'b> {
         match (&plan.body, value) {
             (Body::Record(fields), Val::Record(entries)) => self.record(plan, fields, entries),
             (Body::Fields(fields) | Body::Tuple(fields), Val::Tuple(values)) => {
-                if fields.len() != values.len() {
-                    return Err(EncodeError::Mismatch("the size of a tuple"));
-                }
-                for at in plan.positions_downwards() {
-                    if let (Some(field), Some(value)) = (fields.get(at), values.get(at)) {
-                        self.field(field, value)?;
-                    }
-                }
-                Ok(())
+                self.fields(plan, fields, values)
             }
             (Body::Flags(fields), Val::Flags(names)) => self.flags(plan, fields, names),
             (Body::Variant(cases), Val::Variant(name, payload)) => {
@@ -138,6 +138,18 @@ impl<'b> Encoder<'b> {
             }
             _ => Err(EncodeError::Mismatch("the kind of a value")),
         }
+    }
+
+    fn fields(&mut self, plan: &MessagePlan, fields: &[FieldPlan], values: &[Val]) -> Written {
+        if fields.len() != values.len() {
+            return Err(EncodeError::Mismatch("the size of a tuple"));
+        }
+        for at in plan.positions_downwards() {
+            if let (Some(field), Some(value)) = (fields.get(at), values.get(at)) {
+                self.field(field, value)?;
+            }
+        }
+        Ok(())
     }
 
     fn record(

@@ -79,7 +79,7 @@ pub enum TypeRef {
     Future(Option<Box<TypeRef>>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct TypeName {
     /// The id of the interface that has it; none of the world's own.
     pub interface: Option<String>,

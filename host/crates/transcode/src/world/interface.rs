@@ -1,4 +1,4 @@
-//! Writing what a component exports as WIT text, without what it imports.
+//! Writing what a component exports as WIT text, and of what it imports no more than is asked for.
 
 use std::{
     collections::BTreeSet,
@@ -10,12 +10,14 @@ use wit_parser::{InterfaceId, PackageId, Resolve, Type, TypeDefKind, TypeOwner, 
 
 use super::{World, WorldError};
 
-pub(super) fn print(world: &World) -> Result<String, WorldError> {
+pub(super) fn print(world: &World, keeps: &dyn Fn(&str) -> bool) -> Result<String, WorldError> {
     let lost = || WorldError::Text("the world has no package".to_owned());
     let mut resolve = world.resolve.clone();
     let target = resolve.worlds.get_mut(world.world).ok_or_else(lost)?;
     // Interfaces whose types are exported come back as imports when the text is read.
-    target.imports.retain(|_, item| matches!(item, WorldItem::Type { .. }));
+    target.imports.retain(|key, item| {
+        matches!(item, WorldItem::Type { .. }) || keeps(&world.resolve.name_world_key(key))
+    });
     let main = target.package.ok_or_else(lost)?;
     let others: Vec<PackageId> =
         packages(&resolve, world, main).into_iter().filter(|package| *package != main).collect();

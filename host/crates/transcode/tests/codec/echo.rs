@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use proptest::{collection::vec, prelude::*};
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use roadstead_transcode::{
-    CopyBudget, Locks, MethodPlan, ResponsePlan, Scalar, World, decode_request, derive,
+    CopyBudget, Derived, Locks, MethodPlan, ResponsePlan, Scalar, World, decode_request, derive,
     encode_response,
 };
 use wasmtime::{
@@ -17,7 +17,7 @@ use wasmtime::{
     component::{Component, Linker, Val},
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 use crate::{
     reference::read_fields,
@@ -25,7 +25,7 @@ use crate::{
     values::value,
 };
 
-const GUEST: &str = r#"
+pub(crate) const GUEST: &str = r#"
 (module
   (memory (export "memory") 1)
   (global $next (mut i32) (i32.const 16))
@@ -45,20 +45,20 @@ const GUEST: &str = r#"
     (local.get $start)))
 "#;
 
-static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
+pub(crate) static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let mut config = Config::new();
     config.wasm_component_model_map(true);
     Engine::new(&config).unwrap()
 });
 
 /// The tuple around a value that the guest echoes.
-fn wrapped_type(ty: &Type) -> Type {
+pub(crate) fn wrapped_type(ty: &Type) -> Type {
     let mut members = vec![Type::Scalar(Scalar::U64); 17];
     members.push(ty.clone());
     Type::Tuple(members)
 }
 
-fn wrapped(value: Val) -> Val {
+pub(crate) fn wrapped(value: Val) -> Val {
     let mut members: Vec<_> = (1..=17).map(|number| Val::U64(number * 1_000_000_007)).collect();
     members.push(value);
     Val::Tuple(members)
@@ -102,40 +102,58 @@ impl Home {
         let world = resolve.select_world(&[package], Some("guest")).unwrap();
         let guest =
             GUEST.replace("(export \"echo\")", &format!("(export \"{}\")", self.core_name()));
-        let mut module = wat::parse_str(guest).unwrap();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-        ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+        encode(&guest, &resolve, world)
     }
 }
 
-struct Guest {
+/// A component of core code in a world.
+pub(crate) fn encode(core: &str, resolve: &Resolve, world: WorldId) -> Vec<u8> {
+    let mut module = wat::parse_str(core).unwrap();
+    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default().module(&module).unwrap().encode().unwrap()
+}
+
+pub(crate) struct Guest {
     component: Component,
-    plan: Arc<MethodPlan>,
+    pub(crate) plan: Arc<MethodPlan>,
+    pub(crate) derived: Derived,
     response: MessageDescriptor,
 }
 
 impl Guest {
     /// A guest for a type, its plan derived from the component's binary alone.
     fn new(ty: &Type, home: Home) -> Self {
-        let bytes = home.component(ty);
-        let world = World::decode(&bytes).unwrap();
+        Self::of(&home.component(ty))
+    }
+
+    pub(crate) fn echo(ty: &Type) -> Self {
+        Self::new(ty, Home::Interface)
+    }
+
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let world = World::decode(bytes).unwrap();
         let (module, version) = ("echo".parse().unwrap(), "1.2.3".parse().unwrap());
         let derived = derive(&world, &module, &version, &Locks::default()).unwrap();
         assert!(derived.unmapped.is_empty(), "{:?}", derived.unmapped);
         let plan = Arc::clone(&derived.services[0].methods[0]);
         let mut pool = DescriptorPool::global();
-        pool.add_file_descriptor_protos(derived.files).unwrap();
+        pool.add_file_descriptor_protos(derived.files.clone()).unwrap();
         let service = pool.get_service_by_name(&plan.service).unwrap();
         let response = service.methods().next().unwrap().output();
-        Self { component: Component::new(&ENGINE, bytes).unwrap(), plan, response }
+        let component = Component::new(&ENGINE, bytes).unwrap();
+        Self { component, plan, derived, response }
     }
 
     /// From bytes to bytes, through a fresh instance.
-    fn call(&self, request: &[u8]) -> Vec<u8> {
+    pub(crate) fn call(&self, request: &[u8]) -> Vec<u8> {
+        self.call_with(&Linker::new(&ENGINE), request)
+    }
+
+    pub(crate) fn call_with(&self, linker: &Linker<()>, request: &[u8]) -> Vec<u8> {
         let parameters =
             decode_request(&self.plan, request, &mut CopyBudget::new(1 << 30)).unwrap();
         let mut store = Store::new(&ENGINE, ());
-        let instance = Linker::new(&ENGINE).instantiate(&mut store, &self.component).unwrap();
+        let instance = linker.instantiate(&mut store, &self.component).unwrap();
         let interface = self
             .plan
             .export
@@ -151,7 +169,7 @@ impl Guest {
         self.encode(&results)
     }
 
-    fn encode(&self, values: &[Val]) -> Vec<u8> {
+    pub(crate) fn encode(&self, values: &[Val]) -> Vec<u8> {
         encode_response(&self.plan, values, 1 << 30, &mut CopyBudget::new(1 << 30)).unwrap().into()
     }
 
@@ -168,7 +186,7 @@ impl Guest {
     }
 }
 
-fn typed_values() -> impl Strategy<Value = (Type, Vec<Val>)> {
+pub(crate) fn typed_values() -> impl Strategy<Value = (Type, Vec<Val>)> {
     any_type().prop_flat_map(|ty| {
         let values = vec(value(&ty), 1..4);
         (Just(ty), values)

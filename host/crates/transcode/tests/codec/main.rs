@@ -11,6 +11,7 @@ mod differential;
 mod echo;
 mod handles;
 mod hostile;
+mod pair;
 mod reference;
 mod shapes;
 mod soup;

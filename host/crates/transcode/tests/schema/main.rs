@@ -8,6 +8,7 @@ mod compat;
 mod described;
 mod golden;
 mod hostile;
+mod import;
 mod locks;
 mod names;
 mod random;

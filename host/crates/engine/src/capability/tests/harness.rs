@@ -113,7 +113,10 @@ impl Guest {
     }
 
     pub(crate) fn store(&self) -> Store<State> {
-        let guest = self.granted.guest(&CallContext { id: CallId(1), deadline: None }).unwrap();
+        let guest = self
+            .granted
+            .guest(&CallContext { id: CallId(1), deadline: None, caller: None })
+            .unwrap();
         let mut store = Store::new(&HOST.engine, State(guest));
         limit_handles(&mut store, &self.limits);
         store
@@ -180,10 +183,11 @@ pub(crate) struct Instance {
 
 impl Instance {
     pub(crate) fn begin_call(&mut self) {
-        self.store
-            .data_mut()
-            .capabilities()
-            .begin_call(&CallContext { id: CallId(2), deadline: None });
+        self.store.data_mut().capabilities().begin_call(&CallContext {
+            id: CallId(2),
+            deadline: None,
+            caller: None,
+        });
     }
 
     pub(crate) async fn call(&mut self) -> wasmtime::Result<u32> {

@@ -323,7 +323,7 @@ async fn sleep_of_0_3_moves_a_fixed_clock() {
     let mut calls = guest.instance(&component).await;
     for id in 1..=2 {
         let capabilities = calls.store.data_mut().capabilities();
-        capabilities.begin_call(&CallContext { id: CallId(id), deadline: None });
+        capabilities.begin_call(&CallContext { id: CallId(id), deadline: None, caller: None });
         assert_eq!(calls.call().await.unwrap(), 1_234_567, "the clock starts anew");
     }
 }
@@ -376,7 +376,7 @@ async fn a_reused_instance_starts_its_counters_anew() {
     let first = calls.call().await.unwrap();
     for id in 1..=3 {
         let capabilities = calls.store.data_mut().capabilities();
-        capabilities.begin_call(&CallContext { id: CallId(id), deadline: None });
+        capabilities.begin_call(&CallContext { id: CallId(id), deadline: None, caller: None });
         assert_eq!(calls.call().await.unwrap(), first, "seeded anew");
     }
     assert!(calls.call().await.is_err(), "two calls' worth in one");

@@ -114,7 +114,7 @@ pub(super) async fn request(
     let mut store = guest.store();
     let capabilities = store.data_mut().capabilities();
     let deadline = deadline.map(|deadline| Instant::now() + deadline);
-    capabilities.begin_call(&CallContext { id: CallId(2), deadline });
+    capabilities.begin_call(&CallContext { id: CallId(2), deadline, caller: None });
     let body: WasiBody =
         Full::new(Bytes::from_static(body)).map_err(|never| match never {}).boxed_unsync();
     let request = http::Request::builder().uri(uri).body(body).unwrap();

@@ -17,7 +17,7 @@ async fn an_answer_and_what_the_server_is_told() {
     let guest = serve(&engine, "limits: {deadline: 5s}");
     let call = Call {
         owner: Some("alice".into()),
-        path: vec!["outer".into()],
+        path: ["outer".into()].into_iter().collect(),
         traceparent: Some("00-1-2-01".into()),
         ..guest.request("echo", "text")
     };
@@ -27,7 +27,7 @@ async fn an_answer_and_what_the_server_is_told() {
     let told = guest.server.calls.lock().pop().unwrap();
     assert_eq!(told.module, *guest.module.id());
     assert_eq!(told.owner.as_deref(), Some("alice"));
-    assert_eq!((&*told.path[0], told.traceparent.as_deref()), ("outer", Some("00-1-2-01")));
+    assert_eq!((&*told.path.modules()[0], told.traceparent.as_deref()), ("outer", Some("00-1-2-01")));
     let left = told.deadline.saturating_duration_since(std::time::Instant::now());
     assert!(left <= Duration::from_secs(5), "{left:?}");
     let stats = guest.module.stats();
