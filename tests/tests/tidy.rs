@@ -45,6 +45,12 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("roadstead-auth", &["tonic", "wasmtime", "kube", "redb", "object_store"]),
     ("roadstead-fleet", &["kube", "roadstead-catalog-kubernetes", "roadstead-gateway"]),
     ("roadstead-gateway", &["kube"]),
+    // It decides for processes and for pods, and knows neither.
+    (
+        "roadstead-native-plan",
+        &["tokio", "tonic", "hyper", "wasmtime", "kube", "redb", "roadstead-engine"],
+    ),
+    ("roadstead-native", &["kube", "redb", "object_store", "roadstead-registry"]),
     ("roadstead-proto", &["wasmtime", "kube"]),
     // It judges nothing that runs: hosts tell it, and the rules of `k8s-api` decide.
     (
@@ -151,13 +157,15 @@ fn only_one_layer_names_the_sandbox_and_the_wire() {
     }
 }
 
-/// The plan reads no clock, and talks to nobody: what it needs is given to it.
+/// Plans read no clock, and talk to nobody: what they need is given to them.
 #[test]
-fn the_controller_s_plan_is_pure() {
+fn plans_are_pure() {
     let source = root().join("k8s/controller/src");
-    let mut plan = files(&source.join("plan"), &|name| name.ends_with(".rs"));
-    assert!(plan.len() > 4, "the walk works");
+    let rust = |name: &str| name.ends_with(".rs");
+    let mut plan = files(&source.join("plan"), &rust);
     plan.push(source.join("plan.rs"));
+    plan.extend(files(&root().join("host/crates/native-plan/src"), &rust));
+    assert!(plan.len() > 12, "the walk works");
     for path in plan {
         let text = fs::read_to_string(&path).unwrap();
         for impure in ["async", ".await", "now()", "tokio", "kube::", "tonic", "std::fs", "rand::"]

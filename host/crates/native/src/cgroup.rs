@@ -49,6 +49,11 @@ impl Cgroups {
     fn at(own: &Path) -> io::Result<Self> {
         let base = own.join(BASE);
         make(&base)?;
+        // Groups that were made, and whose server was not started.
+        for left in fs::read_dir(&base)?.flatten().filter(|entry| entry.path().is_dir()) {
+            // Those of other hosts are not empty.
+            fs::remove_dir(left.path()).ok();
+        }
         let limits = enable(own).and_then(|()| enable(&base));
         if let Err(error) = &limits {
             tracing::debug!(%error, "control groups without limits");

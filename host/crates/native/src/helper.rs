@@ -12,6 +12,7 @@ mod loopback;
 mod mounts;
 mod order;
 mod outer;
+mod remains;
 
 use std::io::{self, Write as _};
 

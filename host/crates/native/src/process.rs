@@ -40,6 +40,20 @@ impl Process {
     /// Starts what a record says. What it tells of is durable before it runs.
     pub(crate) async fn start(
         spawner: &Spawner,
+        record: Record,
+        output: Arc<ServerOutput>,
+    ) -> io::Result<Self> {
+        let failed = record.clone();
+        let started = Self::begin(spawner, record, output).await;
+        if started.is_err() {
+            // The helper, if it was started, waits for a word that does not come.
+            blocking(move || failed.clear()).await.ok();
+        }
+        started
+    }
+
+    async fn begin(
+        spawner: &Spawner,
         mut record: Record,
         output: Arc<ServerOutput>,
     ) -> io::Result<Self> {
@@ -143,9 +157,14 @@ impl Ending {
         });
         let status = child.wait().await;
         let memory = self.cgroup.as_ref().is_some_and(Cgroup::ran_out_of_memory);
-        let record = self.record;
-        if let Err(error) = blocking(move || record.clear()).await {
-            tracing::error!(%error, "clear up after a server");
+        // It has not ended before the last of its processes has: another attempt may wait for that.
+        loop {
+            let record = self.record.clone();
+            match blocking(move || record.clear()).await {
+                Ok(()) => break,
+                Err(error) => tracing::error!(%error, "clear up after a server"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
         // Whatever held the outputs is gone.
         tokio::time::timeout(Duration::from_secs(1), reading).await.ok();

@@ -233,7 +233,10 @@ fn clear(directory: &Path) -> io::Result<()> {
         record.clear()?;
     }
     for left in std::fs::read_dir(directory.join("run"))? {
-        std::fs::remove_dir_all(left?.path())?;
+        let left = left?.path();
+        if let Err(error) = records::remove(&left) {
+            tracing::warn!(directory = %left.display(), %error, "left behind");
+        }
     }
     Ok(())
 }

@@ -36,41 +36,79 @@ impl Record {
     }
 
     /// Ends what it tells of, if that still lives, and takes everything of it away. Blocks.
+    ///
+    /// # Errors
+    /// Where something of it still lives: it is there as before, to be cleared again.
     pub(crate) fn clear(&self) -> io::Result<()> {
-        if self.boot == boot() {
-            self.end();
+        if self.boot == boot() && !self.end() {
+            return Err(io::Error::other("a server does not end"));
         }
         if let Some(path) = self.order.cgroup.clone() {
-            let group = Cgroup { path };
-            wait_until(|| group.is_empty());
-            group.remove()?;
+            Cgroup { path }.remove()?;
         }
-        match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if let Err(error) = remove(&self.directory) {
+            tracing::warn!(directory = %self.directory.display(), %error, "left behind");
         }
-        fs::remove_file(&self.order.file)
+        match fs::remove_file(&self.order.file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    fn end(&self) {
-        if let Some(path) = self.order.cgroup.clone() {
-            // Gone with its last process.
-            Cgroup { path }.kill().ok();
-        }
-        let Some(process) = self.process else { return };
-        let is_new = seen::Seen::of(process.pid).is_some_and(|one| one.started != process.started);
+    /// Whether nothing of it lives any more.
+    fn end(&self) -> bool {
+        let group = self.order.cgroup.clone().map(|path| Cgroup { path });
         wait_until(|| {
-            let all = seen::all();
-            let mut left = if is_new { Vec::new() } else { seen::tree(&all, process.pid) };
-            // Members of its session that lost their parent.
-            let orphans = all.iter().filter(|one| {
-                !is_new && one.session == process.pid && one.started >= process.started
-            });
-            left.extend(orphans);
+            // Gone with its last process.
+            let killed = group.as_ref().map(|group| group.kill().is_ok());
+            tracing::trace!(?killed, "end a server");
+            let left = self.processes();
             left.iter().for_each(seen::Seen::kill);
-            left.is_empty()
-        });
+            left.is_empty() && group.as_ref().is_none_or(Cgroup::is_empty)
+        })
     }
+
+    /// What lives of it: what its helper started, members of its session, and whatever else has
+    /// its environment.
+    fn processes(&self) -> Vec<seen::Seen> {
+        let all = seen::all();
+        let Some(process) = self.process else { return Vec::new() };
+        let is_new = seen::Seen::of(process.pid).is_some_and(|one| one.started != process.started);
+        let mut found = if is_new { Vec::new() } else { seen::tree(&all, process.pid) };
+        let mark = self.order.env.get("ROADSTEAD_SOCKET");
+        let mark = mark.map(|socket| format!("ROADSTEAD_SOCKET={socket}"));
+        found.extend(all.iter().filter(|one| {
+            let of_session = !is_new && one.session == process.pid;
+            let is_marked = || mark.as_ref().is_some_and(|mark| one.has_variable(mark));
+            process.started <= one.started && (of_session || is_marked())
+        }));
+        found
+    }
+}
+
+/// Takes a directory away, whatever a server made of it.
+pub(crate) fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_up(directory)?;
+            fs::remove_dir_all(directory)
+        }
+        removed => removed,
+    }
+}
+
+/// Gives its owner the directories below one back.
+fn open_up(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            open_up(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// The records in a directory.
@@ -127,14 +165,15 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// Waits some seconds at most.
-fn wait_until(mut is_so: impl FnMut() -> bool) {
+/// Waits some seconds at most; whether it came to be.
+fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
     for _ in 0..500 {
         if is_so() {
-            return;
+            return true;
         }
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    false
 }
 
 #[cfg(test)]
@@ -155,7 +194,9 @@ mod tests {
     fn a_record_is_read_as_it_was_written_and_cleared_with_what_it_names() {
         let directory = tempfile::tempdir().unwrap();
         let own = directory.path().join("own");
-        fs::create_dir(&own).unwrap();
+        fs::create_dir_all(own.join("locked/in")).unwrap();
+        let locked = std::os::unix::fs::PermissionsExt::from_mode(0);
+        fs::set_permissions(own.join("locked"), locked).unwrap();
         let order = Order {
             file: directory.path().join("a.json"),
             command: vec!["x".to_owned()],

@@ -23,6 +23,13 @@ impl Seen {
         parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
     }
 
+    /// Whether a variable, as `NAME=value`, was in its environment when it started. Of processes of
+    /// others that is not known.
+    pub(crate) fn has_variable(&self, variable: &str) -> bool {
+        let environment = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
+    }
+
     /// Its part of the memory that is there: of what it shares with others, a share. Costs more to
     /// know; the whole where the kernel does not say.
     pub(crate) fn share(&self) -> u64 {

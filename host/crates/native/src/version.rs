@@ -82,10 +82,10 @@ impl Version {
         Demand { calls: self.calls.load(Ordering::Relaxed), last: Moment(last) }
     }
 
-    /// Counts a call until the guard is dropped.
-    pub(crate) fn call(self: &Arc<Self>) -> Calling {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        Calling(Arc::clone(self))
+    /// Counts a call until the guard is dropped; and whether it is the only one.
+    pub(crate) fn call(self: &Arc<Self>) -> (Calling, bool) {
+        let is_first = self.calls.fetch_add(1, Ordering::Relaxed) == 0;
+        (Calling(Arc::clone(self)), is_first)
     }
 
     pub(crate) fn is_concurrent(&self, method: &MethodPlan) -> bool {

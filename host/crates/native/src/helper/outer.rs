@@ -4,7 +4,7 @@ use std::{fs, io, io::Read as _, ops::RangeFrom, os::unix::process::ExitStatusEx
 
 use rustix::process::{Pid, Signal};
 
-use super::{GO, Layers, Order, about, layers};
+use super::{GO, Layers, Order, about, layers, remains::end_all};
 
 pub(super) fn run(order: &Order) -> io::Result<u8> {
     close_all_from(3..);
@@ -21,7 +21,10 @@ pub(super) fn run(order: &Order) -> io::Result<u8> {
         fs::write(&procs, "0").map_err(about(procs.display()))?;
     }
     enter(order.layers)?;
+    // What the second helper leaves behind belongs to this one.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let status = layers::inner(&order.file).spawn().and_then(|mut child| child.wait())?;
+    end_all();
     Ok(status
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal))

@@ -46,8 +46,8 @@ impl ProcessRemote {
 
     /// Counts the call, and wakes who begins servers where that is news.
     pub(super) fn begin(&self) -> crate::version::Calling {
-        let calling = self.version.call();
-        if self.version.native.idle.is_some() {
+        let (calling, is_first) = self.version.call();
+        if is_first && self.version.native.idle.is_some() {
             self.module.changed.notify_one();
         }
         calling

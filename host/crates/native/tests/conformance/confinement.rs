@@ -256,3 +256,30 @@ async fn a_program_that_is_not_there_is_named() {
     .await;
     backend.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_are_found_where_the_operator_says_and_see_what_it_lets_them() {
+    let other = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::fs::create_dir(other.path().join("bin")).unwrap();
+    std::fs::write(other.path().join("plans"), "secret plans").unwrap();
+    let python = crate::processes::python();
+    let link = other.path().join("bin/snake");
+    std::fs::write(&link, format!("#!/bin/sh\nexec {} \"$@\"\n", python.display())).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&link, executable).unwrap();
+    let hidden = other.path().join("hidden");
+    std::fs::create_dir(&hidden).unwrap();
+    std::fs::write(hidden.join("key"), "key").unwrap();
+    let backend = LocalProcesses::with(|config| {
+        config.path = format!("{}:{}", other.path().join("bin").display(), config.path);
+        config.hidden.push(hidden.clone());
+        config.working = crate::stage::fixtures().join("probe");
+    });
+    let id = id("probe", "1.0.0");
+    let yaml = format!("native: {{command: [snake, -m, roadstead.native, probe.py], {ALL}}}");
+    let stage = Stage::of(&backend, id, &yaml).and_run();
+    assert_eq!(stage.look(&format!("read:{}/plans", other.path().display())).await, "secret plans");
+    let seen = stage.look(&format!("list:{}", hidden.display())).await;
+    assert_eq!(seen, if has_namespaces(&backend) { "" } else { "key" });
+    backend.shutdown().await;
+}

@@ -100,9 +100,12 @@ impl<'a, B: Backend> Stage<'a, B> {
         native: &str,
         rest: &str,
     ) -> Self {
-        let id = id("probe", version);
         let yaml = format!("native: {{{}, {native}}}\n{rest}", backend.program(program));
-        let spec = ModuleSpec::parse(&yaml, SpecFormat::Yaml);
+        Self::of(backend, id("probe", version), &yaml)
+    }
+
+    pub(crate) fn of(backend: &'a B, id: ModuleId, yaml: &str) -> Self {
+        let spec = ModuleSpec::parse(yaml, SpecFormat::Yaml);
         let spec = Arc::new(spec.unwrap_or_else(|error| panic!("{yaml}: {error}")));
         let (contract, methods) = contract(&id);
         let remote = backend.natives().remote(&id, &spec, &contract).unwrap();
