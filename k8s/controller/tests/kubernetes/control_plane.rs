@@ -238,7 +238,13 @@ impl Cluster {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
         let force = PatchParams::apply("tests").force();
-        for file in ["modules.yaml", "moduleversions.yaml", "wirelocks.yaml"] {
+        for file in [
+            "modules.yaml",
+            "moduleversions.yaml",
+            "nativemodules.yaml",
+            "nativemoduleversions.yaml",
+            "wirelocks.yaml",
+        ] {
             let text = fs::read_to_string(crds.join(file)).unwrap();
             let crd: CustomResourceDefinition = serde_norway::from_str(&text).unwrap();
             let name = crd.metadata.name.clone().unwrap();
