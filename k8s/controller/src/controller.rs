@@ -9,9 +9,12 @@ use crate::{
     cluster::{Cluster, ConnectError},
     fleet::Fleet,
     http::{self, Monitor},
+    identities::Identities,
     lease::{Candidate, Leadership},
     listener,
     metrics::Metrics,
+    native::{Rules, RulesError},
+    objects::{EVERY_KIND, Kind},
     reconcile::{Health, Reconciler, Setup},
     settings::Settings,
     sync::Service,
@@ -29,6 +32,10 @@ pub enum StartError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error("{0} is not NAMESPACE/NAME")]
+    Authority(String),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
 }
@@ -38,6 +45,7 @@ pub struct Controller {
     settings: Settings,
     cluster: Cluster,
     tls: Arc<Tls>,
+    native: Option<Arc<Identities>>,
     hosts: TcpListener,
     monitor: TcpListener,
     metrics: Arc<Metrics>,
@@ -52,7 +60,17 @@ impl Controller {
     /// [`StartError`] if something of it does not hold. An API server that does not answer is none.
     pub async fn bind(settings: Settings) -> Result<Self, StartError> {
         let tls = Arc::new(Tls::open(settings.tls.clone())?);
+        let rules = settings.native.as_deref().map(Rules::read).transpose()?;
         let cluster = Cluster::connect(settings.kubeconfig.as_deref()).await?;
+        let native = match rules {
+            Some(rules) => {
+                let hosts = settings.tls.client_ca.clone();
+                let named = rules.authority.clone();
+                let native = Identities::new(cluster.clone(), rules, hosts);
+                Some(Arc::new(native.ok_or(StartError::Authority(named))?))
+            }
+            None => None,
+        };
         let (hosts, monitor) = (bind(settings.listen).await?, bind(settings.metrics).await?);
         let metrics = Arc::<Metrics>::default();
         let (candidate, leadership) = Candidate::new(
@@ -62,7 +80,7 @@ impl Controller {
             settings.times,
             Arc::clone(&metrics),
         );
-        Ok(Self { settings, cluster, tls, hosts, monitor, metrics, candidate, leadership })
+        Ok(Self { settings, cluster, tls, native, hosts, monitor, metrics, candidate, leadership })
     }
 
     /// Where hosts open their streams.
@@ -92,7 +110,9 @@ impl Controller {
     /// Works until it is told to stop, and gives the Lease back then. Dropped, it stops at once, as
     /// a process that is killed does.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { settings, cluster, tls, hosts, monitor, metrics, candidate, leadership } = self;
+        let Self { settings, cluster, tls, native, hosts, monitor, metrics, candidate, leadership } =
+            self;
+        let kinds = if native.is_some() { &EVERY_KIND[..] } else { &Kind::CATALOG };
         let health = Arc::<Health>::default();
         let fleet = Arc::new(Fleet::new(&settings.times, Arc::clone(&metrics)));
         let setup = Setup {
@@ -104,13 +124,15 @@ impl Controller {
             times: settings.times,
             identity: settings.identity.clone(),
             lease: settings.lease.clone(),
+            native,
+            kinds,
         };
         let (to, told) = mpsc::channel(AHEAD);
         let ended = CancellationToken::new();
         let _end = ended.clone().drop_guard();
         let service = Service { fleet, stop: ended.clone() };
         let mut tasks = JoinSet::new();
-        tasks.spawn(watching::follow(cluster, settings.namespaces, to));
+        tasks.spawn(watching::follow(cluster, settings.namespaces, kinds, to));
         tasks.spawn(Reconciler::new(setup).run(told));
         tasks.spawn(http::serve(monitor, Monitor { metrics, health, leadership }));
         let serving = listener::serve(hosts, tls, service, ended.clone());

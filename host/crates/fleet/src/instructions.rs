@@ -33,7 +33,7 @@ pub(crate) struct TooMany {
 
 impl Instructions {
     pub(crate) fn read(response: SyncResponse) -> Result<Self, TooMany> {
-        let SyncResponse { splits, report_interval_ms } = response;
+        let SyncResponse { splits, report_interval_ms, .. } = response;
         if SPLITS < splits.len() {
             return Err(TooMany { told: splits.len() });
         }
@@ -111,7 +111,7 @@ mod tests {
             TrafficSplit { namespace: String::new(), ..told("m", &[("0.1.0", 100)]) },
         ];
         let splits = [good].into_iter().chain(wrong).chain([none]).collect();
-        let response = SyncResponse { splits, report_interval_ms: 0 };
+        let response = SyncResponse { splits, ..SyncResponse::default() };
         let read = Instructions::read(response).unwrap();
         let names: Vec<_> = read.splits.iter().map(|(_, name, _)| name.as_str()).collect();
         assert_eq!(names, ["good", "none"]);
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn a_response_is_bounded() {
         let many =
-            |count| SyncResponse { splits: vec![told("m", &[]); count], report_interval_ms: 0 };
+            |count| SyncResponse { splits: vec![told("m", &[]); count], ..SyncResponse::default() };
         assert!(Instructions::read(many(SPLITS)).is_ok());
         let error = Instructions::read(many(SPLITS + 1)).unwrap_err();
         assert_eq!(error, TooMany { told: SPLITS + 1 });
@@ -139,7 +139,7 @@ mod tests {
             let share = VersionShare { version: words[2].clone(), percent };
             let (namespace, module) = (words[0].clone(), words[1].clone());
             let split = TrafficSplit { namespace, module, revision: 1, shares: vec![share] };
-            let response = SyncResponse { splits: vec![split], report_interval_ms: 1 };
+            let response = SyncResponse { splits: vec![split], ..SyncResponse::default() };
             let read = Instructions::read(response).unwrap();
             prop_assert!(read.splits.len() + read.nonsense.len() == 1);
         }

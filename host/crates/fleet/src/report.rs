@@ -59,6 +59,7 @@ impl Told {
             load: Some(host_load(load)),
             draining,
             namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            natives: Vec::new(),
         };
         (self.versions, self.judgements, self.draining) = (versions, judgements, draining);
         report

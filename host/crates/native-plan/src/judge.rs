@@ -16,11 +16,7 @@ pub(crate) fn judge(attempt: &Attempt, now: Moment) -> Verdict {
     }
     if let Some(since) = attempt.draining {
         let until = since.after(attempt.spec.grace.duration());
-        return if until <= now {
-            Verdict::End(Why::Grace)
-        } else {
-            Verdict::Fine(Some(until))
-        };
+        return if until <= now { Verdict::End(Why::Grace) } else { Verdict::Fine(Some(until)) };
     }
     if attempt.ready.is_none() {
         let startup = probes.startup.duration();

@@ -28,12 +28,22 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Action {
     /// Makes durable that epochs up to this one are taken.
-    Claim { epoch: u64 },
-    Start { version: Version, epoch: u64 },
+    Claim {
+        epoch: u64,
+    },
+    Start {
+        version: Version,
+        epoch: u64,
+    },
     /// Gives it no more calls, and asks it to end when those that run have ended.
-    Drain { epoch: u64 },
+    Drain {
+        epoch: u64,
+    },
     /// Ends it now.
-    End { epoch: u64, why: Why },
+    End {
+        epoch: u64,
+        why: Why,
+    },
 }
 
 /// Why a server is ended.
@@ -166,7 +176,8 @@ impl Planning<'_> {
     }
 
     fn drain(&mut self, epoch: u64) {
-        let ends = |action: &Action| matches!(action, Action::End { epoch: other, .. } if *other == epoch);
+        let ends =
+            |action: &Action| matches!(action, Action::End { epoch: other, .. } if *other == epoch);
         if !self.plan.actions.iter().any(ends) {
             self.act(Action::Drain { epoch });
         }
