@@ -116,8 +116,10 @@ pub(crate) enum Verb {
 #[derive(Args)]
 pub(crate) struct PushArgs {
     /// The component (or a core module with WIT metadata, which becomes one)
-    #[arg(value_name = "FILE.wasm")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE.wasm", required_unless_present = "native")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub native: NativeArgs,
     /// The module's name [default: the spec's, else the file's]
     #[arg(long)]
     pub name: Option<ModuleName>,
@@ -127,7 +129,8 @@ pub(crate) struct PushArgs {
     /// Limits and capabilities, as .toml or .yaml
     #[arg(long, value_name = "FILE")]
     pub spec: Option<PathBuf>,
-    /// Directory with the WIT text, for comments in the .proto files
+    /// Directory with the WIT text: for comments in the .proto files, and of a native module the
+    /// interface itself [default: the spec's `wit`]
     #[arg(long, value_name = "DIR")]
     pub wit: Option<PathBuf>,
     /// A roadstead.lock whose field numbers to keep
@@ -138,10 +141,23 @@ pub(crate) struct PushArgs {
     pub force: bool,
 }
 
+/// A module that is served outside of the sandbox.
+#[derive(Args)]
+pub(crate) struct NativeArgs {
+    /// Spec with `native:`, of a server outside of the sandbox, in place of a component
+    #[arg(long, value_name = "SPEC", conflicts_with_all = ["file", "spec"])]
+    pub native: Option<PathBuf>,
+    /// The world, where its WIT files hold several [default: the spec's `world`]
+    #[arg(long, requires = "native")]
+    pub world: Option<String>,
+}
+
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    #[arg(value_name = "FILE.wasm")]
-    pub file: PathBuf,
+    #[arg(value_name = "FILE.wasm", required_unless_present = "native")]
+    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub native: NativeArgs,
     /// Compare with this module on the host; without it no host is needed
     #[arg(long, value_name = "NAME")]
     pub against: Option<ModuleName>,

@@ -1,6 +1,7 @@
 //! The host's answers as text for people.
 
 pub(crate) mod hosts;
+mod native;
 mod rollout;
 mod spec;
 pub(crate) mod usage;
@@ -57,7 +58,8 @@ pub(crate) fn list(modules: &[api::Module]) -> String {
     if modules.is_empty() {
         return "no modules: publish one with `roadstead push FILE.wasm`".to_owned();
     }
-    let mut rows = vec![["NAME", "VERSION", "SERVICES", "CALLS", "FAULTS"].map(str::to_owned)];
+    let columns = ["NAME", "VERSION", "KIND", "SERVICES", "CALLS", "FAULTS"];
+    let mut rows = vec![columns.map(str::to_owned)];
     for module in modules {
         let newest = module.versions.first();
         let version = match (module.pinned.as_str(), newest) {
@@ -77,6 +79,7 @@ pub(crate) fn list(modules: &[api::Module]) -> String {
         rows.push([
             module.name.clone(),
             version,
+            native::kind(module),
             services.join(" "),
             stats.calls.to_string(),
             stats.faults.values().sum::<u64>().to_string(),
@@ -120,6 +123,9 @@ fn version_body(text: &mut String, module: &api::ModuleVersion) {
     line(text, format_args!("  size      {} bytes, isolation {}", module.size, module.isolation));
     if !module.problem.is_empty() {
         line(text, format_args!("  PROBLEM   {}", module.problem));
+    }
+    if let Some(standing) = &module.native {
+        text.push_str(&native::lines(standing));
     }
     for service in &module.services {
         line(text, format_args!("  service   {}", service.name));

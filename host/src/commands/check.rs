@@ -10,7 +10,10 @@ use roadstead_proto::v1 as api;
 use roadstead_transcode::{Derived, Locks, World};
 use tonic::Code;
 
-use super::{push, sources};
+use super::{
+    push,
+    sources::{self, Given},
+};
 use crate::{
     cli::{CheckArgs, Connection},
     client::{self, Refusal},
@@ -32,9 +35,7 @@ pub(crate) async fn check(to: &Connection, args: CheckArgs) -> anyhow::Result<Ex
 }
 
 async fn on_host(to: &Connection, args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
-    let written = sources::read_spec(args.spec.as_deref())?;
-    let component = sources::read_component(&args.file)?;
-    let name = sources::module_name(args.against.clone(), &written.spec, &args.file)?;
+    let Given { name, written, bytes, wit } = given(args.against.clone(), args)?;
     let header = api::PushHeader {
         name: name.to_string(),
         spec: written.text,
@@ -43,11 +44,11 @@ async fn on_host(to: &Connection, args: &CheckArgs) -> anyhow::Result<api::Check
             SpecFormat::Yaml => api::SpecFormat::Yaml,
         }
         .into(),
-        wit: push::text_files(sources::read_wit(args.wit.as_deref())?),
-        size: component.len() as u64,
+        wit: push::text_files(wit),
+        size: bytes.len() as u64,
         ..api::PushHeader::default()
     };
-    let answer = push::check_on_host(to, header, component.into()).await?;
+    let answer = push::check_on_host(to, header, bytes.into()).await?;
     if !is_published(to, &name).await? {
         output::note(format_args!(
             "note: no module `{name}` is published here: it was compared with what callers of the \
@@ -66,27 +67,41 @@ async fn is_published(to: &Connection, name: &ModuleName) -> anyhow::Result<bool
     }
 }
 
-fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
-    let spec = sources::read_spec(args.spec.as_deref())?.spec;
-    let component = sources::read_component(&args.file)?;
-    let name = sources::module_name(None, &spec, &args.file)?;
-    let version = spec.version.clone().unwrap_or_else(Version::first);
-    let digest = Digest::of(&component);
-    let size = component.len() as u64;
+fn given(name: Option<ModuleName>, args: &CheckArgs) -> anyhow::Result<Given> {
+    let (spec, wit) = (args.spec.as_deref(), args.wit.as_deref());
+    sources::read(name, args.file.as_deref(), (&args.native, spec), wit)
+}
 
-    let component = roadstead_transcode::to_component(&component)?;
-    let mut world = World::decode(&component)?;
-    if args.wit.is_some() {
-        world = world.with_comments(&sources::read_wit(args.wit.as_deref())?)?;
-    }
+fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
+    let Given { name, written, bytes, wit } = given(None, args)?;
+    let spec = written.spec;
+    let version = spec.version.clone().unwrap_or_else(Version::first);
+    let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+    let native = spec.native.as_ref();
+    let isolation = match native {
+        None => "sandbox",
+        Some(native) if native.command.is_empty() => "container",
+        Some(_) => "process",
+    };
+    let (world, component) = match native {
+        Some(_) => (World::decode_package(&bytes)?, None),
+        None => {
+            let component = roadstead_transcode::to_component(&bytes)?;
+            (World::decode(&component)?, Some(component))
+        }
+    };
+    let world = world.with_comments(&wit)?;
     let derived = roadstead_transcode::derive(&world, &name, &version, &Locks::default())?;
-    let imports = roadstead_engine::inspect(&EngineConfig::for_machine(), &component, &spec)?;
+    let imports = match &component {
+        Some(bytes) => roadstead_engine::inspect(&EngineConfig::for_machine(), bytes, &spec)?,
+        None => Vec::new(),
+    };
     let module = api::ModuleVersion {
         name: name.to_string(),
         version: version.to_string(),
         digest: digest.to_string(),
         size,
-        services: services(&derived, &component, &spec.limits),
+        services: services(&derived, component.as_deref(), &spec.limits),
         unmapped: derived
             .unmapped
             .iter()
@@ -100,16 +115,19 @@ fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
             .map(|import| api::Import { name: import.name, grant: import.grant })
             .collect(),
         spec_json: serde_json::to_string(&spec).context("write the spec as JSON")?,
-        isolation: "sandbox".to_owned(),
+        isolation: isolation.to_owned(),
+        kind: if native.is_some() { "native" } else { "component" }.to_owned(),
         ..api::ModuleVersion::default()
     };
     Ok(api::CheckModuleResponse { module: Some(module), breaks: Vec::new() })
 }
 
-fn services(derived: &Derived, component: &[u8], limits: &Limits) -> Vec<api::Service> {
+/// Without a component, messages go as they are.
+fn services(derived: &Derived, component: Option<&[u8]>, limits: &Limits) -> Vec<api::Service> {
     let methods = derived.services.iter().flat_map(|service| service.methods.iter().cloned());
-    let mut reasons =
-        roadstead_codec::unserved(component, &methods.collect::<Vec<_>>()).into_iter();
+    let methods: Vec<_> = methods.collect();
+    let reasons = component.map(|component| roadstead_codec::unserved(component, &methods));
+    let mut reasons = reasons.unwrap_or_default().into_iter();
     derived
         .services
         .iter()
@@ -125,7 +143,12 @@ fn services(derived: &Derived, component: &[u8], limits: &Limits) -> Vec<api::Se
                     api::Method {
                         name: method.method.clone(),
                         export: method.export.to_string(),
-                        path: if reason.is_none() { "compiled" } else { "dynamic" }.to_owned(),
+                        path: match (component, &reason) {
+                            (None, _) => "passed",
+                            (_, None) => "compiled",
+                            (_, Some(_)) => "dynamic",
+                        }
+                        .to_owned(),
                         path_reason: reason.unwrap_or_default(),
                         input_limit,
                         output_limit,

@@ -8,7 +8,7 @@ use roadstead_proto::v1::{
     self as api, progress::Phase, push_module_request, push_module_response,
 };
 
-use super::sources;
+use super::sources::{self, Given};
 use crate::{
     cli::{Connection, PushArgs},
     client::{self, Refusal},
@@ -18,9 +18,9 @@ use crate::{
 const CHUNK: usize = 1 << 20;
 
 pub(crate) async fn push(to: &Connection, args: PushArgs) -> anyhow::Result<ExitCode> {
-    let written = sources::read_spec(args.spec.as_deref())?;
-    let component = sources::read_component(&args.file)?;
-    let name = sources::module_name(args.name, &written.spec, &args.file)?;
+    let (spec, wit) = (args.spec.as_deref(), args.wit.as_deref());
+    let given = sources::read(args.name, args.file.as_deref(), (&args.native, spec), wit)?;
+    let Given { name, written, bytes, wit } = given;
     let lock = match &args.lock {
         Some(path) => sources::read_text(path)?,
         None => String::new(),
@@ -34,13 +34,13 @@ pub(crate) async fn push(to: &Connection, args: PushArgs) -> anyhow::Result<Exit
             SpecFormat::Yaml => api::SpecFormat::Yaml,
         }
         .into(),
-        wit: text_files(sources::read_wit(args.wit.as_deref())?),
+        wit: text_files(wit),
         lock,
         force: args.force,
-        size: component.len() as u64,
+        size: bytes.len() as u64,
     };
     let progress = output::Progress::new(to.json);
-    let outcome = upload(to, header, component.into(), &progress).await;
+    let outcome = upload(to, header, bytes.into(), &progress).await;
     progress.clear();
     let outcome = outcome?;
     if to.json {

@@ -1,5 +1,7 @@
 //! Reading what a push or a check is given: the component, its spec, WIT text and lock.
 
+mod native;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -8,6 +10,34 @@ use std::{
 use anyhow::{Context as _, bail};
 use roadstead_domain::{ModuleName, ModuleSpec, SpecFormat};
 
+use crate::cli::NativeArgs;
+
+/// What a push or a check is given, read.
+pub(crate) struct Given {
+    pub name: ModuleName,
+    pub written: WrittenSpec,
+    /// A component, or the WIT of a native module.
+    pub bytes: Vec<u8>,
+    /// WIT text that goes beside the bytes.
+    pub wit: Vec<(String, String)>,
+}
+
+/// Reads a component with its spec and WIT text, or a native module's spec with its WIT.
+pub(crate) fn read(
+    name: Option<ModuleName>,
+    file: Option<&Path>,
+    (native, spec): (&NativeArgs, Option<&Path>),
+    wit: Option<&Path>,
+) -> anyhow::Result<Given> {
+    if let Some(path) = &native.native {
+        return native::read(name, path, wit, native.world.as_deref());
+    }
+    let file = file.context("name a component, or a spec with --native")?;
+    let written = read_spec(spec)?;
+    let name = module_name(name, &written.spec, file)?;
+    Ok(Given { name, written, bytes: read_component(file)?, wit: read_wit(wit)? })
+}
+
 /// A spec as it stands in its file, already checked.
 pub(crate) struct WrittenSpec {
     pub text: String,
@@ -15,7 +45,7 @@ pub(crate) struct WrittenSpec {
     pub spec: ModuleSpec,
 }
 
-pub(crate) fn read_spec(path: Option<&Path>) -> anyhow::Result<WrittenSpec> {
+fn read_spec(path: Option<&Path>) -> anyhow::Result<WrittenSpec> {
     let Some(path) = path else {
         return Ok(WrittenSpec {
             text: String::new(),
@@ -23,10 +53,16 @@ pub(crate) fn read_spec(path: Option<&Path>) -> anyhow::Result<WrittenSpec> {
             spec: ModuleSpec::default(),
         });
     };
+    checked(path, read_text(path)?, format_of(path)?)
+}
+
+fn format_of(path: &Path) -> anyhow::Result<SpecFormat> {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    let format = SpecFormat::from_extension(extension)
-        .with_context(|| format!("{} must end in .toml, .yaml or .yml", path.display()))?;
-    let text = read_text(path)?;
+    SpecFormat::from_extension(extension)
+        .with_context(|| format!("{} must end in .toml, .yaml or .yml", path.display()))
+}
+
+fn checked(path: &Path, text: String, format: SpecFormat) -> anyhow::Result<WrittenSpec> {
     let spec = ModuleSpec::parse(&text, format)
         .with_context(|| format!("read the spec {}", path.display()))?;
     Ok(WrittenSpec { text, format, spec })
@@ -37,7 +73,7 @@ pub(crate) fn read_text(path: &Path) -> anyhow::Result<String> {
 }
 
 /// The bytes of a component: what is plainly something else is refused before any upload.
-pub(crate) fn read_component(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn read_component(path: &Path) -> anyhow::Result<Vec<u8>> {
     let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
     if !bytes.starts_with(b"\0asm") {
         bail!(
@@ -50,7 +86,7 @@ pub(crate) fn read_component(path: &Path) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The module's name: the flag, else the spec's, else the file's.
-pub(crate) fn module_name(
+fn module_name(
     flag: Option<ModuleName>,
     spec: &ModuleSpec,
     file: &Path,

@@ -21,6 +21,7 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
     }
     let columns = [
         "MODULE",
+        "ISOLATION",
         "CPU",
         "GRANTED",
         "CPU 1M",
@@ -42,10 +43,11 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
     format!("{head}\n\n{}", table(&rows))
 }
 
-fn row(module: &api::ModuleUsage, whole: bool) -> [String; 15] {
+fn row(module: &api::ModuleUsage, whole: bool) -> [String; 16] {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     [
         name(module, whole),
+        isolation(module),
         cpu(used.millicores_2s),
         granted(&used),
         cpu(used.millicores_60s),
@@ -73,6 +75,14 @@ fn name(module: &api::ModuleUsage, whole: bool) -> String {
         false => module.name.clone(),
     };
     if module.host.is_empty() { name } else { format!("{name} on {}", module.host) }
+}
+
+/// `sandbox`, or `process, ready` of a native module.
+fn isolation(module: &api::ModuleUsage) -> String {
+    match module.native_state.as_str() {
+        "" => module.isolation.clone(),
+        state => format!("{}, {state}", module.isolation),
+    }
 }
 
 /// `open 0.2.0, half-open 0.1.0`

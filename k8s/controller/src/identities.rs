@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::OnceLock};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
-use roadstead_proto::v1::{NativeServer, NativeServers, NativeStanding};
+use roadstead_proto::v1::{NativeServer, NativeServers, ServersStanding};
 use serde_json::json;
 
 use crate::{
@@ -159,7 +159,7 @@ pub(crate) fn servers(
     let standings = plan.standings.iter().map(|(version, standing)| {
         let (_, reason, message) = standing.says();
         let (version, reason) = (version.to_string(), reason.as_str().to_owned());
-        NativeStanding { version, reason, message }
+        ServersStanding { version, reason, message }
     });
     NativeServers {
         namespace: key.namespace.clone(),

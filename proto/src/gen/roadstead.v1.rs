@@ -186,7 +186,8 @@ pub struct ModuleVersion {
     /// Set where the push was forced over these breaks.
     #[prost(message, repeated, tag = "11")]
     pub forced: ::prost::alloc::vec::Vec<Break>,
-    /// How the module is kept apart: `sandbox` for components.
+    /// How the module is kept apart: `sandbox` for components, `process` or `container` for native
+    /// modules.
     #[prost(string, tag = "12")]
     pub isolation: ::prost::alloc::string::String,
     /// Why this host answers no call of the version, like a capability that is offered no more;
@@ -197,6 +198,40 @@ pub struct ModuleVersion {
     /// export, it may be others.
     #[prost(uint32, tag = "14")]
     pub percent: u32,
+    /// What answers its calls: a `component` in the sandbox, or a `native` server outside of it.
+    #[prost(string, tag = "15")]
+    pub kind: ::prost::alloc::string::String,
+    /// Of a native version, how it stands on the host that answers.
+    #[prost(message, optional, tag = "16")]
+    pub native: ::core::option::Option<NativeStanding>,
+}
+/// How the servers of a native version stand.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NativeStanding {
+    /// How they are confined, or where they run, in words.
+    #[prost(string, tag = "1")]
+    pub confinement: ::prost::alloc::string::String,
+    /// `off` where another version answers; `idle` where a call begins them; `starting`, `ready`,
+    /// `draining`; `backing-off` where it is tried again, and `failed` where it is not.
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    /// Why it is backing off or failed.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    /// The newest first.
+    #[prost(message, repeated, tag = "4")]
+    pub attempts: ::prost::alloc::vec::Vec<NativeAttempt>,
+}
+/// One server, or one that was.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NativeAttempt {
+    /// Counts the attempts of the module: state of an older one is never written over a newer one's.
+    #[prost(uint64, tag = "1")]
+    pub epoch: u64,
+    #[prost(string, tag = "2")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Service {
@@ -214,7 +249,8 @@ pub struct Method {
     #[prost(string, tag = "2")]
     pub export: ::prost::alloc::string::String,
     /// How messages become values and back: `compiled` by a codec within the module, or `dynamic` by
-    /// the host, which takes longer and more memory where messages are large.
+    /// the host, which takes longer and more memory where messages are large. To native modules they
+    /// are `passed` as they are.
     #[prost(string, tag = "3")]
     pub path: ::prost::alloc::string::String,
     /// Why the path is `dynamic`.
@@ -316,6 +352,12 @@ pub struct ModuleUsage {
     /// Where the figures of each host were asked for, the host's.
     #[prost(string, tag = "15")]
     pub host: ::prost::alloc::string::String,
+    /// Of the version that answers for the module, as of \[ModuleVersion\].
+    #[prost(string, tag = "16")]
+    pub isolation: ::prost::alloc::string::String,
+    /// How its servers stand, where that version is native.
+    #[prost(string, tag = "17")]
+    pub native_state: ::prost::alloc::string::String,
 }
 /// A version whose breaker is not closed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -2840,7 +2882,7 @@ pub struct NativeServers {
     pub call_key: ::prost::bytes::Bytes,
     /// How each version stands that is to run.
     #[prost(message, repeated, tag = "7")]
-    pub standings: ::prost::alloc::vec::Vec<NativeStanding>,
+    pub standings: ::prost::alloc::vec::Vec<ServersStanding>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NativeServer {
@@ -2854,7 +2896,7 @@ pub struct NativeServer {
     pub id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NativeStanding {
+pub struct ServersStanding {
     #[prost(string, tag = "1")]
     pub version: ::prost::alloc::string::String,
     /// A reason of the condition `Ready`.

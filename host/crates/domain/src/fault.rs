@@ -124,6 +124,9 @@ pub enum Fault {
     Aged,
     #[error("not ready: {0}")]
     NotReady(String),
+    /// Whoever answered the call broke off: it may have run.
+    #[error("the call was interrupted and may have run: {0}")]
+    Interrupted(String),
     /// The host's own failure. `log_id` stands beside the cause in the host's log.
     #[error("the host failed, see its log for {log_id}")]
     Host { log_id: String },
@@ -269,6 +272,7 @@ impl Fault {
             | Self::GuestTrap { .. }
             | Self::BreakerOpen { .. }
             | Self::NotReady(_)
+            | Self::Interrupted(_)
             | Self::Host { .. } => true,
             Self::BadInput(_)
             | Self::NoSuchModule(_)
@@ -315,6 +319,7 @@ impl Fault {
             Self::Draining => "DRAINING",
             Self::Aged => "CONNECTION_AGE",
             Self::NotReady(_) => "NOT_READY",
+            Self::Interrupted(_) => "INTERRUPTED",
             Self::Host { .. } => "HOST_FAULT",
         })
     }
@@ -362,6 +367,7 @@ mod tests {
             Fault::GuestTrap { message: text(), backtrace: Vec::new() },
             Fault::BreakerOpen { retry_after: second },
             Fault::NotReady(text()),
+            Fault::Interrupted(text()),
             Fault::Host { log_id: text() },
         ];
         let others = [

@@ -2,8 +2,10 @@
 //!
 //! On the caller's side: size, place in the queue, code, instance or slot, then waiting for the
 //! answer, which is given up at the deadline whatever the guest does. On a guest thread: decode,
-//! instantiate, call, encode.
+//! instantiate, call, encode. Where a [`crate::Remote`] plays the guest's part, it gets the message
+//! as it came.
 
+mod served;
 mod streaming;
 
 use std::{
@@ -24,7 +26,7 @@ use crate::{
     code::{Export, Loaded},
     instance::{Guest, Request, Site, is_reusable},
     instances::{Owner, owner_of},
-    module::Inner,
+    module::{Common, Inner, Part},
     room::Room,
     scheduler::{Claim, Ended, Stopwatch, TaskHandle},
     session,
@@ -44,8 +46,20 @@ pub struct Call {
     pub timeout: Option<Duration>,
     /// The caller's identity, where there is one.
     pub owner: Option<Arc<str>>,
+    /// The modules that the call came through, outermost first.
+    pub path: Vec<Arc<str>>,
+    /// As W3C's `traceparent` has it, where the call is traced.
+    pub traceparent: Option<Arc<str>>,
     /// Whether [`Usage::run`] is wanted.
     pub timed: bool,
+}
+
+impl Call {
+    /// One by nobody in particular, as long as the module allows.
+    pub fn new(id: CallId, method: Arc<MethodPlan>, request: Bytes) -> Self {
+        let (path, traceparent) = (Vec::new(), None);
+        Self { id, method, request, timeout: None, owner: None, path, traceparent, timed: false }
+    }
 }
 
 /// How a call ended, and what it took.
@@ -94,17 +108,17 @@ enum Place {
 }
 
 /// Counts a call as running for as long as it lives.
-pub(crate) struct Running(Arc<Inner>);
+pub(crate) struct Running(Arc<Common>);
 
 /// Counts a call as cancelled unless it was answered.
 struct Unanswered<'a> {
-    module: &'a Inner,
+    module: &'a Common,
     meter: &'a Meter,
     answered: bool,
 }
 
 /// Why a call that the caller allows so long would be refused now.
-pub(crate) fn refusal(module: &Inner, timeout: Option<Duration>) -> Option<Fault> {
+pub(crate) fn refusal(module: &Common, timeout: Option<Duration>) -> Option<Fault> {
     if module.engine.scheduler.closing() {
         return Some(Fault::Draining);
     }
@@ -116,13 +130,14 @@ pub(crate) fn refusal(module: &Inner, timeout: Option<Duration>) -> Option<Fault
 }
 
 /// The caller's time, and no more than the module's.
-fn allowed(module: &Inner, timeout: Option<Duration>) -> Duration {
+fn allowed(module: &Common, timeout: Option<Duration>) -> Duration {
     let ceiling = module.spec.limits.deadline.duration();
     timeout.map_or(ceiling, |timeout| timeout.min(ceiling))
 }
 
 /// Runs a call and answers by its deadline.
-pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
+pub(crate) async fn run(part: &Part, call: Call) -> Outcome {
+    let module = &**part.common();
     let allowed = allowed(module, call.timeout);
     let deadline = Instant::now() + allowed;
     let (id, method) = (call.id, Arc::clone(&call.method));
@@ -130,10 +145,13 @@ pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
     let mut unanswered = Unanswered { module, meter: &meter, answered: false };
     let handles = method.takes_handles() || method.gives_handles();
     let answer = async {
-        if handles {
-            return session::answer(module, call, deadline, allowed, &meter).await;
+        match part {
+            Part::Component(module) if handles => {
+                session::answer(module, call, deadline, allowed, &meter).await
+            }
+            Part::Component(module) => answer(module, call, deadline, allowed, &meter).await,
+            Part::Remote(module) => served::answer(module, call, deadline).await,
         }
-        answer(module, call, deadline, allowed, &meter).await
     };
     let result = tokio::time::timeout_at(deadline.into(), answer)
         .await
@@ -148,7 +166,7 @@ pub(crate) async fn run(module: &Arc<Inner>, call: Call) -> Outcome {
 }
 
 /// Every fault is traced; what the guest did or ran into stands in its module's log, too.
-fn tell(module: &Inner, call: CallId, method: &MethodPlan, fault: &Fault) {
+fn tell(module: &Common, call: CallId, method: &MethodPlan, fault: &Fault) {
     let MethodPlan { service, method, .. } = method;
     let reason = fault.reason().unwrap_or("CANCELLED");
     tracing::debug!(module = %module.id, %service, %method, %call, reason, "a call failed");
@@ -158,12 +176,12 @@ fn tell(module: &Inner, call: CallId, method: &MethodPlan, fault: &Fault) {
         _ => false,
     };
     if guests {
-        module.granted.log().host(call, &format!("{service}/{method}: {fault}"));
+        module.log.host(call, &format!("{service}/{method}: {fault}"));
     }
 }
 
 /// Refuses what needs no place to be refused.
-pub(crate) fn admissible(module: &Inner, call: &Call) -> Result<(), Fault> {
+pub(crate) fn admissible(module: &Common, call: &Call) -> Result<(), Fault> {
     if module.engine.scheduler.closing() {
         return Err(Fault::Draining);
     }
@@ -209,7 +227,7 @@ async fn answer(
         }
     };
     let (reply, answered) = oneshot::channel();
-    let running = Running::new(module);
+    let running = Running::new(&module.common);
     let here = (module.engine.config.start_at_caller
         && module.standing.may_start_here(call.request.len(), export.codec.is_some()))
     .then(|| module.engine.scheduler.claim_here(&module.parts.account))
@@ -233,7 +251,7 @@ async fn answer(
 }
 
 /// Lets the call past the breaker.
-pub(crate) fn pass(module: &Inner) -> Result<Pass, Fault> {
+pub(crate) fn pass(module: &Common) -> Result<Pass, Fault> {
     module.breaker.enter().map_err(|retry_after| Fault::BreakerOpen { retry_after })
 }
 
@@ -249,7 +267,7 @@ pub(crate) fn export(loaded: &Loaded, call: &Call) -> Result<Export, Fault> {
 pub(crate) async fn awaited<T>(
     answered: oneshot::Receiver<Result<T, Fault>>,
     task: &TaskHandle,
-    module: &Inner,
+    module: &Common,
     call: CallId,
     allowed: Duration,
 ) -> Result<T, Fault> {
@@ -378,7 +396,7 @@ fn explained(room: &Room, fault: Fault) -> Fault {
 }
 
 /// Tells the breaker how the guest's part ended.
-pub(crate) fn judge(module: &Inner, call: CallId, pass: Pass, fault: Option<&Fault>) {
+pub(crate) fn judge(module: &Common, call: CallId, pass: Pass, fault: Option<&Fault>) {
     let change = pass.ended(match fault {
         None => Verdict::Answered,
         Some(Fault::GuestTrap { .. }) => Verdict::Trapped,
@@ -386,7 +404,7 @@ pub(crate) fn judge(module: &Inner, call: CallId, pass: Pass, fault: Option<&Fau
     });
     if let Some(change) = change {
         tracing::warn!(module = %module.id, %call, %change, "the breaker changed");
-        module.granted.log().host(call, &change.to_string());
+        module.log.host(call, &change.to_string());
     }
 }
 
@@ -396,7 +414,7 @@ pub(crate) fn send<T>(reply: oneshot::Sender<Result<T, Fault>>, result: Result<T
 }
 
 impl Running {
-    pub(crate) fn new(module: &Arc<Inner>) -> Self {
+    pub(crate) fn new(module: &Arc<Common>) -> Self {
         module.counters.started();
         Self(Arc::clone(module))
     }

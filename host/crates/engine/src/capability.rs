@@ -54,6 +54,7 @@ use files::OpenFiles;
 use limit::{Account, LimitTrap};
 use network::Network;
 use random::RandomSource;
+pub use secrets::NativeSecrets;
 pub(crate) use secrets::Secrets;
 pub(crate) use shares::Shares;
 

@@ -150,18 +150,9 @@ impl EngineConfig {
         ))
     }
 
-    /// Why a spec can never fit these settings, in words for who pushes it.
-    pub(crate) fn never_fits(&self, spec: &ModuleSpec) -> Option<String> {
+    /// Why calls of a spec last longer than any may here, in words for who pushes it.
+    pub(crate) fn lasts_too_long(&self, spec: &ModuleSpec) -> Option<String> {
         let limits = &spec.limits;
-        if self.slot_memory < limits.memory {
-            return Some(format!(
-                "limits.memory is {}, and no memory here can have more than {}",
-                limits.memory, self.slot_memory
-            ));
-        }
-        if let Some(why) = self.memory_never_fits(spec) {
-            return Some(why);
-        }
         if self.max_deadline.duration() < limits.deadline.duration() {
             return Some(format!(
                 "limits.deadline is {}, and no call here can last longer than {}",
@@ -173,6 +164,21 @@ impl EngineConfig {
                 "limits.stream_deadline is {}, and no stream here can last longer than {}",
                 limits.stream_deadline, self.max_stream_deadline
             ));
+        }
+        None
+    }
+
+    /// Why a spec can never fit these settings, in words for who pushes it.
+    pub(crate) fn never_fits(&self, spec: &ModuleSpec) -> Option<String> {
+        let limits = &spec.limits;
+        if self.slot_memory < limits.memory {
+            return Some(format!(
+                "limits.memory is {}, and no memory here can have more than {}",
+                limits.memory, self.slot_memory
+            ));
+        }
+        if let Some(why) = self.memory_never_fits(spec).or_else(|| self.lasts_too_long(spec)) {
+            return Some(why);
         }
         if self.max_fuel < limits.fuel_per_call {
             return Some(format!(

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use roadstead_domain::{ByteSize, Digest, Millicores, ModuleId, ModuleSpec};
+use roadstead_domain::{ByteSize, Millicores, ModuleId, ModuleSpec};
 use wasmtime::component::Linker;
 
 use crate::{
     CodeSource, EngineConfig, EngineError, ImportGrant, InspectError, LoadError, LogStore, Module,
-    Offers, capability,
+    Offers, Remote, capability,
     capability::{Granted, Shares},
     code_cache::CodeCache,
     config,
@@ -117,7 +117,6 @@ impl Engine {
     pub fn prepare(
         self: &Arc<Self>,
         id: ModuleId,
-        digest: Digest,
         spec: Arc<ModuleSpec>,
         code: Arc<dyn CodeSource>,
     ) -> Result<Arc<Module>, LoadError> {
@@ -128,7 +127,25 @@ impl Engine {
             let Core { config, shares, .. } = &*self.core;
             Granted::new(&id, &spec, &config.offers, shares, &self.logs)?
         };
-        Ok(Arc::new(Module::new(id, digest, spec, code, granted, Arc::clone(&self.core))))
+        Ok(Arc::new(Module::component(id, spec, code, granted, Arc::clone(&self.core))))
+    }
+
+    /// A module whose calls `remote` answers, within the same limits of time and size, queue,
+    /// breaker and counters as any other's. What a spec says of instances does not count.
+    ///
+    /// # Errors
+    /// [`LoadError::NeverFits`] if the spec asks for what this host cannot give.
+    pub fn remote(
+        self: &Arc<Self>,
+        id: ModuleId,
+        spec: Arc<ModuleSpec>,
+        remote: Arc<dyn Remote>,
+    ) -> Result<Arc<Module>, LoadError> {
+        if let Some(why) = self.core.config.lasts_too_long(&spec) {
+            return Err(LoadError::NeverFits(why));
+        }
+        let log = self.logs.version(&id, spec.limits.log_rate);
+        Ok(Arc::new(Module::remote(id, spec, log, Arc::clone(&self.core), remote)))
     }
 
     /// What the operator offers to modules.

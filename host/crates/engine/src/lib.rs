@@ -41,14 +41,18 @@ mod weight;
 
 pub use breaker::{BreakerConfig, BreakerState};
 pub use call::{Call, Outcome, Usage};
-pub use capability::{Offer, OfferKind, OfferedDirectory, OfferedNetwork, OfferedSecret, Offers};
+pub use capability::{
+    NativeSecrets, Offer, OfferKind, OfferedDirectory, OfferedNetwork, OfferedSecret, Offers,
+};
 pub use code::{CodeSource, CodeState, VerifiedCode};
 pub use compiler::Compiler;
 pub use config::{EngineConfig, machine_memory};
 pub use engine::Engine;
 pub use error::{CodeError, CompileError, EngineError, InspectError, LoadError, UnknownImport};
 pub use inspect::inspect;
-pub use logs::{LogEvent, LogFollower, LogLine, LogStore, Source as LogSource};
+pub use logs::{
+    LogEvent, LogFollower, LogLine, LogStore, ServerLog, ServerOutput, Source as LogSource,
+};
 pub use module::{ImportGrant, Module};
 pub use panics::panics_caught;
 pub use parts::NamespaceShare;

@@ -7,6 +7,7 @@
 mod line;
 mod rate;
 mod ring;
+mod server;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -22,12 +23,13 @@ use std::{
 
 use futures::Stream;
 use parking_lot::{Mutex, RwLock};
-use roadstead_domain::{ByteSize, CallId, ModuleName, Namespace, Version};
+use roadstead_domain::{ByteRate, ByteSize, CallId, ModuleId, ModuleName, Namespace, Version};
 use tokio::sync::Notify;
 
 use ring::Ring;
 
 pub use line::{LogLine, Source};
+pub use server::{ServerLog, ServerOutput};
 pub(crate) use writer::{GuestLog, VersionLog};
 
 /// The most that the lines of one module cost.
@@ -37,7 +39,7 @@ const PER_MODULE: usize = 1 << 20;
 const BATCH: usize = 256;
 
 /// The latest output of every module.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogStore(Arc<Shared>);
 
 #[derive(Debug)]
@@ -101,6 +103,11 @@ impl LogStore {
                 store: Arc::downgrade(&self.0),
             })
         }))
+    }
+
+    /// Where a version of a module writes, at this rate.
+    pub(crate) fn version(&self, id: &ModuleId, rate: ByteRate) -> VersionLog {
+        VersionLog::new(self.module(&id.namespace, &id.name), id.version.clone(), rate)
     }
 
     /// The last `count` lines of a module, the oldest first.

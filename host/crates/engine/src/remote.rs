@@ -3,7 +3,9 @@
 //! Such a module is admitted, bounded in time, broken and counted like any other; only the part of
 //! the guest is played by a [`Remote`].
 
-use std::{future::poll_fn, sync::Arc, time::Instant};
+mod passing;
+
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -11,10 +13,9 @@ use prost_types::FileDescriptorProto;
 use roadstead_domain::{CallId, Fault, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
 use roadstead_transcode::MethodPlan;
 
-use crate::{
-    CodeState, LoadError,
-    stream::{End, Input, Next, Writer},
-};
+pub(crate) use self::passing::passing;
+pub use self::passing::{Broken, Left, RemoteResponses, RequestStream};
+use crate::{CodeState, LoadError};
 
 /// Serves the calls of one version of a module, wherever it runs. Messages are those of the derived
 /// services, as they stand on the wire.
@@ -55,51 +56,6 @@ pub struct RemoteCall {
 pub enum RemoteRequests {
     One(Bytes),
     Stream(RequestStream),
-}
-
-/// A caller's messages, one by one.
-pub struct RequestStream(pub(crate) Input);
-
-/// A stream that its caller gave up: what came of it is not whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the caller gave its stream up")]
-pub struct Broken;
-
-/// Where the messages for the caller go.
-pub struct RemoteResponses(pub(crate) Arc<Writer<End>>);
-
-/// The caller takes no more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the caller takes no more")]
-pub struct Left;
-
-impl RequestStream {
-    /// The next message; none at the end of a stream that is whole.
-    ///
-    /// # Errors
-    /// [`Broken`].
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Broken> {
-        if let Some(first) = self.0.first.take() {
-            return Ok(Some(first));
-        }
-        match poll_fn(|cx| self.0.reader.poll_next(cx)).await {
-            Next::Message(message) => Ok(Some(message)),
-            Next::End(()) => Ok(None),
-            Next::Gone => Err(Broken),
-        }
-    }
-}
-
-impl RemoteResponses {
-    /// Hands over one message, once there is room for it.
-    ///
-    /// # Errors
-    /// [`Left`].
-    pub async fn send(&mut self, message: Bytes) -> Result<(), Left> {
-        poll_fn(|cx| self.0.poll_ready(cx)).await.map_err(|_| Left)?;
-        self.0.write([message]);
-        Ok(())
-    }
 }
 
 /// Runs native modules, wherever: as processes of this host, or as pods of a cluster.

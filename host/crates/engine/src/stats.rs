@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use roadstead_domain::Fault;
 
-use crate::{BreakerState, Outcome, module::Inner};
+use crate::{BreakerState, Outcome, module::Common};
 
 /// What a module has done and does, at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -70,10 +70,10 @@ pub(crate) enum Way {
 }
 
 /// Counts a streaming call as open for as long as it lives.
-pub(crate) struct OpenStream(Arc<Inner>);
+pub(crate) struct OpenStream(Arc<Common>);
 
 impl OpenStream {
-    pub(crate) fn new(module: &Arc<Inner>) -> Self {
+    pub(crate) fn new(module: &Arc<Common>) -> Self {
         module.counters.streams.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(module))
     }

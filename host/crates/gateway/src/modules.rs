@@ -3,6 +3,7 @@
 mod fleet;
 mod hosts;
 mod logs;
+mod native;
 mod offers;
 mod push;
 mod rollout;
@@ -76,10 +77,9 @@ impl ModuleService for Modules {
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<Self::PushModuleStream>, Status> {
         let permit = permit(&request)?;
-        let namespace = permit.namespace().clone();
         let messages = Messages::of(request)?;
         let registry = Arc::clone(&self.registry);
-        let pushing = push::push(registry, namespace, messages);
+        let pushing = push::push(registry, permit.clone(), messages);
         Ok(Response::new(Box::pin(while_granted(permit, pushing))))
     }
 
@@ -87,9 +87,9 @@ impl ModuleService for Modules {
         &self,
         request: Request<Streaming<PushModuleRequest>>,
     ) -> Result<Response<CheckModuleResponse>, Status> {
-        let namespace = permit(&request)?.namespace().clone();
+        let permit = permit(&request)?;
         let messages = Messages::of(request)?;
-        let checked = push::check(&self.registry, &namespace, messages).await?;
+        let checked = push::check(&self.registry, &permit, messages).await?;
         Ok(Response::new(checked))
     }
 
@@ -101,7 +101,7 @@ impl ModuleService for Modules {
         let name = module_name(&request.into_inner().name)?;
         self.answer(move |registry| {
             let module = registry.get(&namespace, &name).map_err(from_change)?;
-            let module = Some(to_proto::module(&namespace, &module));
+            let module = Some(to_proto::module(registry, &namespace, &module));
             Ok(GetModuleResponse { module })
         })
         .await
@@ -113,7 +113,7 @@ impl ModuleService for Modules {
     ) -> Result<Response<ListModulesResponse>, Status> {
         let namespace = permit(&request)?.namespace().clone();
         self.answer(move |registry| {
-            let modules = to_proto::modules(&namespace, &registry.list(&namespace));
+            let modules = to_proto::modules(registry, &namespace, &registry.list(&namespace));
             Ok(ListModulesResponse { modules })
         })
         .await
@@ -148,8 +148,8 @@ impl ModuleService for Modules {
         let (name, version) = (module_name(&name)?, parsed::<Version>("version", &version)?);
         let pinned = self.registry.pin(&namespace, &name, Some(&version)).await;
         let pinned = pinned.map_err(from_change)?;
-        self.answer(move |_| {
-            let module = Some(to_proto::module(&namespace, &pinned));
+        self.answer(move |registry| {
+            let module = Some(to_proto::module(registry, &namespace, &pinned));
             Ok(PinModuleResponse { module })
         })
         .await
@@ -163,8 +163,8 @@ impl ModuleService for Modules {
         let name = module_name(&request.into_inner().name)?;
         let unpinned = self.registry.pin(&namespace, &name, None).await;
         let unpinned = unpinned.map_err(from_change)?;
-        self.answer(move |_| {
-            let module = Some(to_proto::module(&namespace, &unpinned));
+        self.answer(move |registry| {
+            let module = Some(to_proto::module(registry, &namespace, &unpinned));
             Ok(UnpinModuleResponse { module })
         })
         .await
@@ -294,7 +294,7 @@ fn watch(
 fn listed(registry: &Registry, namespace: &Namespace) -> (Edition, WatchModulesResponse) {
     let routes = registry.routes();
     let modules: Vec<_> = routes.modules(namespace).cloned().collect();
-    let modules = to_proto::modules(namespace, &modules);
+    let modules = to_proto::modules(registry, namespace, &modules);
     let message = WatchModulesResponse { revision: routes.revision(), modules };
     (routes.edition(namespace), message)
 }

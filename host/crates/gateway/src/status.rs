@@ -239,9 +239,11 @@ fn code(fault: &Fault) -> Code {
         Fault::NotGranted(_) => Code::PermissionDenied,
         Fault::Cancelled => Code::Cancelled,
         Fault::GuestTrap { .. } => Code::Aborted,
-        Fault::BreakerOpen { .. } | Fault::Draining | Fault::Aged | Fault::NotReady(_) => {
-            Code::Unavailable
-        }
+        Fault::BreakerOpen { .. }
+        | Fault::Draining
+        | Fault::Aged
+        | Fault::NotReady(_)
+        | Fault::Interrupted(_) => Code::Unavailable,
         Fault::Host { .. } => Code::Internal,
     }
 }

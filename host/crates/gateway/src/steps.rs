@@ -214,7 +214,7 @@ impl Permit {
         }
         let (id, method, request) = (self.named.id, Arc::clone(plan), request.clone());
         let owner = caller.owner();
-        let call = Call { id, method, request, timeout: None, owner, timed: false };
+        let call = Call { owner, ..Call::new(id, method, request) };
         Ok(match module.session_of(&call)? {
             Some(SessionPlace::There(host)) => Some(host),
             Some(SessionPlace::Here(_)) | None => None,
@@ -244,7 +244,9 @@ impl Permit {
         let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
         let timed = self.named.recording.is_some();
-        let mut call = Call { id, method, request, timeout, owner, timed };
+        let traceparent = self.named.traceparent();
+        let call = Call::new(id, method, request);
+        let mut call = Call { timeout, owner, traceparent, timed, ..call };
         if let Err(fault) = self.target.follow(&mut call) {
             return self.refuse(fault);
         }
@@ -271,7 +273,9 @@ impl Permit {
         let owner = self.target.caller.owner();
         let (id, method) = (self.named.id, Arc::clone(&self.target.plan));
         let timed = self.named.recording.is_some();
-        let mut call = Call { id, method, request, timeout, owner, timed };
+        let traceparent = self.named.traceparent();
+        let call = Call::new(id, method, request);
+        let mut call = Call { timeout, owner, traceparent, timed, ..call };
         if let Err(fault) = self.target.follow(&mut call) {
             return Err(Box::new(self.refuse(fault)));
         }

@@ -110,6 +110,13 @@ impl Named {
         format!("00-{}-{from:016x}-{:02x}", self.trace, u8::from(sampled))
     }
 
+    /// The `traceparent` of what the call does here, where it belongs to a trace that somebody
+    /// else knows of.
+    pub(crate) fn traceparent(&self) -> Option<Arc<str>> {
+        let own = self.recording.as_ref().map(|recording| recording.id());
+        (own.is_some() || self.parent.is_some()).then(|| self.onward(own).into())
+    }
+
     /// The span of the call in the log.
     pub(crate) fn span(&self, live: &LiveVersion, method: &str) -> Span {
         let Self { id, trace, peer, .. } = self;

@@ -22,7 +22,9 @@ pub(crate) fn judge(attempt: &Attempt, now: Moment) -> Verdict {
         let startup = probes.startup.duration();
         let until = attempt.started.after(startup);
         return if until <= now {
-            let text = format!("it was not ready within {} ms", startup.as_millis());
+            let trouble = attempt.trouble.as_deref().map(|text| format!(": {text}"));
+            let trouble = trouble.unwrap_or_default();
+            let text = format!("it was not ready within {} ms{trouble}", startup.as_millis());
             Verdict::End(Why::Failed(text))
         } else {
             Verdict::Fine(Some(until))

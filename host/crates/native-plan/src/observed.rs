@@ -28,6 +28,8 @@ pub struct Attempt {
     pub contract: Contract,
     /// Whether it said that it serves when it was asked last.
     pub serving: bool,
+    /// What keeps it from being ready, in words.
+    pub trouble: Option<String>,
     /// When it was ready for the first time: it said that it serves, and keeps its contract.
     pub ready: Option<Moment>,
     /// Probes in a row that it left unanswered or answered with something else, since it was ready.
@@ -86,6 +88,7 @@ impl Attempt {
             started,
             contract: Contract::Unknown,
             serving: false,
+            trouble: None,
             ready: None,
             missed: 0,
             progress: None,

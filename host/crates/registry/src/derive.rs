@@ -11,9 +11,6 @@ use roadstead_worker::Unserved;
 
 use crate::{LiveMethod, Schema};
 
-/// The world's name in a stored interface.
-const WORLD: &str = "root";
-
 /// Why a published version's schema could not be made again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReviveError {
@@ -49,7 +46,7 @@ pub(crate) fn interface_text(
 }
 
 fn read_interface(text: &str) -> Result<World, WorldError> {
-    World::from_wit(&[("interface.wit".to_owned(), text.to_owned())], Some(WORLD))
+    World::from_wit(&[("interface.wit".to_owned(), text.to_owned())], None)
 }
 
 /// Derives a published version again, with the very locks it was published with.
@@ -97,7 +94,7 @@ pub(crate) fn lock_from(text: &[u8]) -> Result<Locks, ReviveError> {
 /// What a world is read from.
 enum Source {
     Interface(Bytes),
-    Component { component: Bytes, wit: Option<Bytes> },
+    Component { component: Bytes, wit: Option<Bytes>, native: bool },
 }
 
 async fn source(blobs: &BlobStore, record: &VersionRecord) -> Result<Source, ReviveError> {
@@ -114,7 +111,7 @@ async fn source(blobs: &BlobStore, record: &VersionRecord) -> Result<Source, Rev
         Some(wit) => Some(blobs.get(Kind::Wit, wit).await?),
         None => None,
     };
-    Ok(Source::Component { component, wit })
+    Ok(Source::Component { component, wit, native: record.spec.native.is_some() })
 }
 
 impl Source {
@@ -125,8 +122,11 @@ impl Source {
                     str::from_utf8(text).map_err(|error| ReviveError::Text(error.to_string()))?;
                 Ok(read_interface(text)?)
             }
-            Self::Component { component, wit } => {
-                let world = World::decode(component)?;
+            Self::Component { component, wit, native } => {
+                let world = match native {
+                    true => World::decode_package(component)?,
+                    false => World::decode(component)?,
+                };
                 let Some(wit) = wit else { return Ok(world) };
                 let files: Vec<(String, String)> = serde_json::from_slice(wit)
                     .map_err(|error| ReviveError::Text(error.to_string()))?;

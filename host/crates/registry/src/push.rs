@@ -69,7 +69,8 @@ impl Registry {
             }
             Plan::New(planned) => planned.accepted(&validated)?,
         };
-        let module = self.prepare(&validated.id(&planned), &planned.record).await?;
+        let id = validated.id(&planned);
+        let module = self.prepare(&id, &planned.record, &planned.derived).await?;
         at(Phase::Compiling);
         let recipe = Recipe::of(&validated.name, &planned.record);
         let locks = planned.derived.locks.to_string();
@@ -108,7 +109,7 @@ impl Registry {
             }
             Plan::New(planned) => planned,
         };
-        self.prepare(&validated.id(&planned), &planned.record).await?;
+        self.prepare(&validated.id(&planned), &planned.record, &planned.derived).await?;
         Ok(Checked { name, breaks: planned.breaks, record: planned.record })
     }
 
@@ -117,7 +118,7 @@ impl Registry {
         place.map_err(|_| PushError::Overloaded { retry_after: RETRY_AFTER })
     }
 
-    /// Compiles what is not compiled yet. Dropping the future ends it at once.
+    /// Compiles what is not compiled yet, where there is anything to compile. Dropping the future ends it at once.
     async fn compile(
         &self,
         turn: &Turn,
@@ -125,6 +126,9 @@ impl Registry {
         recipe: &Recipe,
         locks: String,
     ) -> Result<Option<StagedCode>, PushError> {
+        if validated.record.spec.native.is_some() {
+            return Ok(None);
+        }
         let (engine, blobs) = (Arc::clone(&self.engine), Arc::clone(&self.blobs));
         let code = Arc::clone(blobs.code());
         let (validated, workers) = (Arc::clone(validated), Arc::clone(&self.workers));

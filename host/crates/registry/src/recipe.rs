@@ -49,6 +49,6 @@ impl Codec {
     /// For a worker; `lock` is the text of the locks.
     pub(crate) fn upload(&self, lock: String) -> Upload {
         let Self { name, version, .. } = self.clone();
-        Upload { name, version, wit: Vec::new(), lock }
+        Upload { name, version, wit: Vec::new(), lock, native: false }
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod follow;
 mod judge;
 mod load;
+mod native;
 mod offers;
 mod steer;
 mod sweep;
@@ -19,7 +20,8 @@ use parking_lot::Mutex;
 use roadstead_blobs::{BlobStore, Upload};
 use roadstead_catalog::{Catalog, VersionRecord};
 use roadstead_domain::{ByteSize, ModuleId};
-use roadstead_engine::{Engine, LoadError, Module};
+use roadstead_engine::{Engine, LoadError, Module, Natives};
+use roadstead_transcode::Derived;
 use roadstead_worker::{CompileConfig, WorkerCounts, Workers};
 use tokio::{
     sync::{Notify, Semaphore, watch},
@@ -35,8 +37,8 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Loads that may wait at the same time for a turn to compile again.
 const WAITING_LOADS: usize = 4;
 
-/// Bounds of what pushes may cost the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Bounds of what pushes may cost the host, and who runs what.
+#[derive(Clone)]
 pub struct RegistryConfig {
     /// Bytes of one upload.
     pub upload_limit: ByteSize,
@@ -46,6 +48,8 @@ pub struct RegistryConfig {
     pub pushes: usize,
     /// What each namespace may publish.
     pub namespace: NamespaceQuota,
+    /// Who runs native modules; none: nobody, and they are refused.
+    pub natives: Option<Arc<dyn Natives>>,
 }
 
 /// What one namespace may publish; what is not set is not bounded.
@@ -67,6 +71,7 @@ impl Default for RegistryConfig {
             compile,
             pushes: 64,
             namespace: NamespaceQuota::default(),
+            natives: None,
         }
     }
 }
@@ -91,6 +96,8 @@ pub struct Registry {
     /// What the log says of versions that cannot serve.
     problems: Mutex<HashMap<ModuleId, String>>,
     pub(crate) workers: Arc<Workers>,
+    /// Who runs native modules, if anybody.
+    pub(crate) natives: Option<native::Runner>,
     /// Told when something may have become garbage.
     pub(crate) collect: Arc<Notify>,
     collector: AbortHandle,
@@ -141,6 +148,7 @@ impl Registry {
                 problems: Mutex::default(),
                 workers: Arc::new(workers),
                 collect: Arc::clone(&collect),
+                natives: config.natives.clone().map(native::Runner::new),
                 collector: collector.abort_handle(),
                 sweeper,
                 follower,
@@ -240,16 +248,27 @@ impl Registry {
                 "more processor time is promised than there is: all get proportionally less");
         }
         let revision = table.revision();
-        self.routes.store(Arc::new(table));
+        let table = Arc::new(table);
+        self.routes.store(Arc::clone(&table));
+        if let Some(natives) = &self.natives {
+            natives.follow(&table);
+        }
         self.changes.send_replace(revision);
     }
 
-    /// The engine's side of a version. Nothing is read or mapped yet.
+    /// The engine's side of a version that offers `derived`. Nothing is read, mapped or run yet.
     pub(crate) async fn prepare(
         &self,
         id: &ModuleId,
         record: &VersionRecord,
+        derived: &Derived,
     ) -> Result<Arc<Module>, LoadError> {
+        let spec = Arc::new(record.spec.clone());
+        if record.spec.native.is_some() {
+            let natives = self.natives.as_ref().ok_or_else(native::nobody)?;
+            let remote = natives.remote(id, &spec, derived)?;
+            return self.engine.remote(id.clone(), spec, remote);
+        }
         let recipe = Recipe::of(&id.name, record);
         let holds =
             vec![self.blobs.hold(record.component).await, self.blobs.hold(recipe.key()).await];
@@ -266,8 +285,7 @@ impl Registry {
             holds,
             failed: Mutex::default(),
         };
-        let spec = Arc::new(record.spec.clone());
-        self.engine.prepare(id.clone(), record.component, spec, Arc::new(code))
+        self.engine.prepare(id.clone(), spec, Arc::new(code))
     }
 }
 

@@ -4,6 +4,7 @@ mod binary;
 mod bounds;
 mod embedded;
 mod interface;
+mod package;
 mod text;
 
 use wit_parser::{Resolve, WorldId};
@@ -27,6 +28,11 @@ pub enum WorldError {
     CoreModule,
     #[error("this is a WIT package in binary form, not a component that can run")]
     WitPackage,
+    #[error(
+        "this is not a WIT package in binary form with one world: `roadstead push --native` makes \
+         one for a native module"
+    )]
+    NotPackage,
     #[error("the file ends too early: {0}; was it cut off while copying?")]
     Truncated(String),
     #[error("the component is not valid: {0}")]

@@ -17,6 +17,8 @@ pub struct Upload {
     pub wit: Vec<(String, String)>,
     /// As text.
     pub lock: String,
+    /// Whether the bytes are the WIT package of a native module.
+    pub native: bool,
 }
 
 impl Upload {
@@ -44,6 +46,12 @@ pub type Unserved = BTreeMap<String, Option<String>>;
 /// Does what the host will do, in the same order, and stops where the host will refuse: what
 /// comes to its end here, however it ends, is no danger to the host.
 pub(crate) fn check(upload: &Upload, bytes: &[u8], config: &EngineConfig) -> Option<Unserved> {
+    if upload.native {
+        let world = World::decode_package(bytes).ok()?.with_comments(&upload.wit).ok()?;
+        let plans = upload.plans(&world)?;
+        // Messages go as they are, as through the compiled codec.
+        return Some(plans.iter().map(|plan| (plan.export.to_string(), None)).collect());
+    }
     let component = to_component(bytes).ok()?;
     let world = World::decode(&component).ok()?;
     // The host has the spec, and may refuse more.

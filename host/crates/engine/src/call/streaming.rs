@@ -16,14 +16,14 @@ use wasmtime::component::Val;
 
 use super::{
     Call, Outcome, Running, Unanswered, admissible, awaited, explained, export, judge, pass, send,
-    tell,
+    served, tell,
 };
 use crate::{
     admission::Admitted,
     breaker::Pass,
     code::Export,
     instance::Site,
-    module::Inner,
+    module::{Common, Inner, Part},
     room::Room,
     scheduler::TaskHandle,
     session::{self, Place, Session, Turn},
@@ -52,8 +52,8 @@ struct Job {
 /// What a call holds until the caller has taken its last message, though the guest may be gone by
 /// then: its place, and the room that its messages take.
 #[derive(Default)]
-struct Held {
-    admitted: OnceLock<Admitted>,
+pub(super) struct Held {
+    pub(super) admitted: OnceLock<Admitted>,
     flow: OnceLock<Arc<Flow>>,
 }
 
@@ -61,7 +61,7 @@ struct Held {
 const GRACE: Duration = Duration::from_millis(500);
 
 /// What the call begins with.
-enum Start {
+pub(super) enum Start {
     /// The only request.
     Request,
     /// The stream of requests, and the first of them where the parameters are in it.
@@ -90,19 +90,20 @@ struct Patience {
 }
 
 /// Begins a call and returns at once; refusals come as the end of the responses.
-pub(crate) fn open(module: &Arc<Inner>, call: Call) -> (Requests, Responses) {
+pub(crate) fn open(part: &Part, call: Call) -> (Requests, Responses) {
     let activity = Activity::new();
     let meter = Meter::of(&call);
     let (requests, input, aborted) = Requests::new(&activity);
     let (responses, output, gone) = Responses::new(&activity, Arc::clone(&meter));
     let start = if call.method.input.is_some() { Start::Stream(input) } else { Start::Request };
     let caller = Caller { output: Arc::new(output), activity, aborted, gone };
-    tokio::spawn(watch(Arc::clone(module), call, start, meter, caller));
+    tokio::spawn(watch(part.clone(), call, start, meter, caller));
     (requests, responses)
 }
 
 /// Sees the call through and tells its caller how it ended.
-async fn watch(module: Arc<Inner>, call: Call, start: Start, meter: Arc<Meter>, caller: Caller) {
+async fn watch(part: Part, call: Call, start: Start, meter: Arc<Meter>, caller: Caller) {
+    let module = part.common();
     let Caller { output, activity, aborted, gone } = caller;
     let limits = &module.spec.limits;
     let ceiling = limits.stream_deadline.duration();
@@ -110,10 +111,18 @@ async fn watch(module: Arc<Inner>, call: Call, start: Start, meter: Arc<Meter>, 
     let patience = Patience { whole, idle: limits.stream_idle.duration() };
     let deadline = Instant::now() + whole;
     let (id, method) = (call.id, Arc::clone(&call.method));
-    let mut unanswered = Unanswered { module: &module, meter: &meter, answered: false };
-    let open = OpenStream::new(&module);
+    let mut unanswered = Unanswered { module, meter: &meter, answered: false };
+    let open = OpenStream::new(module);
     let held = Arc::new(Held::default());
-    let running = run(&module, call, deadline, patience, start, (&output, &held), &meter);
+    let ends = (&output, &held);
+    let running = async {
+        match &part {
+            Part::Component(module) => {
+                run(module, call, deadline, patience, start, ends, &meter).await
+            }
+            Part::Remote(module) => served::stream(module, call, deadline, start, ends).await,
+        }
+    };
     let mut running = Box::pin(running);
     let end = tokio::select! {
         biased;
@@ -135,7 +144,7 @@ async fn watch(module: Arc<Inner>, call: Call, start: Start, meter: Arc<Meter>, 
     let outcome = Outcome { result: end.clone().map(|()| Bytes::new()), usage: meter.usage() };
     module.counters.ended(&outcome);
     if let Err(fault) = &end {
-        tell(&module, id, &method, fault);
+        tell(module, id, &method, fault);
     }
     drop(open);
     output.end(end);
@@ -183,7 +192,7 @@ async fn begin(
 ) -> Result<Begun, Fault> {
     admissible(module, &call)?;
     let start = first(&call.method, start).await?;
-    fits(module, call.request.len())?;
+    fits(module, call.request.len(), false)?;
     let turn = session::turn(module, &call).await?;
     let mut admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
     admitted.for_a_stream();
@@ -214,7 +223,7 @@ async fn begin(
         done: tell,
         pass,
         held: Arc::clone(held),
-        _running: Running::new(module),
+        _running: Running::new(&module.common),
     };
     let account = &module.parts.account;
     let work = timed(Box::pin(serve(job)), meter);
@@ -224,7 +233,7 @@ async fn begin(
 
 /// Waits for the message with the parameters before anything is taken for the call, where there
 /// are any.
-async fn first(method: &MethodPlan, start: Start) -> Result<Start, Fault> {
+pub(super) async fn first(method: &MethodPlan, start: Start) -> Result<Start, Fault> {
     let Start::Stream(mut input) = start else { return Ok(start) };
     if has_params(method) {
         let missing = || Fault::bad_input("start", "must be the first message");
@@ -237,8 +246,9 @@ fn has_params(method: &MethodPlan) -> bool {
     !matches!(&method.request.body, roadstead_transcode::Body::Fields(fields) if fields.is_empty())
 }
 
-fn fits(module: &Inner, request: usize) -> Result<(), Fault> {
-    let limit = module.spec.limits.input.of(false).0;
+/// Whether a request is within its limit, which depends on whether the message goes `whole`.
+pub(super) fn fits(module: &Common, request: usize, whole: bool) -> Result<(), Fault> {
+    let limit = module.spec.limits.input.of(whole).0;
     let length = u64::try_from(request).unwrap_or(u64::MAX);
     if limit < length {
         return Err(Fault::limit(LimitKind::Input, limit, Some(length)));

@@ -69,19 +69,15 @@ impl Granted {
         let capabilities = &spec.capabilities;
         let asking = Asking { id, offers };
         let share = shares.of(id);
-        let secrets = Arc::new(Secrets::new(&capabilities.secrets, &capabilities.config, &asking)?);
+        let (names, config) = (&capabilities.secrets, &capabilities.config);
+        let secrets = Arc::new(Secrets::new(names, config, &asking, "capabilities.secrets")?);
         Ok(Self {
             limits: limits.clone(),
             spec: capabilities.clone(),
             environment: Environment(capabilities.env.clone().into_iter().collect()),
             directories: files::preopen(&capabilities.files, &spec.quota, &asking)?,
             policy: Arc::new(Policy::new(&capabilities.network, &asking, &share.lookups)?),
-            log: VersionLog::new(
-                logs.module(&id.namespace, &id.name),
-                id.version.clone(),
-                limits.log_rate,
-            )
-            .without(&secrets),
+            log: logs.version(id, limits.log_rate).without(&secrets),
             secrets,
             shared: Shared {
                 connections: Places::sharing(spec.quota.connections, share.connections.clone()),

@@ -16,9 +16,13 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use roadstead_domain::ModuleId;
 use wasmtime_wasi_config::WasiConfigVariables;
 
-use super::{grant::Asking, offers::OfferKind};
+use super::{
+    grant::Asking,
+    offers::{OfferKind, Offers},
+};
 use crate::LoadError;
 
 /// The most bytes that a secret may have.
@@ -26,6 +30,9 @@ const LARGEST: u64 = 64 << 10;
 
 /// Shorter texts are not looked for in logs: they stand there by chance.
 const RECOGNIZABLE: usize = 6;
+
+/// Lines of earlier texts that are still kept out of a native module's log.
+const EARLIER: usize = 64;
 
 /// The secrets of a module version, and its configuration with them. Made once per version.
 pub(crate) struct Secrets {
@@ -84,6 +91,7 @@ impl Secrets {
         names: &[String],
         config: &BTreeMap<String, String>,
         asking: &Asking<'_>,
+        field: &str,
     ) -> Result<Self, LoadError> {
         let mut files = Vec::with_capacity(names.len());
         for name in names {
@@ -91,7 +99,7 @@ impl Secrets {
             let Some(secret) = offered.filter(|offered| asking.is_among(&offered.to)) else {
                 let offers = asking.offered(|kind| kind == OfferKind::Secret);
                 return Err(LoadError::NotOffered(format!(
-                    "capabilities.secrets asks for `{name}`; secrets that this host offers to this \
+                    "{field} asks for `{name}`; secrets that this host offers to this \
                      module: {offers}. Its operator offers one in [offers.secrets] of the settings \
                      file"
                 )));
@@ -117,6 +125,30 @@ impl Secrets {
             *state = self.read(stamps);
         }
         Arc::clone(&state.variables)
+    }
+
+    /// Name and text of each that can be read now; its lines are kept out of logs from now on.
+    fn texts(&self) -> Vec<(String, String)> {
+        let (mut texts, mut hidden) = (Vec::new(), Hidden::default());
+        for Named { name, file } in &self.files {
+            match read(file) {
+                Ok(secret) => {
+                    hidden.add(name, &secret);
+                    texts.push((name.clone(), secret.0));
+                }
+                Err(error) => {
+                    tracing::error!(secret = %name, file = %file.display(), %error, "read a secret");
+                }
+            }
+        }
+        // Servers that have an earlier text may still run.
+        let mut state = self.state.lock();
+        let earlier = state.hidden.0.iter().filter(|old| !hidden.0.contains(old)).cloned();
+        let earlier: Vec<_> = earlier.take(EARLIER).collect();
+        hidden.0.extend(earlier);
+        hidden.sort();
+        state.hidden = Arc::new(hidden);
+        texts
     }
 
     fn read(&self, stamps: Vec<Option<Stamp>>) -> State {
@@ -154,8 +186,38 @@ impl Hidden {
     fn add(&mut self, name: &str, secret: &Secret) {
         let lines = secret.0.lines().map(str::trim).filter(|line| RECOGNIZABLE <= line.len());
         self.0.extend(lines.map(|line| (line.to_owned(), format!("[secret {name}]"))));
-        // The longest first: one that holds another is replaced as a whole.
+        self.sort();
+    }
+
+    /// The longest first: one that holds another is replaced as a whole.
+    fn sort(&mut self) {
         self.0.sort_by_key(|(line, _)| std::cmp::Reverse(line.len()));
+    }
+}
+
+/// The secrets of a version of a native module, which its servers get as files.
+#[derive(Debug, Clone)]
+pub struct NativeSecrets(pub(crate) Arc<Secrets>);
+
+impl NativeSecrets {
+    /// Those that a spec asks for by name, of what the operator offers to the module.
+    ///
+    /// # Errors
+    /// [`LoadError::NotOffered`].
+    pub fn new(offers: &Offers, id: &ModuleId, names: &[String]) -> Result<Self, LoadError> {
+        let asking = Asking { id, offers };
+        let secrets = Secrets::new(names, &BTreeMap::new(), &asking, "native.secrets")?;
+        Ok(Self(Arc::new(secrets)))
+    }
+
+    /// Name and text of each that can be read now.
+    pub fn texts(&self) -> Vec<(String, String)> {
+        self.0.texts()
+    }
+
+    /// A text without them.
+    pub fn redact(&self, text: String) -> String {
+        self.0.redact(text)
     }
 }
 
@@ -209,7 +271,8 @@ mod tests {
 
     fn secrets(offers: &Offers) -> Result<Secrets, String> {
         let asking = Asking { id: &anyone(), offers };
-        Secrets::new(&["key".to_owned()], &BTreeMap::new(), &asking).map_err(|e| e.to_string())
+        Secrets::new(&["key".to_owned()], &BTreeMap::new(), &asking, "capabilities.secrets")
+            .map_err(|e| e.to_string())
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl GuestLog {
     }
 
     /// Takes what the guest wrote, and logs every line that is complete or too long.
-    fn write(&self, source: Source, bytes: &[u8]) {
+    pub(super) fn write(&self, source: Source, bytes: &[u8]) {
         let mut held = self.0.buffer(source).lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ended) = match piece.split_last() {

@@ -114,7 +114,7 @@ async fn run(
         meter: Arc::clone(meter),
         reply,
         pass,
-        _running: Running::new(module),
+        _running: Running::new(&module.common),
         _admitted: admitted,
     };
     let work = timed(Box::pin(serve(job)), meter);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use roadstead_domain::{ByteSize, Digest, Fault};
+use roadstead_domain::{ByteSize, Fault};
 use roadstead_engine::{CodeError, CodeSource, Engine, EngineConfig, VerifiedCode};
 
 use crate::support::{compiler, component, engine, id, prepare, settings, spec, try_prepare};
@@ -86,8 +86,7 @@ async fn code_that_cannot_be_had_is_the_hosts_fault_and_stays_within() {
     let engine = engine();
     let guest = prepare(&engine, "good", &tiny(), "");
     for source in [Arc::new(Broken) as Arc<dyn CodeSource>, Arc::new(Panicking)] {
-        let digest = Digest::of(b"x");
-        let module = engine.prepare(id("broken"), digest, Arc::new(spec("")), source).unwrap();
+        let module = engine.prepare(id("broken"), Arc::new(spec("")), source).unwrap();
         for _ in 0..2 {
             let fault = module.call(guest.request("nothing", Vec::new())).await.result.unwrap_err();
             assert!(matches!(fault, Fault::Host { .. }), "{fault:?}");
@@ -109,8 +108,7 @@ impl CodeSource for Lost {
 async fn a_module_whose_code_is_lost_is_not_ready() {
     let engine = engine();
     let guest = prepare(&engine, "good", &tiny(), "");
-    let digest = Digest::of(b"x");
-    let module = engine.prepare(id("lost"), digest, Arc::new(spec("")), Arc::new(Lost)).unwrap();
+    let module = engine.prepare(id("lost"), Arc::new(spec("")), Arc::new(Lost)).unwrap();
     let fault = module.call(guest.request("nothing", Vec::new())).await.result.unwrap_err();
     assert!(matches!(fault, Fault::NotReady(_)), "{fault:?}");
     assert!(!fault.to_string().contains("secret"));
@@ -131,8 +129,7 @@ async fn files_are_mapped_even_when_their_name_is_gone() {
     }
     let source = Arc::new(Mapped(std::fs::File::open(&path).unwrap()));
     std::fs::remove_file(&path).unwrap();
-    let digest = Digest::of(&compiled);
-    let module = engine.prepare(id("mapped"), digest, Arc::new(spec("")), source).unwrap();
+    let module = engine.prepare(id("mapped"), Arc::new(spec("")), source).unwrap();
     let guest = prepare(&engine, "good", &tiny(), "");
     let outcome = module.call(guest.request("nothing", Vec::new())).await;
     assert!(outcome.result.is_ok(), "{:?}", outcome.result);

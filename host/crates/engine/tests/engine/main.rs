@@ -15,6 +15,7 @@ mod code;
 mod codec;
 mod instances;
 mod limits;
+mod remote;
 mod sessions;
 mod spares;
 mod streams;

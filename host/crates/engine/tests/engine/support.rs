@@ -18,9 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use roadstead_codec::graft;
-use roadstead_domain::{
-    ByteSize, CallId, Digest, Fault, LimitKind, ModuleId, ModuleSpec, SpecFormat,
-};
+use roadstead_domain::{ByteSize, CallId, Fault, LimitKind, ModuleId, ModuleSpec, SpecFormat};
 use roadstead_engine::{
     Call, CodeError, CodeSource, Compiler, Engine, EngineConfig, LoadError, Module, Outcome,
     VerifiedCode,
@@ -171,8 +169,7 @@ fn prepare_code(
     };
     let bytes = bytes.unwrap().into();
     let code = Arc::new(Code { bytes, component_instances, has_codec, opened: AtomicU64::new(0) });
-    let digest = Digest::of(component);
-    let module = engine.prepare(id, digest, Arc::new(spec(yaml)), Arc::clone(&code) as _)?;
+    let module = engine.prepare(id, Arc::new(spec(yaml)), Arc::clone(&code) as _)?;
     Ok((Guest { module, methods: Arc::new(methods) }, code))
 }
 
@@ -184,14 +181,8 @@ impl Guest {
 
     pub(crate) fn request(&self, function: &str, request: Vec<u8>) -> Call {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        Call {
-            id: CallId(NEXT.fetch_add(1, Ordering::Relaxed)),
-            method: self.method(function),
-            request: request.into(),
-            timeout: None,
-            owner: None,
-            timed: false,
-        }
+        let id = CallId(NEXT.fetch_add(1, Ordering::Relaxed));
+        Call::new(id, self.method(function), request.into())
     }
 
     pub(crate) async fn call(&self, function: &str, request: Vec<u8>) -> Outcome {

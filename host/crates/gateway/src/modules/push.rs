@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::Stream;
-use roadstead_domain::{Fault, ModuleSpec, Namespace, SpecFormat};
+use roadstead_domain::{Fault, ModuleSpec, SpecFormat};
 use roadstead_proto::v1::{
     self as pb, CheckModuleResponse, PushHeader, PushModuleResponse, push_module_request::Message,
     push_module_response::Event,
@@ -12,8 +12,11 @@ use roadstead_proto::v1::{
 use roadstead_registry::{PushError, PushRequest, Registry, Staged, Upload};
 use tonic::Status;
 
-use super::{parsed, to_proto, uploads::Messages};
-use crate::status::{from_fault, from_push};
+use super::{native, parsed, to_proto, uploads::Messages};
+use crate::{
+    status::{from_fault, from_push},
+    steps::OwnPermit,
+};
 
 /// Bytes of one chunk.
 const CHUNK: usize = 1 << 20;
@@ -24,11 +27,12 @@ const TELL_EVERY: u64 = 1 << 20;
 /// push.
 pub(super) fn push(
     registry: Arc<Registry>,
-    namespace: Namespace,
+    permit: OwnPermit,
     mut messages: Messages,
 ) -> impl Stream<Item = Result<PushModuleResponse, Status>> + Send {
     async_stream::try_stream! {
-        let (request, announced) = header(&mut messages).await?;
+        let namespace = permit.namespace().clone();
+        let (request, announced) = header(&mut messages, &permit).await?;
         let mut upload = registry.upload(announced).await.map_err(from_push)?;
         let mut told = 0;
         while let Some(chunk) = chunk(&mut messages).await? {
@@ -63,7 +67,7 @@ pub(super) fn push(
                 }
             }
         };
-        let module = to_proto::version(&namespace, &pushed.name, &pushed.record);
+        let module = to_proto::version(&registry, &namespace, &pushed.name, &pushed.record);
         let version = &pushed.record.version;
         let serving = registry.get(&namespace, &pushed.name);
         let waits = serving.is_ok_and(|serving| serving.holds_back(version));
@@ -75,10 +79,11 @@ pub(super) fn push(
 /// Says what a push would come to.
 pub(super) async fn check(
     registry: &Arc<Registry>,
-    namespace: &Namespace,
+    permit: &OwnPermit,
     mut messages: Messages,
 ) -> Result<CheckModuleResponse, Status> {
-    let (request, announced) = header(&mut messages).await?;
+    let (namespace, (request, announced)) =
+        (permit.namespace(), header(&mut messages, permit).await?);
     let mut upload = registry.upload(announced).await.map_err(from_push)?;
     while let Some(chunk) = chunk(&mut messages).await? {
         upload = write(upload, chunk).await?;
@@ -87,17 +92,23 @@ pub(super) async fn check(
     drop(messages);
     let checked = registry.check(namespace, request, staged).await.map_err(from_push)?;
     Ok(CheckModuleResponse {
-        module: Some(to_proto::version(namespace, &checked.name, &checked.record)),
+        module: Some(to_proto::version(registry, namespace, &checked.name, &checked.record)),
         breaks: to_proto::breaks(&checked.breaks),
     })
 }
 
-/// The first message, read and checked whole, and the bytes that it announces.
-async fn header(messages: &mut Messages) -> Result<(PushRequest, Option<u64>), Status> {
+/// The first message, read and checked whole, and the bytes that it announces. Who may push
+/// components may not push what runs outside of the sandbox.
+async fn header(
+    messages: &mut Messages,
+    permit: &OwnPermit,
+) -> Result<(PushRequest, Option<u64>), Status> {
     match messages.first().await? {
         Some(Message::Header(header)) => {
             let announced = (header.size > 0).then_some(header.size);
-            Ok((request(header)?, announced))
+            let request = request(header)?;
+            native::authorize(permit, &request.spec).map_err(|fault| from_fault(&fault, true))?;
+            Ok((request, announced))
         }
         _ => Err(bad("header", "must be the first message")),
     }

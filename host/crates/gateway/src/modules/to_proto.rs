@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
-use roadstead_domain::{Limits, ModuleName, Namespace};
+use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace};
 use roadstead_proto::v1 as pb;
 use roadstead_registry::{
-    BreakRecord, LiveModule, MethodRecord, Phase, Progress, ServiceRecord, VersionRecord,
+    BreakRecord, LiveModule, MethodRecord, Phase, Progress, Registry, ServiceRecord, VersionRecord,
 };
 
-/// How components are kept apart from the host and from one another.
-const ISOLATION: &str = "sandbox";
+use super::native;
 
-pub(super) fn modules(namespace: &Namespace, modules: &[Arc<LiveModule>]) -> Vec<pb::Module> {
-    modules.iter().map(|found| module(namespace, found)).collect()
+pub(super) fn modules(
+    registry: &Registry,
+    namespace: &Namespace,
+    modules: &[Arc<LiveModule>],
+) -> Vec<pb::Module> {
+    modules.iter().map(|found| module(registry, namespace, found)).collect()
 }
 
-pub(super) fn module(namespace: &Namespace, module: &LiveModule) -> pb::Module {
+pub(super) fn module(
+    registry: &Registry,
+    namespace: &Namespace,
+    module: &LiveModule,
+) -> pb::Module {
     let newest_first = module.versions.values().rev();
     pb::Module {
         name: module.name.to_string(),
@@ -23,20 +30,27 @@ pub(super) fn module(namespace: &Namespace, module: &LiveModule) -> pb::Module {
             .map(|live| pb::ModuleVersion {
                 problem: live.problem().map(ToString::to_string).unwrap_or_default(),
                 percent: module.percent(&live.id().version),
-                ..version(namespace, &module.name, live.record())
+                native: native::of(registry, live.id(), live.record()).map(native::standing),
+                ..version(registry, namespace, &module.name, live.record())
             })
             .collect(),
         pinned: module.pinned.as_ref().map(ToString::to_string).unwrap_or_default(),
         stats: Some(stats(module)),
-        usage: Some(super::usage::of(namespace, module)),
+        usage: Some(super::usage::of(registry, namespace, module)),
     }
 }
 
 pub(super) fn version(
+    registry: &Registry,
     namespace: &Namespace,
     name: &ModuleName,
     record: &VersionRecord,
 ) -> pb::ModuleVersion {
+    let id = ModuleId {
+        namespace: namespace.clone(),
+        name: name.clone(),
+        version: record.version.clone(),
+    };
     pb::ModuleVersion {
         namespace: namespace.to_string(),
         name: name.to_string(),
@@ -44,7 +58,7 @@ pub(super) fn version(
         digest: record.digest.to_string(),
         size: record.size,
         published_unix_ms: record.published_unix_ms,
-        services: record.services.iter().map(|found| service(found, &record.spec.limits)).collect(),
+        services: record.services.iter().map(|found| service(found, &record.spec)).collect(),
         unmapped: record
             .unmapped
             .iter()
@@ -60,9 +74,11 @@ pub(super) fn version(
             .collect(),
         spec_json: serde_json::to_string(&record.spec).unwrap_or_default(),
         forced: breaks(&record.forced),
-        isolation: ISOLATION.to_owned(),
+        isolation: native::isolation(registry, &id, record).to_owned(),
         problem: String::new(),
         percent: 0,
+        kind: native::kind(record).to_owned(),
+        native: None,
     }
 }
 
@@ -84,11 +100,17 @@ pub(super) fn progress(progress: Progress) -> pb::Progress {
     pb::Progress { phase: phase.into(), bytes: progress.bytes }
 }
 
-fn service(record: &ServiceRecord, limits: &Limits) -> pb::Service {
+fn service(record: &ServiceRecord, spec: &ModuleSpec) -> pb::Service {
+    let limits = &spec.limits;
+    let path = |method: &MethodRecord| match &spec.native {
+        Some(_) => "passed",
+        None if method.is_compiled() => "compiled",
+        None => "dynamic",
+    };
     let method = |method: &MethodRecord| pb::Method {
         name: method.name.clone(),
         export: method.export.clone(),
-        path: if method.is_compiled() { "compiled" } else { "dynamic" }.to_owned(),
+        path: path(method).to_owned(),
         path_reason: method.dynamic.clone().unwrap_or_default(),
         input_limit: limits.input.of(method.is_compiled()).0,
         output_limit: limits.output.of(method.is_compiled()).0,

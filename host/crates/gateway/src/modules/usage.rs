@@ -8,7 +8,7 @@ use roadstead_proto::v1::{self as pb, ListUsageRequest, ListUsageResponse, Modul
 use roadstead_registry::{LiveModule, Registry};
 use tonic::{Code, Request, Response, Status};
 
-use super::{Modules, fleet, module_name};
+use super::{Modules, fleet, module_name, native};
 use crate::{
     status::{from_change, from_fault},
     steps::permit,
@@ -32,10 +32,10 @@ pub(super) async fn list(
         let modules = if all {
             everything(registry)
         } else if name.is_empty() {
-            registry.list(&namespace).iter().map(|one| of(&namespace, one)).collect()
+            registry.list(&namespace).iter().map(|one| of(registry, &namespace, one)).collect()
         } else {
             let module = registry.get(&namespace, &module_name(&name)?).map_err(from_change)?;
-            vec![of(&namespace, &module)]
+            vec![of(registry, &namespace, &module)]
         };
         Ok((modules, registry.engine().cpu().0))
     });
@@ -72,7 +72,7 @@ pub(super) async fn list(
 /// What all modules of the host use, in order.
 fn everything(registry: &Registry) -> Vec<ModuleUsage> {
     let routes = registry.routes();
-    routes.all().map(|(namespace, module)| of(namespace, module)).collect()
+    routes.all().map(|(namespace, module)| of(registry, namespace, module)).collect()
 }
 
 /// One for each namespace, name and host, in order.
@@ -140,7 +140,7 @@ fn add(sum: &mut ModuleUsage, usage: ModuleUsage) {
 }
 
 /// All versions of a module together; what is granted is what the version says that answers for it.
-pub(super) fn of(namespace: &Namespace, module: &LiveModule) -> ModuleUsage {
+pub(super) fn of(registry: &Registry, namespace: &Namespace, module: &LiveModule) -> ModuleUsage {
     let (namespace, name) = (namespace.to_string(), module.name.to_string());
     let mut usage = ModuleUsage { namespace, name, ..Default::default() };
     let mut cpu = pb::CpuUsage::default();
@@ -175,6 +175,8 @@ pub(super) fn of(namespace: &Namespace, module: &LiveModule) -> ModuleUsage {
         cpu.limit_millicores = if spec.quota.borrow { 0 } else { cpu.guaranteed_millicores };
         cpu.weight = spec.quota.weight;
         memory.instance_limit_bytes = spec.limits.memory.0;
+        usage.isolation = native::isolation(registry, current.id(), current.record()).to_owned();
+        usage.native_state = native::state_of(registry, module);
     }
     (usage.cpu, usage.memory) = (Some(cpu), Some(memory));
     usage

@@ -64,6 +64,7 @@ fn table() -> Vec<(Fault, Code, Option<&'static str>)> {
         (Fault::Draining, Code::Unavailable, Some("DRAINING")),
         (Fault::Aged, Code::Unavailable, Some("CONNECTION_AGE")),
         (Fault::NotReady("x".into()), Code::Unavailable, Some("NOT_READY")),
+        (Fault::Interrupted("x".into()), Code::Unavailable, Some("INTERRUPTED")),
         (Fault::Host { log_id: "id".into() }, Code::Internal, Some("HOST_FAULT")),
     ];
     rows.extend(

@@ -91,6 +91,14 @@ impl OwnPermit {
         self.caller.authorize_everywhere(Role::Admin)
     }
 
+    /// Whether it holds for what runs outside of the sandbox.
+    ///
+    /// # Errors
+    /// [`Fault::NotGranted`] for all but who may do everything in the namespace.
+    pub(crate) fn for_native(&self) -> Result<(), Fault> {
+        self.caller.authorize(Role::Admin)
+    }
+
     /// Until the permit holds no more, because the policy changed or the credentials expired. May
     /// be forever.
     async fn withdrawn(&self) -> Fault {

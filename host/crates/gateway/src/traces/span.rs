@@ -73,6 +73,11 @@ impl Recording {
         })
     }
 
+    /// The call's own span.
+    pub(crate) fn id(&self) -> u64 {
+        self.span
+    }
+
     /// The call may be made, of that method.
     pub(crate) fn permitted(&self, live: &LiveVersion, plan: &MethodPlan) {
         self.about.set(About::of(live, plan)).ok();

@@ -73,7 +73,7 @@ impl Registry {
         let module = if *module.id() == id && same {
             Arc::clone(module)
         } else {
-            self.prepare(&id, &planned.record).await?
+            self.prepare(&id, &planned.record, &planned.derived).await?
         };
         let schema = Arc::new(derive::schema(&planned.derived, &planned.record));
         let record = Arc::new(planned.record.clone());

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use roadstead_blobs::Staged;
 use roadstead_catalog::{ImportRecord, VersionRecord};
 use roadstead_domain::{Digest, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_engine::Engine;
 use roadstead_transcode::{Locks, World, to_component};
 use roadstead_worker::{Unserved, Upload, leash};
 
@@ -55,6 +56,7 @@ impl Registry {
             version: wanted.clone().unwrap_or_else(Version::first),
             wit,
             lock: lock.unwrap_or_default(),
+            native: spec.native.is_some(),
         };
         let namespace = namespace.clone();
         let (engine, workers) = (Arc::clone(&self.engine), Arc::clone(&self.workers));
@@ -69,19 +71,10 @@ impl Registry {
                 "" => Locks::default(),
                 text => text.parse().map_err(lock_error)?,
             };
-            let (component, digest) = match to_component(&upload).map_err(world_error)? {
-                Cow::Borrowed(_) => (upload.clone(), staged.digest()),
-                Cow::Owned(made) => {
-                    let digest = Digest::of(&made);
-                    (made.into(), digest)
-                }
+            let Read { component, digest, mut world, imports } = match spec.native {
+                Some(_) => read_package(&staged, upload)?,
+                None => read_component(&engine, &spec, &staged, upload)?,
             };
-            let mut world = World::decode(&component).map_err(world_error)?;
-            let imports = engine.inspect(&component, &spec)?;
-            let imports = imports
-                .into_iter()
-                .map(|import| ImportRecord { name: import.name, grant: import.grant })
-                .collect();
             let mut wit_bytes = None;
             if !wit.is_empty() {
                 world = world.with_comments(&wit).map_err(world_error)?;
@@ -107,6 +100,42 @@ impl Registry {
         })
         .await?
     }
+}
+
+/// What an upload is.
+struct Read {
+    component: Bytes,
+    digest: Digest,
+    world: World,
+    imports: Vec<ImportRecord>,
+}
+
+/// A component, or a core module that is made one.
+fn read_component(
+    engine: &Engine,
+    spec: &ModuleSpec,
+    staged: &Staged,
+    upload: Bytes,
+) -> Result<Read, PushError> {
+    let made = match to_component(&upload).map_err(world_error)? {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(made) => Some(Bytes::from(made)),
+    };
+    let (component, digest) = match made {
+        None => (upload, staged.digest()),
+        Some(made) => (made.clone(), Digest::of(&made)),
+    };
+    let world = World::decode(&component).map_err(world_error)?;
+    let imports = engine.inspect(&component, spec)?;
+    let imports =
+        imports.into_iter().map(|import| ImportRecord { name: import.name, grant: import.grant });
+    Ok(Read { imports: imports.collect(), component, digest, world })
+}
+
+/// The WIT of a native module. What its world imports is nobody's but its own.
+fn read_package(staged: &Staged, upload: Bytes) -> Result<Read, PushError> {
+    let world = World::decode_package(&upload).map_err(world_error)?;
+    Ok(Read { component: upload, digest: staged.digest(), world, imports: Vec::new() })
 }
 
 fn record(

@@ -203,8 +203,8 @@ impl Registry {
         id: &ModuleId,
         record: &VersionRecord,
     ) -> Result<(Arc<Module>, Arc<Schema>), PartsError> {
-        let module = self.prepare(id, record).await?;
         let derived = derive::revive(&self.blobs, &id.name, record).await?;
+        let module = self.prepare(id, record, &derived).await?;
         Ok((module, Arc::new(derive::schema(&derived, record))))
     }
 }

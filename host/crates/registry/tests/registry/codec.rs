@@ -43,9 +43,7 @@ fn texts(more: u32) -> Vec<u8> {
 async fn echo(live: &LiveVersion, text: &[u8]) -> Result<Bytes, Fault> {
     let request = [&[0x0a, u8::try_from(text.len()).unwrap()], text].concat();
     let method = Arc::clone(&live.method(TEXTS, "Echo")?.plan);
-    let (id, request) = (CallId(1), request.into());
-    let call = Call { id, method, request, timeout: None, owner: None, timed: false };
-    live.module()?.call(call).await.result
+    live.module()?.call(Call::new(CallId(1), method, request.into())).await.result
 }
 
 fn code(host: &Host) -> Vec<PathBuf> {

@@ -217,14 +217,8 @@ pub(crate) async fn add(live: &LiveVersion, a: u8, b: u8) -> u64 {
 pub(crate) async fn try_to_add(live: &LiveVersion, a: u8, b: u8) -> Result<u64, Fault> {
     assert!(a < 128 && b < 128);
     let module = live.module()?;
-    let call = Call {
-        id: CallId(1),
-        method: Arc::clone(&live.method(&live.record().services[0].name, "Add").unwrap().plan),
-        request: Bytes::from(vec![0x08, a, 0x10, b]),
-        timeout: None,
-        owner: None,
-        timed: false,
-    };
+    let method = Arc::clone(&live.method(&live.record().services[0].name, "Add").unwrap().plan);
+    let call = Call::new(CallId(1), method, Bytes::from(vec![0x08, a, 0x10, b]));
     let answer = module.call(call).await.result?;
     Ok(match answer.split_first() {
         None => 0,

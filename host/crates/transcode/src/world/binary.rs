@@ -84,7 +84,7 @@ pub(super) fn decode(component: &[u8]) -> Result<World, WorldError> {
 
 /// The decoder and encoder of WIT assert that WIT can express what they are given; the validity of
 /// a component does not promise that, so a failed assertion is the upload's fault.
-fn guarded<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
+pub(super) fn guarded<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => done.map_err(|error| format!("{error:#}")),
         Err(_) => Err("it holds something that WIT cannot express".to_owned()),

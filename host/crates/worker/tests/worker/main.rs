@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use roadstead_domain::{ByteSize, Digest, ModuleId, Span};
+use roadstead_domain::{ByteSize, ModuleId, Span};
 use roadstead_engine::{CodeError, CodeSource, Engine, EngineConfig, VerifiedCode};
 use roadstead_worker::{CompileConfig, CompileLimit, Layer, Upload, WorkerError, Workers, leash};
 
@@ -43,6 +43,7 @@ fn upload() -> Upload {
         version: "0.1.0".parse().unwrap(),
         wit: Vec::new(),
         lock: String::new(),
+        native: false,
     }
 }
 
@@ -88,8 +89,7 @@ fn the_engine_loads_what_a_worker_made() {
             version: "0.1.0".parse().unwrap(),
         };
         let code = Arc::new(Made(File::open(file.path()).unwrap()));
-        let digest = Digest::of(&small());
-        let module = engine.prepare(id, digest, Default::default(), code).unwrap();
+        let module = engine.prepare(id, Default::default(), code).unwrap();
         module.load().unwrap();
     }
 }

@@ -1,0 +1,1 @@
+//! Differences of contracts, one by one.

@@ -1,0 +1,62 @@
+//! The first helper: out of the host's session, into the server's control group and namespaces.
+
+use std::{fs, io, io::Read as _, ops::RangeFrom, os::unix::process::ExitStatusExt as _};
+
+use rustix::process::{Pid, Signal};
+
+use super::{GO, Layers, Order, about, layers};
+
+pub(super) fn run(order: &Order) -> io::Result<u8> {
+    close_all_from(3..);
+    rustix::process::setsid().map_err(about("begin a session"))?;
+    follow(order.host)?;
+    // Its record is durable, with its number, before it does anything.
+    let mut go = [0];
+    io::stdin().lock().read_exact(&mut go).map_err(about("wait for the host"))?;
+    if go != [GO] {
+        return Err(io::Error::other("the host wants something else"));
+    }
+    if let Some(cgroup) = &order.cgroup {
+        let procs = cgroup.join("cgroup.procs");
+        fs::write(&procs, "0").map_err(about(procs.display()))?;
+    }
+    enter(order.layers)?;
+    let status = layers::inner(&order.file).spawn().and_then(|mut child| child.wait())?;
+    Ok(status
+        .code()
+        .or_else(|| status.signal().map(|signal| 128 + signal))
+        .map_or(1, |code| u8::try_from(code).unwrap_or(1)))
+}
+
+#[expect(unsafe_code, reason = "descriptors that nothing here owns")]
+fn close_all_from(range: RangeFrom<u32>) {
+    // SAFETY: the process has just begun: nothing in it uses a descriptor beyond the standard ones.
+    unsafe { libc::syscall(libc::SYS_close_range, range.start, u32::MAX, 0) };
+}
+
+/// Ends this process with the host, be it killed.
+fn follow(host: u32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let parent = rustix::process::getppid().map(Pid::as_raw_nonzero);
+    match parent {
+        Some(parent) if u32::try_from(parent.get()) == Ok(host) => Ok(()),
+        // It was gone before the kernel was told.
+        _ => Err(io::Error::other("the host is gone")),
+    }
+}
+
+/// Users and groups keep their numbers, so that files belong to whom they belonged.
+fn enter(layers: Layers) -> io::Result<()> {
+    let user = rustix::process::geteuid().as_raw();
+    let group = rustix::process::getegid().as_raw();
+    if layers == Layers::default() {
+        return Ok(());
+    }
+    nix::sched::unshare(layers.flags()).map_err(about("have namespaces of its own"))?;
+    if layers.user {
+        fs::write("/proc/self/setgroups", "deny").map_err(about("setgroups"))?;
+        fs::write("/proc/self/uid_map", format!("{user} {user} 1")).map_err(about("uid_map"))?;
+        fs::write("/proc/self/gid_map", format!("{group} {group} 1")).map_err(about("gid_map"))?;
+    }
+    Ok(())
+}

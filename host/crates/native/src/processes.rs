@@ -1,0 +1,254 @@
+//! The native modules of a host, as processes of its machine.
+
+use std::{
+    collections::HashMap,
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+};
+
+use parking_lot::Mutex;
+use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_engine::{
+    Attempt, Contract, Isolation, LoadError, NativeSecrets, NativeStanding, NativeState, Natives,
+    Remote, machine_memory,
+};
+use roadstead_native_plan::State;
+
+use crate::{
+    ProcessesConfig,
+    cgroup::Cgroups,
+    environment::private,
+    helper::{Layers, Order, probe},
+    module::{Ground, Module},
+    records::{self, Record},
+    remote::ProcessRemote,
+    spawner::Spawner,
+    supervisor::{hidden, stop, supervise},
+    version::{Clock, Version as Registered},
+    watchdog,
+};
+
+/// A longer one leaves no room for the paths of sockets.
+const LONGEST: usize = 80;
+
+/// Why native modules cannot run here.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the directory of native modules `{0}` has more than 80 bytes: sockets lie in it")]
+    TooLong(PathBuf),
+    #[error("another host uses the directory of native modules `{0}`")]
+    Locked(PathBuf),
+    #[error("open the directory of native modules: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs native modules as processes.
+#[derive(Debug)]
+pub struct Processes {
+    ground: Arc<Ground>,
+    modules: Mutex<HashMap<(Namespace, ModuleName), Arc<Module>>>,
+    confinement: String,
+    /// Of the directory, for as long as this is there.
+    _lock: File,
+}
+
+impl Processes {
+    /// Opens the directory, and ends what an earlier host left running. Blocks for as long as that
+    /// takes. Within a runtime.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(config: ProcessesConfig) -> Result<Arc<Self>, OpenError> {
+        let mut config = config;
+        private(&config.directory)?;
+        config.directory = config.directory.canonicalize()?;
+        config.working = config.working.canonicalize()?;
+        let lock = lock(&config.directory)?;
+        for directory in ["records", "run", "modules"] {
+            private(&config.directory.join(directory))?;
+        }
+        clear(&config.directory)?;
+        let cgroups = if config.cgroups { Cgroups::find() } else { None };
+        let layers = if config.namespaces { layers(&config)? } else { Layers::default() };
+        let confinement = confinement(layers, cgroups.as_ref());
+        tracing::info!(confinement, "native modules run as processes");
+        let limited = cgroups.as_ref().is_some_and(|groups| groups.limits);
+        let ground =
+            Ground { config, clock: Clock::new(), spawner: Spawner::new()?, layers, cgroups };
+        let processes = Arc::new(Self {
+            ground: Arc::new(ground),
+            modules: Mutex::default(),
+            confinement,
+            _lock: lock,
+        });
+        if !limited {
+            let weak = Arc::downgrade(&processes);
+            tokio::spawn(watchdog::watch(move || modules(&weak)));
+        }
+        Ok(processes)
+    }
+
+    /// Ends all servers, each with its grace. None begins any more.
+    pub async fn shutdown(&self) {
+        let modules: Vec<_> = self.modules.lock().values().cloned().collect();
+        futures::future::join_all(modules.iter().map(|module| stop(module))).await;
+    }
+
+    fn module(&self, namespace: &Namespace, name: &ModuleName) -> io::Result<Arc<Module>> {
+        let mut modules = self.modules.lock();
+        let key = (namespace.clone(), name.clone());
+        if let Some(module) = modules.get(&key) {
+            return Ok(Arc::clone(module));
+        }
+        // Neither name has a dot.
+        let directory = self.ground.config.directory.join("modules");
+        let directory = directory.join(format!("{namespace}.{name}"));
+        let epoch = records::epoch(&directory)?;
+        let ground = Arc::clone(&self.ground);
+        let module = Arc::new(Module::new(ground, name.clone(), directory, epoch));
+        modules.insert(key, Arc::clone(&module));
+        tokio::spawn(supervise(Arc::clone(&module)));
+        Ok(module)
+    }
+}
+
+impl Natives for Processes {
+    fn remote(
+        &self,
+        id: &ModuleId,
+        spec: &Arc<ModuleSpec>,
+        contract: &Arc<Contract>,
+    ) -> Result<Arc<dyn Remote>, LoadError> {
+        let never = |why: &str| Err(LoadError::NeverFits(why.to_owned()));
+        let Some(native) = spec.native.clone() else { return never("its spec has no `native`") };
+        if native.command.is_empty() {
+            return never("native.command is not set, and this host runs no images");
+        }
+        if native.resources.tpu.is_some() {
+            return never("native.resources.tpu is what a cluster has");
+        }
+        if native.resources.memory > machine_memory() {
+            return never("native.resources.memory is more than this machine has");
+        }
+        let config = &self.ground.config;
+        let secrets = NativeSecrets::new(&config.offers, id, &native.secrets)?;
+        let log = config.logs.servers(id, spec.limits.log_rate, &secrets);
+        let (spec, contract) = (Arc::clone(spec), Arc::clone(contract));
+        let clock = self.ground.clock;
+        let version = Registered::new(id.clone(), spec, native, contract, secrets, log, clock);
+        let version = Arc::new(version);
+        let module = self.module(&id.namespace, &id.name).map_err(|error| {
+            tracing::error!(module = %id, %error, "open a native module's directory");
+            LoadError::NeverFits(
+                "its directory on this host cannot be read: see its log".to_owned(),
+            )
+        })?;
+        module.register(&version);
+        Ok(Arc::new(ProcessRemote::new(module, version)))
+    }
+
+    fn run(&self, namespace: &Namespace, name: &ModuleName, versions: &[Version]) {
+        match self.module(namespace, name) {
+            Ok(module) => module.want(versions, versions.is_empty()),
+            Err(error) => {
+                tracing::error!(module = %name, %error, "open a native module's directory");
+            }
+        }
+    }
+
+    fn standing(&self, id: &ModuleId) -> NativeStanding {
+        let key = (id.namespace.clone(), id.name.clone());
+        let module = self.modules.lock().get(&key).cloned();
+        let state = module.as_ref().and_then(|module| module.standing(&id.version));
+        let attempts = module.map(|module| module.attempts(&id.version)).unwrap_or_default();
+        let attempt = |one: &roadstead_native_plan::Attempt| Attempt {
+            epoch: one.epoch,
+            state: shown(one.state()),
+        };
+        NativeStanding {
+            isolation: Isolation::Process,
+            confinement: self.confinement.clone(),
+            state: shown(state.map_or(State::Off, |standing| standing.state)),
+            attempts: attempts.iter().map(attempt).collect(),
+        }
+    }
+}
+
+fn shown(state: State) -> NativeState {
+    match state {
+        State::Off => NativeState::Off,
+        State::Idle => NativeState::Idle,
+        State::Starting => NativeState::Starting,
+        State::Ready => NativeState::Ready,
+        State::Draining => NativeState::Draining,
+        State::BackingOff(why) => NativeState::BackingOff(why),
+        State::Failed(why) => NativeState::Failed(why),
+    }
+}
+
+fn modules(processes: &Weak<Processes>) -> Vec<Arc<Module>> {
+    let processes = processes.upgrade();
+    processes.map_or_else(Vec::new, |all| all.modules.lock().values().cloned().collect())
+}
+
+fn lock(directory: &Path) -> Result<File, OpenError> {
+    if directory.as_os_str().len() > LONGEST {
+        return Err(OpenError::TooLong(directory.to_owned()));
+    }
+    let file = File::create(directory.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(directory.to_owned())),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Ends the servers that an earlier host left, and takes away what belonged to them.
+fn clear(directory: &Path) -> io::Result<()> {
+    for record in records::all(&directory.join("records"))? {
+        tracing::info!(record = %record.order.file.display(), "end a server of an earlier host");
+        record.clear()?;
+    }
+    for left in std::fs::read_dir(directory.join("run"))? {
+        std::fs::remove_dir_all(left?.path())?;
+    }
+    Ok(())
+}
+
+/// What the kernel lets servers have, as tried with one that does nothing.
+fn layers(config: &ProcessesConfig) -> io::Result<Layers> {
+    let home = config.directory.join("run/probe");
+    private(&home)?;
+    let order = Order {
+        file: config.directory.join("records/probe"),
+        host: std::process::id(),
+        working: config.working.clone(),
+        own: vec![home.clone()],
+        temporary: home.clone(),
+        hidden: hidden(config),
+        pids: 16,
+        files: 64,
+        ..Order::default()
+    };
+    let write = |order: &Order| {
+        let order = order.clone();
+        Record { order, ..Record::default() }.write()
+    };
+    let found = probe(&order, write);
+    std::fs::remove_file(&order.file).ok();
+    std::fs::remove_dir_all(home)?;
+    Ok(found)
+}
+
+fn confinement(layers: Layers, cgroups: Option<&Cgroups>) -> String {
+    let limits = match cgroups {
+        Some(groups) if groups.limits => {
+            "control group with limits of memory, processes and processor time"
+        }
+        Some(_) => "control group without limits; memory and processes are watched",
+        None => "no control group; memory and processes are watched",
+    };
+    format!("{limits}; {}", layers.describe())
+}

@@ -1,0 +1,181 @@
+//! Passes calls on to the servers of one version, and their answers back.
+
+mod stream;
+mod unary;
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{Request, Uri};
+use roadstead_domain::{Fault, LimitKind};
+use roadstead_engine::{CodeState, Remote, RemoteCall, RemoteRequests, RemoteResponses};
+use roadstead_native_plan::State;
+use tokio::time::timeout_at;
+
+use crate::{
+    grpc::Outgoing,
+    link::{Link, grpc_timeout, request},
+    module::Module,
+    server::Running,
+    statuses::Failed,
+    version::Version,
+};
+
+/// Servers that one call is sent to at most.
+const TRIES: usize = 3;
+
+/// Answers the calls of a version.
+#[derive(Debug)]
+pub(crate) struct ProcessRemote {
+    module: Arc<Module>,
+    version: Arc<Version>,
+}
+
+impl Remote for ProcessRemote {
+    fn call(&self, call: RemoteCall, request: Bytes) -> BoxFuture<'_, Result<Bytes, Fault>> {
+        Box::pin(self.unary(call, request))
+    }
+
+    fn stream<'a>(
+        &'a self,
+        call: RemoteCall,
+        requests: RemoteRequests,
+        responses: RemoteResponses,
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(self.streaming(call, requests, responses))
+    }
+
+    fn state(&self) -> CodeState {
+        match self.module.standing(&self.version.id.version).map(|standing| standing.state) {
+            Some(State::Ready) => CodeState::There,
+            Some(State::Failed(why)) => CodeState::Failed(why),
+            _ => CodeState::Missing,
+        }
+    }
+}
+
+/// A call, while it looks for a server.
+struct Attempted<'a> {
+    call: &'a RemoteCall,
+    began: Instant,
+    /// Servers that did not take it.
+    tried: Vec<u64>,
+}
+
+impl<'a> Attempted<'a> {
+    fn new(call: &'a RemoteCall) -> Self {
+        Self { call, began: Instant::now(), tried: Vec::new() }
+    }
+
+    fn deadline(&self) -> tokio::time::Instant {
+        self.call.deadline.into()
+    }
+
+    fn late(&self) -> Fault {
+        Fault::Deadline(self.call.deadline.saturating_duration_since(self.began))
+    }
+}
+
+impl ProcessRemote {
+    pub(crate) fn new(module: Arc<Module>, version: Arc<Version>) -> Self {
+        Self { module, version }
+    }
+
+    /// A server that is ready, with the call's turn on it. Waits for both, and begins servers where
+    /// there are none.
+    async fn server(&self, attempted: &Attempted<'_>) -> Result<(Running, Link), Fault> {
+        let native = &self.version.native;
+        let until = attempted.began + native.activation_timeout.duration();
+        loop {
+            let mut rounds = self.module.rounds();
+            rounds.mark_unchanged();
+            if let Some(server) = self.module.pick(&self.version.id.version, &attempted.tried) {
+                let mut running = server.begin();
+                if !self.version.is_concurrent(&attempted.call.method) {
+                    let turn = timeout_at(attempted.deadline(), running.turn()).await;
+                    let turn = turn.map_err(|_| attempted.late())?;
+                    // Never closed.
+                    turn.map_err(|error| Fault::NotReady(error.to_string()))?;
+                }
+                match server.link() {
+                    Some(link) if server.answers() => return Ok((running, link)),
+                    _ => continue,
+                }
+            }
+            self.may_come(until)?;
+            let until = until.min(attempted.call.deadline);
+            if timeout_at(until.into(), rounds.changed()).await.is_err() {
+                if attempted.call.deadline <= Instant::now() {
+                    return Err(attempted.late());
+                }
+                return Err(self.not_ready(until));
+            }
+        }
+    }
+
+    /// Whether waiting for a server is of any use.
+    fn may_come(&self, until: Instant) -> Result<(), Fault> {
+        let version = &self.version.id.version;
+        let Some(standing) = self.module.standing(version) else {
+            return if self.module.is_wanted(version) { Ok(()) } else { Err(off()) };
+        };
+        let clock = self.module.ground.clock;
+        match standing.state {
+            State::Failed(why) => Err(Fault::NotReady(format!("its servers failed: {why}"))),
+            State::BackingOff(_) if standing.retry.is_some_and(|at| clock.instant(at) >= until) => {
+                Err(self.not_ready(until))
+            }
+            _ if self.module.is_wanted(version) => Ok(()),
+            _ => Err(off()),
+        }
+    }
+
+    fn not_ready(&self, until: Instant) -> Fault {
+        let clock = self.module.ground.clock;
+        let standing = self.module.standing(&self.version.id.version);
+        Fault::NotReady(match standing.map(|standing| (standing.state, standing.retry)) {
+            Some((State::BackingOff(why), Some(at))) => {
+                let wait = clock.instant(at).saturating_duration_since(Instant::now());
+                format!("its servers fail, the next is begun in {} ms: {why}", wait.as_millis())
+            }
+            Some((State::BackingOff(why), None)) => format!("its servers fail: {why}"),
+            _ if until <= Instant::now() => {
+                let waited = self.version.native.activation_timeout.duration().as_millis();
+                format!("no server was ready within {waited} ms")
+            }
+            _ => "no server is ready".to_owned(),
+        })
+    }
+
+    fn input_fits(&self, message: &Bytes) -> Result<(), Fault> {
+        let (most, _) = self.version.sizes();
+        let used = u64::try_from(message.len()).unwrap_or(u64::MAX);
+        if used > most { Err(Fault::limit(LimitKind::Input, most, Some(used))) } else { Ok(()) }
+    }
+
+    /// The head of a call, with what the host says of it and nothing that its caller said.
+    fn request(
+        &self,
+        call: &RemoteCall,
+        running: &Running,
+        body: Outgoing,
+    ) -> Result<Request<Outgoing>, Failed> {
+        let path = format!("/{}/{}", call.method.service, call.method.method);
+        let unsaid = |error: &dyn std::fmt::Display| {
+            tracing::error!(%error, path, "a call cannot be passed on");
+            Failed::Fault(Fault::NotReady("the call cannot be passed on".to_owned()))
+        };
+        let signed = running.server.key.sign(call, &path).map_err(|error| unsaid(&error))?;
+        let uri = Uri::try_from(path.as_str()).map_err(|error| unsaid(&error))?;
+        let mut request = request(uri, body);
+        let left = call.deadline.saturating_duration_since(Instant::now());
+        request.headers_mut().insert("grpc-timeout", grpc_timeout(left));
+        request.headers_mut().extend(signed);
+        Ok(request)
+    }
+}
+
+fn off() -> Fault {
+    Fault::NotReady("this version does not run, another one answers: pin it".to_owned())
+}

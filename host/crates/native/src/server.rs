@@ -1,0 +1,174 @@
+//! One attempt: what is seen of a server, and the way to it.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use roadstead_native_plan::{Attempt, End, Ended, Moment};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{link::Link, process::Process, sign::CallKey, version::Version};
+
+/// A server, from its start to its end.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) version: Arc<Version>,
+    pub(crate) key: CallKey,
+    seen: Mutex<Attempt>,
+    link: Mutex<Option<Link>>,
+    process: Mutex<Option<Arc<Process>>>,
+    /// How it will have ended, where that is decided.
+    verdict: Mutex<Option<End>>,
+    /// Calls that run on it, or wait for their turn.
+    running: AtomicU64,
+    quiet: Notify,
+    turn: Arc<Semaphore>,
+}
+
+impl Server {
+    pub(crate) fn new(version: Arc<Version>, key: CallKey, seen: Attempt) -> Self {
+        Self {
+            version,
+            key,
+            seen: Mutex::new(seen),
+            link: Mutex::default(),
+            process: Mutex::default(),
+            verdict: Mutex::default(),
+            running: AtomicU64::new(0),
+            quiet: Notify::new(),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Attempt {
+        self.seen.lock().clone()
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.seen.lock().epoch
+    }
+
+    /// Whether it may be given calls.
+    pub(crate) fn answers(&self) -> bool {
+        self.seen.lock().answers()
+    }
+
+    /// Changes what is seen of it; whether it may be given calls before and after.
+    pub(crate) fn see(&self, change: impl FnOnce(&mut Attempt)) -> (bool, bool) {
+        let mut seen = self.seen.lock();
+        let before = seen.answers();
+        change(&mut seen);
+        (before, seen.answers())
+    }
+
+    pub(crate) fn connect(&self, link: Link) {
+        *self.link.lock() = Some(link);
+    }
+
+    pub(crate) fn link(&self) -> Option<Link> {
+        self.link.lock().clone().filter(|link| !link.is_closed())
+    }
+
+    pub(crate) fn run(&self, process: Arc<Process>) {
+        *self.process.lock() = Some(process);
+    }
+
+    pub(crate) fn process(&self) -> Option<Arc<Process>> {
+        self.process.lock().clone()
+    }
+
+    /// It could not be started.
+    pub(crate) fn failed(&self, why: String, at: Moment) {
+        self.seen.lock().ended = Some(Ended { at, how: End::Failed(why) });
+    }
+
+    /// It is no more.
+    pub(crate) fn ended(&self, why: String, at: Moment) -> End {
+        *self.link.lock() = None;
+        *self.process.lock() = None;
+        let mut seen = self.seen.lock();
+        let verdict = self.verdict.lock().take();
+        let how = verdict.unwrap_or_else(|| {
+            if seen.draining.is_some() { End::Drained } else { End::Failed(why) }
+        });
+        seen.serving = false;
+        seen.ended = Some(Ended { at, how: how.clone() });
+        how
+    }
+
+    /// Ends it now, and remembers why.
+    pub(crate) fn kill(&self, verdict: End) {
+        self.verdict.lock().get_or_insert(verdict);
+        if let Some(process) = self.process() {
+            process.kill(None);
+        }
+    }
+
+    /// Asks it to end, as soon as nothing runs on it or half of its grace has passed.
+    pub(crate) async fn drain(self: Arc<Self>) {
+        let grace = self.version.native.grace.duration();
+        timeout(grace / 2, self.is_quiet()).await.ok();
+        if let Some(process) = self.process() {
+            process.terminate();
+        }
+    }
+
+    async fn is_quiet(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            if self.running() == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+
+    pub(crate) fn running(&self) -> u64 {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Counts a call until the guard is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::AcqRel);
+        Running { server: Arc::clone(self), turn: None }
+    }
+
+    /// How long one probe may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.version.native.probes.period.duration()
+    }
+}
+
+/// A call on a server.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) server: Arc<Server>,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+impl Running {
+    /// Waits for its turn among the calls that run one at a time.
+    pub(crate) async fn turn(&mut self) -> io::Result<()> {
+        let turn = Arc::clone(&self.server.turn).acquire_owned().await;
+        self.turn = Some(turn.map_err(io::Error::other)?);
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.turn = None;
+        if self.server.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.server.quiet.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Watches one server: connects, asks whether it is well, compares its contract, and asks again and
+//! again.
+
+use std::{sync::Arc, time::Duration};
+
+use roadstead_native_plan::{Contract, Progress};
+use roadstead_proto::v1::{GetProgressRequest, GetProgressResponse};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    contract::compare,
+    environment::Home,
+    link::{Link, Unanswered},
+    messages::{Health, SERVING},
+    module::Module,
+    reflection,
+    server::Server,
+};
+
+/// How often a server that starts is asked.
+const STARTING: Duration = Duration::from_millis(50);
+/// How long all of its reflection may take.
+const REFLECTION: Duration = Duration::from_secs(10);
+/// Bytes of an answer to the host's own questions.
+const ANSWER: usize = 64 << 10;
+
+/// Watches until the server has ended, which drops this.
+pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) {
+    let mut link = connect(&module, &server, &home).await;
+    while !begin(&module, &server, &link).await {
+        sleep(STARTING).await;
+        if link.is_closed() {
+            link = connect(&module, &server, &home).await;
+        }
+    }
+    let period = server.version.native.probes.period.duration();
+    loop {
+        tokio::select! {
+            () = sleep(period) => {}
+            // It went away, or closed the connection by itself.
+            () = link.closed() => link = connect(&module, &server, &home).await,
+        }
+        let serving = is_serving(&link, period).await;
+        let progress = progress(&link, period).await;
+        module.see(&server, |seen| {
+            seen.serving = matches!(serving, Ok(true));
+            seen.missed = if seen.serving { 0 } else { seen.missed.saturating_add(1) };
+            seen.progress = progress;
+        });
+    }
+}
+
+/// Whether the server is ready, or will never be.
+async fn begin(module: &Module, server: &Server, link: &Link) -> bool {
+    let within = server.patience();
+    let trouble = match is_serving(link, within).await {
+        Ok(true) => None,
+        Ok(false) => Some("it says that it does not serve yet".to_owned()),
+        Err(error) => Some(format!("its health: {error}")),
+    };
+    let contract = match trouble {
+        None => kept(link, server).await,
+        Some(trouble) => Err(trouble),
+    };
+    let now = module.now();
+    module.see(server, |seen| match &contract {
+        Ok(Contract::Kept) => {
+            seen.contract = Contract::Kept;
+            seen.serving = true;
+            seen.ready = Some(now);
+            seen.trouble = None;
+        }
+        Ok(other) => seen.contract = other.clone(),
+        Err(trouble) => seen.trouble = Some(trouble.clone()),
+    });
+    contract.is_ok()
+}
+
+async fn connect(module: &Module, server: &Server, home: &Home) -> Link {
+    module.see(server, |seen| {
+        seen.serving = false;
+        seen.trouble = Some("nobody listens on ROADSTEAD_SOCKET".to_owned());
+    });
+    loop {
+        match Link::connect(&home.socket()).await {
+            Ok(link) => {
+                server.connect(link.clone());
+                return link;
+            }
+            Err(error) => tracing::trace!(%error, "connect to a server"),
+        }
+        sleep(STARTING).await;
+    }
+}
+
+async fn is_serving(link: &Link, within: Duration) -> Result<bool, Unanswered> {
+    let question = Health::default();
+    let asked = link.ask::<_, Health>("/grpc.health.v1.Health/Check", &question, within, ANSWER);
+    Ok(asked.await?.status == SERVING)
+}
+
+async fn progress(link: &Link, within: Duration) -> Option<Progress> {
+    let question = GetProgressRequest {};
+    let path = "/roadstead.v1.NativeService/GetProgress";
+    let answer = link.ask::<_, GetProgressResponse>(path, &question, within, ANSWER).await.ok()?;
+    Some(Progress { calls: answer.calls, idle: Duration::from_millis(answer.idle_ms) })
+}
+
+/// What came of the comparison; an error where it could not be made yet.
+async fn kept(link: &Link, server: &Server) -> Result<Contract, String> {
+    let contract = &server.version.contract;
+    let files = match timeout(REFLECTION, reflection::files(link, contract)).await {
+        Err(_) => return Err("its reflection did not answer in time".to_owned()),
+        Ok(Err(error @ Unanswered::Unimplemented)) => {
+            return Ok(Contract::Broken(format!("ContractMismatch: its reflection: {error}")));
+        }
+        Ok(Err(error)) => return Err(format!("its reflection: {error}")),
+        Ok(Ok(files)) => files,
+    };
+    Ok(match compare(contract, &files) {
+        Ok(()) => Contract::Kept,
+        Err(mismatch) => Contract::Broken(mismatch.to_string()),
+    })
+}

@@ -1,0 +1,101 @@
+//! Native modules: who answers for a version, and which versions are to run.
+
+use std::{collections::HashMap, sync::Arc};
+
+use parking_lot::Mutex;
+use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_engine::{Contract, LoadError, NativeStanding, Natives, Remote};
+use roadstead_transcode::{Derived, MethodPlan};
+
+use crate::{LiveModule, LiveVersion, Registry, RouteTable};
+
+/// Who runs native modules, and what it was told to run last.
+pub(crate) struct Runner {
+    natives: Arc<dyn Natives>,
+    told: Mutex<HashMap<(Namespace, ModuleName), Vec<Version>>>,
+}
+
+/// That nobody runs native modules here.
+pub(super) fn nobody() -> LoadError {
+    let why = "native modules run outside of the sandbox, and this host runs none: its operator \
+               allows them with `roadstead serve --native` (`[native] enabled = true`)";
+    LoadError::NotOffered(why.to_owned())
+}
+
+impl Runner {
+    pub(super) fn new(natives: Arc<dyn Natives>) -> Self {
+        Self { natives, told: Mutex::default() }
+    }
+
+    /// Who answers the calls of a version that offers `derived`.
+    pub(super) fn remote(
+        &self,
+        id: &ModuleId,
+        spec: &Arc<ModuleSpec>,
+        derived: &Derived,
+    ) -> Result<Arc<dyn Remote>, LoadError> {
+        let handles = |plan: &&Arc<MethodPlan>| plan.takes_handles() || plan.gives_handles();
+        let mut methods = derived.services.iter().flat_map(|service| &service.methods);
+        if let Some(plan) = methods.find(handles) {
+            let why = format!("`{}` has resources, which native modules have not", plan.export);
+            return Err(LoadError::NeverFits(why));
+        }
+        let services = derived.services.iter().map(|service| service.name.clone()).collect();
+        let contract = Arc::new(Contract { files: derived.files.clone(), services });
+        self.natives.remote(id, spec, &contract)
+    }
+
+    /// Says which versions are to run from now on, of each module where that changed.
+    pub(super) fn follow(&self, table: &RouteTable) {
+        let mut told = self.told.lock();
+        let mut wanted = HashMap::new();
+        for (namespace, module) in table.all() {
+            let versions = to_run(module);
+            if !versions.is_empty() {
+                wanted.insert((namespace.clone(), module.name.clone()), versions);
+            }
+        }
+        for (key, _) in told.extract_if(|key, _| !wanted.contains_key(key)) {
+            self.natives.run(&key.0, &key.1, &[]);
+        }
+        for (key, versions) in wanted {
+            if told.get(&key) != Some(&versions) {
+                self.natives.run(&key.0, &key.1, &versions);
+                told.insert(key, versions);
+            }
+        }
+    }
+}
+
+/// The native versions that answer for a module. One that keeps state runs only while it is the
+/// version that answers for the module as a whole: two would write the same state.
+fn to_run(module: &LiveModule) -> Vec<Version> {
+    let native = |live: &LiveVersion| live.record().spec.native.as_ref().map(|spec| spec.stateful);
+    if !module.versions.values().any(|live| native(live).is_some()) {
+        return Vec::new();
+    }
+    let current = module.current().map(|live| &live.id().version);
+    let mut versions: Vec<_> = module
+        .serving()
+        .into_iter()
+        .flat_map(|(_, versions)| versions)
+        .map(|(live, _)| live)
+        .filter(|live| match native(live) {
+            Some(stateful) => {
+                live.module().is_ok() && (!stateful || Some(&live.id().version) == current)
+            }
+            None => false,
+        })
+        .map(|live| live.id().version.clone())
+        .collect();
+    versions.sort();
+    versions.dedup();
+    versions
+}
+
+impl Registry {
+    /// How a native version stands; none where nobody runs native modules.
+    pub fn native(&self, id: &ModuleId) -> Option<NativeStanding> {
+        self.natives.as_ref().map(|runner| runner.natives.standing(id))
+    }
+}
