@@ -217,7 +217,10 @@ fn excess(
     wanted: &[Manifest],
     standings: &BTreeMap<Version, Standing>,
 ) -> Vec<(Kind, String, String)> {
-    let waits = standings.values().any(|one| matches!(one.state, State::Starting));
+    let comes = |one: &Standing| {
+        matches!(one.state, State::Starting | State::BackingOff(_) | State::Mismatch(_))
+    };
+    let waits = standings.values().any(comes);
     let labels: BTreeSet<String> = standings.keys().map(version_label).collect();
     let gone = known.world.workloads(key).filter(|one| {
         let named = wanted.iter().any(|other| other.kind == one.kind && other.name == one.id.name);

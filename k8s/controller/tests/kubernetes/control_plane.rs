@@ -20,7 +20,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use roadstead_k8s_api::{Module, ModuleVersion, WireLocks};
+use roadstead_k8s_api::{Module, ModuleVersion, NativeModule, NativeModuleVersion, WireLocks};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Who may do everything there.
@@ -258,6 +258,8 @@ impl Cluster {
             let all = ListParams::default();
             Api::<Module>::all(client.clone()).list(&all).await.is_ok()
                 && Api::<ModuleVersion>::all(client.clone()).list(&all).await.is_ok()
+                && Api::<NativeModule>::all(client.clone()).list(&all).await.is_ok()
+                && Api::<NativeModuleVersion>::all(client.clone()).list(&all).await.is_ok()
                 && Api::<WireLocks>::all(client).list(&all).await.is_ok()
         };
         until("the definitions are served", || served(client.clone())).await;
@@ -271,6 +273,13 @@ impl Cluster {
             versions.delete_collection(&delete, &all).await.unwrap();
             let modules: Api<Module> = Api::namespaced(client.clone(), namespace);
             modules.delete_collection(&delete, &all).await.unwrap();
+            // Nobody collects here what belongs to them.
+            let kinds = "nativemodules,nativemoduleversions,deployments,statefulsets,services,\
+                         networkpolicies,persistentvolumeclaims,pods,secrets";
+            let keep = "component!=apiserver";
+            let delete_all =
+                ["delete", kinds, "-n", namespace, "-l", keep, "--force", "--grace-period=0"];
+            self.kubectl(&delete_all, "").unwrap();
             let locks: Api<WireLocks> = Api::namespaced(client.clone(), namespace);
             locks.delete_collection(&delete, &all).await.unwrap();
             let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);

@@ -10,6 +10,7 @@
 mod control_plane;
 mod election;
 mod hosts;
+mod native;
 mod outage;
 mod rollout;
 mod status;

@@ -21,9 +21,9 @@ use roadstead_controller::{
 use roadstead_domain::Digest;
 use roadstead_k8s_api::{Condition, Module, ModuleVersion, WireLocks};
 use roadstead_proto::v1::{
-    HostHello, HostReport, Judgement, SyncRequest, SyncResponse, TrafficSplit, VersionKey,
-    VersionReport, VersionState, fleet_service_client::FleetServiceClient,
-    sync_request::Kind as Said,
+    HostHello, HostReport, Judgement, NativeServers, NativeUse, SyncRequest, SyncResponse,
+    TrafficSplit, VersionKey, VersionReport, VersionState,
+    fleet_service_client::FleetServiceClient, sync_request::Kind as Said,
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -98,6 +98,16 @@ impl Running {
     }
 
     pub(crate) async fn with(cluster: &Cluster, identity: &str, namespaces: Namespaces) -> Self {
+        Self::native(cluster, identity, namespaces, None).await
+    }
+
+    /// With what operators allow native modules.
+    pub(crate) async fn native(
+        cluster: &Cluster,
+        identity: &str,
+        namespaces: Namespaces,
+        rules: Option<Value>,
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (certificate, key) = authority().sign();
         let path = |name: &str, text: &str| {
@@ -113,6 +123,7 @@ impl Running {
                 client_ca: path("ca.crt", &authority().pem()),
             },
             namespaces,
+            native: rules.map(|rules| path("native.json", &rules.to_string())),
             lease: "default/controller".parse().unwrap(),
             identity: identity.to_owned(),
             kubeconfig: Some(cluster.kubeconfig()),
@@ -202,6 +213,8 @@ pub(crate) struct Says {
     pub(crate) judgements: Vec<Judgement>,
     /// Calls that each report adds, by version, with those that fail.
     pub(crate) busy: BTreeMap<String, (u64, u64)>,
+    /// How native modules are called.
+    pub(crate) natives: Vec<NativeUse>,
 }
 
 /// A host that finds whichever of the controllers leads, and reports what it is told to.
@@ -209,6 +222,8 @@ pub(crate) struct Host {
     pub(crate) says: Arc<Mutex<Says>>,
     /// By module, the split that it was told last.
     pub(crate) splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
+    /// By module, the servers that it was told last.
+    pub(crate) natives: Arc<Mutex<BTreeMap<String, NativeServers>>>,
     task: JoinHandle<()>,
 }
 
@@ -220,9 +235,13 @@ impl Drop for Host {
 
 impl Host {
     pub(crate) fn start(name: &str, controllers: Arc<Mutex<Vec<SocketAddr>>>) -> Self {
-        let (says, splits) = (Arc::default(), Arc::default());
-        let host =
-            Talk { name: name.to_owned(), says: Arc::clone(&says), splits: Arc::clone(&splits) };
+        let (says, splits, natives) = (Arc::default(), Arc::default(), Arc::default());
+        let host = Talk {
+            name: name.to_owned(),
+            says: Arc::clone(&says),
+            splits: Arc::clone(&splits),
+            natives: Arc::clone(&natives),
+        };
         let task = tokio::spawn(async move {
             for turn in 0.. {
                 let address = {
@@ -233,7 +252,7 @@ impl Host {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        Self { says, splits, task }
+        Self { says, splits, natives, task }
     }
 
     pub(crate) fn is(&self, version: &str, state: VersionState) {
@@ -259,6 +278,7 @@ struct Talk {
     name: String,
     says: Arc<Mutex<Says>>,
     splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
+    natives: Arc<Mutex<BTreeMap<String, NativeServers>>>,
 }
 
 impl Talk {
@@ -274,6 +294,11 @@ impl Talk {
                         let mut splits = self.splits.lock().unwrap();
                         for split in told.splits {
                             splits.insert(split.module.clone(), split);
+                        }
+                        drop(splits);
+                        let mut natives = self.natives.lock().unwrap();
+                        for servers in told.natives {
+                            natives.insert(servers.module.clone(), servers);
                         }
                     }
                     None => return Ok(()),
@@ -314,6 +339,7 @@ impl Talk {
             current: true,
             versions: versions.collect(),
             judgements: says.judgements.clone(),
+            natives: says.natives.clone(),
             namespaces: vec![NAMESPACE.to_owned()],
             ..HostReport::default()
         }
