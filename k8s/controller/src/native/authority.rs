@@ -93,7 +93,7 @@ impl Authority {
         &self.certificate
     }
 
-    /// The key by which calls of a module are signed: 64 characters. Another module of the same
+    /// The key by which calls of a module are signed: 32 characters. Another module of the same
     /// name has another one.
     pub fn call_key(&self, key: &ModuleKey, uid: &str) -> String {
         let text = format!("{}/{}/{uid}", key.namespace, key.module);
@@ -102,7 +102,8 @@ impl Authority {
             return String::new();
         };
         mac.update(text.as_bytes());
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        let bytes = mac.finalize().into_bytes();
+        bytes.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A certificate for servers of this name.
@@ -180,7 +181,7 @@ mod tests {
             native: true,
         };
         let one = authority("one").call_key(&key("m"), "u");
-        assert_eq!((one.len(), &one), (64, &authority("one").call_key(&key("m"), "u")));
+        assert_eq!((one.len(), &one), (32, &authority("one").call_key(&key("m"), "u")));
         assert_ne!(one, authority("one").call_key(&key("n"), "u"));
         assert_ne!(one, authority("one").call_key(&key("m"), "other"));
         assert_ne!(one, authority("two").call_key(&key("m"), "u"));

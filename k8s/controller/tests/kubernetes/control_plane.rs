@@ -273,19 +273,37 @@ impl Cluster {
             versions.delete_collection(&delete, &all).await.unwrap();
             let modules: Api<Module> = Api::namespaced(client.clone(), namespace);
             modules.delete_collection(&delete, &all).await.unwrap();
-            // Nobody collects here what belongs to them.
-            let kinds = "nativemodules,nativemoduleversions,deployments,statefulsets,services,\
-                         networkpolicies,persistentvolumeclaims,pods,secrets";
-            let keep = "component!=apiserver";
-            let delete_all =
-                ["delete", kinds, "-n", namespace, "-l", keep, "--force", "--grace-period=0"];
-            self.kubectl(&delete_all, "").unwrap();
+            self.wipe_servers(namespace);
             let locks: Api<WireLocks> = Api::namespaced(client.clone(), namespace);
             locks.delete_collection(&delete, &all).await.unwrap();
             let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
             leases.delete_collection(&delete, &all).await.unwrap();
             let events: Api<Event> = Api::namespaced(client.clone(), namespace);
             events.delete_collection(&delete, &all).await.unwrap();
+        }
+    }
+
+    /// Nobody collects here what belonged to native modules.
+    fn wipe_servers(&self, namespace: &str) {
+        let kinds = "nativemodules,nativemoduleversions,deployments,statefulsets,services,\
+                     networkpolicies,persistentvolumeclaims,pods,secrets";
+        let own = "component!=apiserver";
+        let delete = [
+            "delete",
+            kinds,
+            "-n",
+            namespace,
+            "-l",
+            own,
+            "--wait=false",
+            "--grace-period=0",
+            "--force",
+        ];
+        self.kubectl(&delete, "").unwrap();
+        let claims = ["get", "persistentvolumeclaims", "-n", namespace, "-o", "name"];
+        for claim in self.kubectl(&claims, "").unwrap().lines() {
+            let free = r#"{"metadata": {"finalizers": null}}"#;
+            drop(self.kubectl(&["patch", claim, "-n", namespace, "--type=merge", "-p", free], ""));
         }
     }
 

@@ -133,7 +133,7 @@ async fn servers_are_made_told_and_repaired() {
     .await;
     let told = host.natives.lock().unwrap()["m"].clone();
     assert_eq!(told.server_name, "native-m.default.native.roadstead.internal");
-    assert!(told.authority.contains("BEGIN CERTIFICATE") && told.call_key.len() == 64);
+    assert!(told.authority.contains("BEGIN CERTIFICATE") && told.call_key.len() == 32);
     assert_eq!(told.standings[0].reason, "Ready");
     let secret = seen.get("secret", "native-m-tls").unwrap();
     for file in ["tls.crt", "tls.key", "hosts.crt", "call.key"] {
