@@ -1,0 +1,258 @@
+//! What a process can see and do, and how much it may take.
+
+use std::collections::BTreeMap;
+
+use roadstead_domain::Fault;
+use roadstead_engine::{LoadError, NativeState, Natives as _, OfferedSecret, Offers};
+
+use crate::{
+    processes::{LocalProcesses, lives, server},
+    stage::{Backend, Program, Stage, contract, id, until},
+    wire::{Number, read, text},
+};
+
+const ALL: &str = "concurrent: ['*']";
+
+/// What no kernel that runs the tests refuses to root, and to most users.
+fn has_namespaces(backend: &LocalProcesses) -> bool {
+    let words = backend.processes.standing(&id("any", "1.0.0")).confinement;
+    words.contains("users, files, network, processes")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_s_environment_is_made_from_nothing() {
+    let backend = LocalProcesses::new();
+    let stage = Stage::run(&backend, Program::Probe, &format!("{ALL}, env: {{MODE: x}}"), "");
+    let variables = stage.look("variables").await;
+    let expected = "HOME LANG MODE PATH ROADSTEAD_CALL_KEY ROADSTEAD_EPOCH ROADSTEAD_MAX_MESSAGE \
+                    ROADSTEAD_SECRETS ROADSTEAD_SOCKET TMPDIR";
+    // Python's own beside it.
+    let variables: Vec<_> = variables.split(' ').filter(|name| !name.starts_with("LC_")).collect();
+    assert_eq!(variables.join(" "), expected);
+    assert_eq!(stage.look("env:MODE").await, "x");
+    assert_eq!(stage.look("env:ROADSTEAD_MAX_MESSAGE").await, (32 << 20).to_string());
+    let home = stage.look("env:HOME").await;
+    assert_eq!(stage.look(&format!("write:{home}/x")).await, "written");
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_has_no_privileges_and_no_foreign_descriptors() {
+    let backend = LocalProcesses::new();
+    let stage =
+        Stage::run(&backend, Program::Probe, &format!("{ALL}, resources: {{pids: 77}}"), "");
+    for (line, value) in
+        [("NoNewPrivs", "1"), ("CapEff", "0000000000000000"), ("CapPrm", "0000000000000000")]
+    {
+        assert_eq!(stage.look(&format!("status:{line}")).await, value, "{line}");
+    }
+    assert_eq!(stage.look("limit:RLIMIT_CORE").await, "0");
+    assert_eq!(stage.look("limit:RLIMIT_NOFILE").await, "4096");
+    let descriptors = stage.look("descriptors").await;
+    let descriptors: Vec<_> = descriptors.split(' ').collect();
+    assert_eq!(descriptors[0], "/dev/null");
+    assert!(descriptors[1..].iter().all(|one| one.starts_with("pipe:")), "{descriptors:?}");
+    assert_eq!(stage.look("session").await, "True");
+    if has_namespaces(&backend) {
+        assert_eq!(stage.look("limit:RLIMIT_NPROC").await, "77");
+    }
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_sees_files_to_read_and_nobody_else() {
+    let backend = LocalProcesses::new();
+    if !has_namespaces(&backend) {
+        let words = backend.processes.standing(&id("any", "1.0.0")).confinement;
+        assert!(words.contains("namespaces"), "{words}");
+        return;
+    }
+    let host = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = host.local_addr().unwrap().port();
+    let stage = Stage::run(&backend, Program::Probe, ALL, "");
+    // Its own processes alone: the helper and itself.
+    let processes = stage.look("processes").await;
+    assert!(processes.split(' ').count() <= 3, "{processes}");
+    // Not the host's network.
+    assert_ne!(stage.look(&format!("connect:{port}")).await, "connected");
+    assert_eq!(stage.look("loopback").await, "connected");
+    // The machine's files, to read.
+    let python = crate::processes::python();
+    let root = python.ancestors().nth(3).unwrap();
+    let probe = format!("write:{}/host/crates/native/written", root.display());
+    let read_only = format!("error {}", rustix::io::Errno::ROFS.raw_os_error());
+    for path in [probe.as_str(), "write:/etc/written", "write:/proc/sys/kernel/core_pattern"] {
+        assert_eq!(stage.look(path).await, read_only, "{path}");
+    }
+    for path in ["/tmp", "/var/tmp", "/dev/shm"] {
+        assert_eq!(stage.look(&format!("write:{path}/written")).await, "written", "{path}");
+        assert!(!std::path::Path::new(path).join("written").exists(), "{path}");
+    }
+    let devices = stage.look("list:/dev").await;
+    assert!(!devices.contains("sd") && devices.contains("urandom"), "{devices}");
+    // Of the host's directory, its own.
+    let directory = backend.path().display().to_string();
+    assert_eq!(stage.look(&format!("list:{directory}")).await, "run");
+    let own = stage.look(&format!("list:{directory}/run")).await;
+    assert_eq!(own.split(' ').count(), 1, "{own}");
+    assert_eq!(stage.look("list:/run").await, "");
+    // It cannot read the record that it was started by.
+    let records = stage.look(&format!("list:{directory}/records")).await;
+    assert!(records.starts_with("error"), "{records}");
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_run_where_nothing_confines_them() {
+    let backend = LocalProcesses::with(|config| {
+        config.namespaces = false;
+        config.cgroups = false;
+    });
+    let stage = Stage::run(&backend, Program::Probe, ALL, "");
+    assert!(stage.look("processes").await.split(' ').count() > 3);
+    let words = backend.processes.standing(&stage.id).confinement;
+    assert!(words.contains("no control group") && words.contains("no namespaces"), "{words}");
+    // What leaves its parent and its session ends with it.
+    let daemon = stage.call("fail", text("daemon")).await;
+    assert!(daemon.is_ok(), "{daemon:?}");
+    let first = stage.ready(1).await[0];
+    let pid = server(backend.path(), first).unwrap();
+    let session = std::process::id();
+    assert_ne!(pid, i64::from(session));
+    backend.signal(first, "KILL").await;
+    until("it is gone", || !lives(pid)).await;
+    let daemons = || {
+        let all = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|one| one.ok()?.file_name().into_string().ok());
+        let home = format!("ROADSTEAD_SOCKET={}", backend.path().display());
+        let ours = |pid: &String| {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environ).contains(&home)
+        };
+        all.filter(ours).count()
+    };
+    // The next server, and nothing of the first.
+    stage.ready(1).await;
+    until("what it left is gone", || daemons() == 1).await;
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_held_to_its_memory_and_its_processes() {
+    let backend = LocalProcesses::new();
+    for (how, says) in
+        [("memory", "native.resources.memory"), ("processes", "native.resources.pids")]
+    {
+        let native = format!("{ALL}, resources: {{memory: 192Mi, pids: 64}}");
+        let stage = Stage::run(&backend, Program::Probe, &native, "limits: {deadline: 60s}");
+        let first = stage.ready(1).await[0];
+        // A kernel that limits processes by itself lets the server fail at its fork.
+        let fault = stage.call("fail", text(how)).await;
+        assert!(matches!(fault, Err(Fault::Interrupted(_) | Fault::GuestTrap { .. })), "{fault:?}");
+        if matches!(fault, Err(Fault::Interrupted(_))) {
+            until("it ended for that", || {
+                let attempts = backend.processes.standing(&stage.id).attempts;
+                let one = attempts.iter().find(|one| one.epoch == first);
+                matches!(&one.unwrap().state, NativeState::Failed(why) if why.contains(says))
+            })
+            .await;
+        }
+        stage.wanted(&[]);
+        stage.becomes(NativeState::Off).await;
+    }
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_files_of_those_they_are_offered_to_and_in_no_log() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "correct horse\n").unwrap();
+    let backend = LocalProcesses::with(|config| {
+        let to = vec!["default/probe".parse().unwrap()];
+        let offered = OfferedSecret { file: file.path().to_owned(), to };
+        config.offers =
+            Offers { secrets: BTreeMap::from([("word".to_owned(), offered)]), ..Offers::default() };
+    });
+    let native = format!("{ALL}, secrets: [word]");
+    let stage = Stage::run(&backend, Program::Probe, &native, "");
+    let directory = stage.look("env:ROADSTEAD_SECRETS").await;
+    assert_eq!(stage.look(&format!("list:{directory}")).await, "word");
+    assert_eq!(stage.look(&format!("read:{directory}/word")).await, "correct horse");
+    // Rotated: the next server has the new one.
+    std::fs::write(file.path(), "battery staple\n").unwrap();
+    let first = stage.ready(1).await[0];
+    backend.signal(first, "KILL").await;
+    until("there is another", || !stage.epochs(&NativeState::Ready).contains(&first)).await;
+    let directory = stage.look("env:ROADSTEAD_SECRETS").await;
+    assert_eq!(stage.look(&format!("read:{directory}/word")).await, "battery staple");
+
+    let other = id("other", "1.0.0");
+    let yaml = format!("native: {{{}, secrets: [word]}}", backend.program(Program::Probe));
+    let spec = roadstead_domain::ModuleSpec::parse(&yaml, roadstead_domain::SpecFormat::Yaml);
+    let (contract, _) = contract(&other);
+    let refused = backend.processes.remote(&other, &spec.unwrap().into(), &contract).err().unwrap();
+    let LoadError::NotOffered(why) = refused else { panic!("{refused:?}") };
+    assert!(why.contains("native.secrets asks for `word`"), "{why}");
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_is_bounded_and_hurts_nobody() {
+    let backend = LocalProcesses::new();
+    let limits = "limits: {log_rate: 4Ki/s, deadline: 60s}";
+    let stage = Stage::run(&backend, Program::Probe, ALL, limits);
+    stage.ready(1).await;
+    let both = futures::future::join(stage.call("fail", text("flood")), async {
+        until("it runs", || stage.module.stats().running == 1).await;
+        stage.who().await
+    });
+    let (done, _) = both.await;
+    assert_eq!(read::<Number>(&done.unwrap()).value, 0);
+    let lines = backend.engine().logs().tail(&stage.id.namespace, &stage.id.name, 100_000);
+    let bytes: usize = lines.iter().map(|line| line.text.len()).sum();
+    assert!(bytes < 256 << 10, "{bytes}");
+    assert!(lines.iter().all(|line| line.text.len() <= 8 << 10));
+    assert!(lines.iter().any(|line| line.text.contains("were dropped")));
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_this_machine_does_not_have_is_refused() {
+    let backend = LocalProcesses::new();
+    for (native, says) in [
+        ("image: registry.example.com/a:1", "native.command"),
+        ("command: [a], resources: {memory: 1024Ti}", "native.resources.memory"),
+        (
+            "command: [a], resources: {tpu: {accelerator: v5e, topology: 2x2}}",
+            "native.resources.tpu",
+        ),
+    ] {
+        let id = id("probe", "1.0.0");
+        let yaml = format!("native: {{{native}}}");
+        let spec = roadstead_domain::ModuleSpec::parse(&yaml, roadstead_domain::SpecFormat::Yaml);
+        let (contract, _) = contract(&id);
+        let refused =
+            backend.processes.remote(&id, &spec.unwrap().into(), &contract).err().unwrap();
+        let LoadError::NeverFits(why) = refused else { panic!("{refused:?}") };
+        assert!(why.contains(says), "{why}");
+    }
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_is_not_there_is_named() {
+    let backend = LocalProcesses::new();
+    let id = id("probe", "1.0.0");
+    let yaml = "native: {command: [no-such-program], activation_timeout: 200ms}";
+    let spec = roadstead_domain::ModuleSpec::parse(yaml, roadstead_domain::SpecFormat::Yaml);
+    let (contract, _) = contract(&id);
+    let _remote = backend.processes.remote(&id, &spec.unwrap().into(), &contract).unwrap();
+    backend.processes.run(&id.namespace, &id.name, std::slice::from_ref(&id.version));
+    until("it failed", || {
+        let state = backend.processes.standing(&id).state;
+        matches!(state, NativeState::BackingOff(why) if why.contains("run `no-such-program`"))
+    })
+    .await;
+    backend.shutdown().await;
+}

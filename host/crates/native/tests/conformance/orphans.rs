@@ -1,0 +1,161 @@
+//! A host that is killed leaves nothing behind for the next one.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use roadstead_engine::NativeState;
+use roadstead_native::{OpenError, Processes};
+
+use crate::{
+    processes::{LocalProcesses, child, config, lives, records, server},
+    stage::{Program, Stage, engine, until},
+    wire::Number,
+};
+
+const DIRECTORY: &str = "NATIVE_TEST_DIRECTORY";
+const UNCONFINED: &str = "NATIVE_TEST_UNCONFINED";
+
+/// A host in a process of its own, which `kill_9_of_the_host_leaves_no_orphan` starts and kills.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_to_be_killed() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let engine = engine();
+    let mut config = config(Path::new(&directory), &engine);
+    if std::env::var_os(UNCONFINED).is_some() {
+        (config.namespaces, config.cgroups) = (false, false);
+    }
+    let backend = LocalProcesses::at(Path::new(&directory), engine, config);
+    let _stage = Stage::run(&backend, Program::Counter, "", "");
+    std::future::pending::<()>().await;
+}
+
+fn host(directory: &Path, confined: bool) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "orphans::a_host_to_be_killed"])
+        .env(DIRECTORY, directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if !confined {
+        command.env(UNCONFINED, "1");
+    }
+    command.spawn().unwrap()
+}
+
+/// Of the first attempt that there is: its helpers and its server, as far as they are there.
+fn family(directory: &Path) -> Vec<i64> {
+    let Some((_, Some(outer))) = records(directory).first().copied() else { return Vec::new() };
+    let mut family = vec![outer];
+    while let Some(next) = child(*family.last().unwrap()) {
+        family.push(next);
+    }
+    family
+}
+
+async fn kill_9(confined: bool, also: Option<usize>, when: impl Fn(&Path) -> bool) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("records")).unwrap();
+    let mut host = host(directory.path(), confined);
+    until("the host is so far", || when(directory.path())).await;
+    let family = family(directory.path());
+    // The helper as well: then nobody is left who would end the server.
+    if let Some(pid) = also.and_then(|at| family.get(at)) {
+        let status = Command::new("kill").args(["-STOP", &pid.to_string()]).status();
+        assert!(status.unwrap().success());
+    }
+    host.kill().unwrap();
+    host.wait().unwrap();
+
+    let engine = engine();
+    let config = config(directory.path(), &engine);
+    let backend = LocalProcesses::at(directory.path(), engine, config);
+    assert!(!family.iter().any(|pid| lives(*pid)), "{family:?}");
+    assert_eq!(records(directory.path()), []);
+    // What is to run is reached again, and no epoch twice.
+    let earlier: u64 =
+        std::fs::read_to_string(directory.path().join("modules/default.probe/epoch"))
+            .map_or(0, |text| text.trim().parse().unwrap());
+    let stage = Stage::run(&backend, Program::Counter, "", "");
+    assert!(stage.ready(1).await[0] > earlier);
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_9_of_the_host_leaves_no_orphan() {
+    // While a server starts, and once it answers.
+    kill_9(true, None, |directory| !records(directory).is_empty()).await;
+    let answers = |directory: &Path| directory.join("modules/default.probe/state/notes").exists();
+    kill_9(true, None, answers).await;
+    kill_9(false, None, |directory| family(directory).len() >= 3).await;
+    // A helper that is stopped cannot pass the host's end on.
+    kill_9(false, Some(1), answers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_helper_that_is_killed_takes_its_server_along() {
+    for confined in [true, false] {
+        let backend = LocalProcesses::with(|config| {
+            (config.namespaces, config.cgroups) = (confined, confined);
+        });
+        let stage = Stage::run(&backend, Program::Probe, "", "");
+        for generation in 0..2 {
+            let epoch = stage.ready(1).await[0];
+            let server = server(backend.path(), epoch).unwrap();
+            let helper = family(backend.path())[generation];
+            let status = Command::new("kill").args(["-KILL", &helper.to_string()]).status();
+            assert!(status.unwrap().success());
+            until("the server is gone", || !lives(server)).await;
+            until("there is another", || {
+                stage.epochs(&NativeState::Ready).iter().any(|one| *one > epoch)
+            })
+            .await;
+        }
+        backend.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn epochs_and_state_outlive_the_host() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut last = 0;
+    for count in 1..=2 {
+        let engine = engine();
+        let config = config(directory.path(), &engine);
+        let backend = LocalProcesses::at(directory.path(), engine, config);
+        let stage = Stage::run(&backend, Program::Counter, "", "");
+        let answer: Number = stage.answer("step", bytes::Bytes::new()).await;
+        assert_eq!(answer.value, count);
+        let epoch = stage.ready(1).await[0];
+        assert!(epoch > last);
+        last = epoch;
+        backend.shutdown().await;
+    }
+    // Deleted, it begins anew; its epochs do not.
+    let engine = engine();
+    let config = config(directory.path(), &engine);
+    let backend = LocalProcesses::at(directory.path(), engine, config);
+    let stage = Stage::run(&backend, Program::Counter, "", "");
+    stage.ready(1).await;
+    stage.wanted(&[]);
+    stage.becomes(NativeState::Off).await;
+    let state = directory.path().join("modules/default.probe/state");
+    until("its state is out of the way", || !state.exists()).await;
+    let stage = Stage::run(&backend, Program::Counter, "", "");
+    assert_eq!(stage.answer::<Number>("step", bytes::Bytes::new()).await.value, 1);
+    assert!(stage.ready(1).await[0] > last + 1);
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_has_one_host_and_room_for_sockets() {
+    let backend = LocalProcesses::new();
+    let engine = engine();
+    let second = Processes::open(config(backend.path(), &engine));
+    assert!(matches!(second, Err(OpenError::Locked(_))), "{second:?}");
+    let deep = backend.path().join("x".repeat(80));
+    let second = Processes::open(config(&deep, &engine));
+    assert!(matches!(second, Err(OpenError::TooLong(_))), "{second:?}");
+    backend.shutdown().await;
+}

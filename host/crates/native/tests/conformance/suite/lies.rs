@@ -1,0 +1,121 @@
+//! Servers that lie: nobody but their callers notices, and those get typed errors.
+
+use std::time::Duration;
+
+use roadstead_domain::{Fault, LimitKind};
+use roadstead_engine::{Call, CodeState, NativeState};
+
+use crate::{
+    stage::{Backend, Program, Stage, rest},
+    wire::{data, number},
+};
+
+const QUICK: &str = "activation_timeout: 500ms, probes: {startup: 4s, period: 500ms}, \
+                     concurrent: ['*']";
+
+async fn gone(stage: &Stage<'_, impl Backend>) {
+    stage.wanted(&[]);
+    crate::stage::until("it is gone", || {
+        let standing = stage.backend.natives().standing(&stage.id);
+        let live = |state: &NativeState| {
+            matches!(state, NativeState::Starting | NativeState::Ready | NativeState::Draining)
+        };
+        !standing.attempts.iter().any(|one| live(&one.state))
+    })
+    .await;
+}
+
+pub(crate) async fn a_contract_that_is_not_kept_is_never_ready(backend: &impl Backend) {
+    for (lie, says) in [
+        ("missing-method", "Probe/Echo: is not served"),
+        ("missing-service", "Probe: is not served"),
+        ("streaming", "Echo: its responses are a stream"),
+        ("field-number", "EchoRequest field 1: (data) is missing"),
+        ("field-type", "EchoRequest field 1: is string, and should be bytes"),
+        ("no-reflection", "its reflection"),
+    ] {
+        let stage = Stage::run(backend, Program::Liar(lie), QUICK, "");
+        let why = stage.failed().await;
+        assert!(why.starts_with("ContractMismatch: ") && why.contains(says), "{lie}: {why}");
+        assert!(matches!(stage.module.code(), CodeState::Failed(_)), "{lie}");
+        let refused = stage.call("echo", data("x")).await;
+        let Err(Fault::NotReady(text)) = &refused else { panic!("{lie}: {refused:?}") };
+        assert!(text.contains("ContractMismatch"), "{lie}: {text}");
+        // It is not tried again.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(stage.backend.natives().standing(&stage.id).attempts.len(), 1, "{lie}");
+        gone(&stage).await;
+    }
+}
+
+pub(crate) async fn a_server_that_is_never_well_is_never_ready(backend: &impl Backend) {
+    for (lie, says) in [
+        ("never-serving", "does not serve yet"),
+        ("wrong-socket", "nobody listens"),
+        ("deaf", "not ready within 4000 ms"),
+        ("babble", "not ready within 4000 ms"),
+        ("crash", "status 1: I do not want to"),
+    ] {
+        let stage = Stage::run(backend, Program::Liar(lie), QUICK, "");
+        let refused = stage.call("echo", data("x")).await;
+        assert!(matches!(refused, Err(Fault::NotReady(_))), "{lie}: {refused:?}");
+        let why = stage.failed().await;
+        assert!(why.contains(says), "{lie}: {why}");
+        assert_ne!(stage.module.code(), CodeState::There, "{lie}");
+        gone(&stage).await;
+    }
+    let stage = Stage::run(backend, Program::Liar("crash-when-ready"), QUICK, "");
+    let why = stage.failed().await;
+    assert!(why.contains("that was it"), "{why}");
+}
+
+pub(crate) async fn answers_that_lie_are_typed_errors(backend: &impl Backend) {
+    for (lie, is_fine) in [
+        ("status", trapped as fn(&Fault) -> bool),
+        ("huge-headers", trapped),
+        ("huge-trailers", trapped),
+        (
+            "huge-message",
+            |fault| matches!(fault, Fault::Limit(reached) if reached.limit == LimitKind::Output),
+        ),
+        ("hang", |fault| matches!(fault, Fault::Deadline(_))),
+        ("exit", |fault| matches!(fault, Fault::Interrupted(_))),
+    ] {
+        let native = format!("{QUICK}, probes: {{startup: 60s, period: 5s}}");
+        let native = native.replacen("probes: {startup: 4s, period: 500ms}, ", "", 1);
+        let stage = Stage::run(backend, Program::Liar(lie), &native, "");
+        stage.ready(1).await;
+        let call =
+            Call { timeout: Some(Duration::from_secs(3)), ..stage.request("echo", data("x")) };
+        let fault = stage.module.call(call).await.result.unwrap_err();
+        assert!(is_fine(&fault), "{lie}: {fault:?}");
+        assert!(fault.to_string().len() < 2000, "{lie}");
+        gone(&stage).await;
+    }
+}
+
+fn trapped(fault: &Fault) -> bool {
+    matches!(fault, Fault::GuestTrap { .. })
+}
+
+pub(crate) async fn streams_that_lie_hurt_nobody(backend: &impl Backend) {
+    for lie in ["flood", "break", "hang"] {
+        let native = "activation_timeout: 30s, concurrent: ['*']";
+        let stage = Stage::run(backend, Program::Liar(lie), native, "limits: {stream_idle: 2s}");
+        stage.ready(1).await;
+        let (requests, mut responses) = stage.open("count", number(1));
+        requests.finish();
+        if lie == "flood" {
+            for _ in 0..10 {
+                responses.next().await;
+            }
+            drop(responses);
+        } else {
+            let fault = rest(responses).await.1.unwrap_err();
+            let is_fine = matches!(fault, Fault::Interrupted(_) | Fault::Idle(_));
+            assert!(is_fine, "{lie}: {fault:?}");
+        }
+        crate::stage::until("the call is over", || stage.module.stats().running == 0).await;
+        gone(&stage).await;
+    }
+}
