@@ -106,8 +106,7 @@ impl Natives for Pods {
         let secrets = NativeSecrets::new(&Offers::default(), id, &[])?;
         let log = self.config.logs.servers(id, spec.limits.log_rate, &secrets);
         let (spec, contract) = (Arc::clone(spec), Arc::clone(contract));
-        let version =
-            Registered::new(id.clone(), spec, native, contract, secrets, log, self.clock);
+        let version = Registered::new(id.clone(), spec, native, contract, secrets, log, self.clock);
         let version = Arc::new(version);
         let module = self.module(&id.namespace, &id.name);
         module.register(&version);
@@ -132,4 +131,3 @@ impl Natives for Pods {
         }
     }
 }
-
