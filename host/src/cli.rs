@@ -299,6 +299,9 @@ pub(crate) struct DemoArgs {
     /// Directory with the demo's built modules
     #[arg(long, value_name = "DIR", default_value = ".build/modules")]
     pub modules: PathBuf,
+    /// Spec of the demo's native module, whose command runs where this does
+    #[arg(long, value_name = "SPEC", default_value = "modules/linalg/roadstead.yaml")]
+    pub native: PathBuf,
     /// A Python with grpcio-tools, for the part with generated stubs
     #[arg(long, value_name = "FILE", default_value = ".venv/bin/python")]
     pub python: PathBuf,

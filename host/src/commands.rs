@@ -8,7 +8,7 @@ pub(crate) mod proto;
 pub(crate) mod push;
 mod rollout;
 mod serve;
-mod sources;
+pub(crate) mod sources;
 mod status;
 mod token;
 mod top;

@@ -8,6 +8,7 @@ mod controller;
 mod http;
 mod metrics;
 mod namespace;
+mod native;
 mod offer;
 mod pool;
 mod traces;
@@ -30,8 +31,8 @@ use serde::Deserialize;
 pub(crate) use self::blobs::SharedBlobs;
 use self::namespace::NamespaceBounds;
 pub(crate) use self::{
-    catalog::CatalogPlace, controller::ControllerSettings, pool::PoolSettings,
-    traces::TracesSettings,
+    catalog::CatalogPlace, controller::ControllerSettings, native::NativeSettings,
+    pool::PoolSettings, traces::TracesSettings,
 };
 use crate::{cli::ServeArgs, output::WrongUsage};
 
@@ -69,6 +70,8 @@ pub(crate) struct ServeConfig {
     pub blobs: Option<SharedBlobs>,
     pub controller: Option<ControllerSettings>,
     pub traces: Option<TracesSettings>,
+    /// How native modules run here, if they do.
+    pub native: Option<NativeSettings>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +112,7 @@ struct File {
     blobs: blobs::Section,
     controller: controller::Section,
     traces: traces::Section,
+    native: native::Section,
 }
 
 /// Merges flags, file and defaults.
@@ -146,6 +150,8 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
              network is closed"
         );
     }
+    let open = anyone && !listen.ip().is_loopback();
+    let native = file.native.read(args.native, open)?;
     let guest_threads = args.guest_threads.or(file.guest_threads);
     if guest_threads == Some(0) {
         bail!("guest_threads must be at least 1");
@@ -202,6 +208,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
         blobs,
         controller,
         traces: file.traces.read()?,
+        native,
     })
 }
 

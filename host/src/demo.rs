@@ -1,13 +1,14 @@
 //! `roadstead demo`: the main job from end to end on a host that is thrown away afterwards.
 
 mod hostile;
+mod native;
 mod stubs;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use prost_reflect::MethodDescriptor;
-use roadstead_proto::v1 as api;
+use roadstead_proto::v1::{self as api, ModuleVersion};
 use tokio::time::Instant;
 
 use crate::{
@@ -65,10 +66,15 @@ async fn show(host: &ThrowAwayHost, args: &DemoArgs) -> anyhow::Result<()> {
     output::line("\n4. call them with Python stubs generated from `roadstead proto`");
     stubs::call_with_python(host, &args.python).await?;
 
-    output::line("\n5. set hostile modules loose, while the others go on answering");
+    output::line(
+        "\n5. what no sandbox runs (numpy), in a process of its own, behind the same calls",
+    );
+    native::show(host, &args.native).await?;
+
+    output::line("\n6. set hostile modules loose, while the others go on answering");
     hostile::attack(host, &args.modules, &probes).await?;
 
-    output::line("\n6. what a call costs (200 calls one after the other, a fresh instance each)");
+    output::line("\n7. what a call costs (200 calls one after the other, a fresh instance each)");
     output::line(measure(&probes, 200).await?);
     Ok(())
 }
@@ -95,20 +101,25 @@ async fn publish(
         spec_format: api::SpecFormat::Yaml.into(),
         ..api::PushHeader::default()
     };
-    let size = component.len();
+    let size = component.len() as f64 / 1e6;
+    let (module, took) = push(host, header, component.into()).await?;
+    let ModuleVersion { name, version, .. } = module;
+    output::line(format_args!("  {name}@{version}  {size:.1} MB, callable after {took} ms"));
+    Ok(())
+}
+
+/// What was published, and how many milliseconds that took.
+async fn push(
+    host: &ThrowAwayHost,
+    header: api::PushHeader,
+    bytes: bytes::Bytes,
+) -> anyhow::Result<(ModuleVersion, u128)> {
     let started = Instant::now();
     let progress = output::Progress::new(false);
-    let outcome = push::upload(&host.to, header, component.into(), &progress).await;
+    let outcome = push::upload(&host.to, header, bytes, &progress).await;
     progress.clear();
     let module = outcome?.module.context("the host answered without a module")?;
-    output::line(format_args!(
-        "  {}@{}  {:.1} MB, callable after {} ms",
-        module.name,
-        module.version,
-        size as f64 / 1e6,
-        started.elapsed().as_millis()
-    ));
-    Ok(())
+    Ok((module, started.elapsed().as_millis()))
 }
 
 /// Latency, fuel and memory of many calls in turn.
@@ -157,6 +168,7 @@ impl ThrowAwayHost {
         let settings = config::load(ServeArgs {
             listen: Some((std::net::Ipv4Addr::LOCALHOST, 0).into()),
             data_dir: Some(data.path().join("data")),
+            native: true,
             ..ServeArgs::default()
         })?;
         let running = commands::start(settings).await?;
@@ -189,7 +201,7 @@ impl Probe {
             method: &self.method,
             request: descriptors::from_json(&self.method, self.json)?,
             module: None,
-            timeout: Some(Duration::from_secs(5)),
+            timeout: Some(Duration::from_secs(30)),
         };
         commands::call::invoke(self.channel.clone(), invocation).await
     }

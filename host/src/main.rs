@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod descriptors;
 mod fleet;
+mod native;
 mod output;
 mod render;
 
@@ -19,6 +20,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // A worker is confined before anything else here begins.
     if let Some(status) = roadstead_worker::entry() {
+        return status.into();
+    }
+    // So is whoever begins a native module's server.
+    if let Some(status) = roadstead_native::entry() {
         return status.into();
     }
     let cli = cli::parse();

@@ -58,6 +58,9 @@ pub(crate) struct ServeArgs {
     /// [default: none]
     #[arg(long, value_name = "ADDR", env = "ROADSTEAD_METRICS")]
     pub metrics: Option<SocketAddr>,
+    /// Run native modules too: servers outside of the sandbox, which only admins may push
+    #[arg(long)]
+    pub native: bool,
     /// How long running calls may take to finish on SIGTERM [default: 30s]
     #[arg(long, value_name = "SPAN")]
     pub drain_timeout: Option<Span>,

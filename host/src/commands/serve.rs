@@ -8,12 +8,13 @@ use roadstead_blobs::{BlobStore, SharedConfig};
 use roadstead_catalog::{Catalog, RedbCatalog};
 use roadstead_catalog_kubernetes::KubernetesCatalog;
 use roadstead_domain::HostName;
-use roadstead_engine::{Engine, EngineConfig, SessionKey};
+use roadstead_engine::{Engine, EngineConfig, Natives, SessionKey};
 use roadstead_fleet::Fleet;
 use roadstead_gateway::{
     AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, PoolConfig,
     PoolKey, PoolTls, Tls, TracesConfig,
 };
+use roadstead_native::Processes;
 use roadstead_registry::{Registry, RegistryConfig};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -25,7 +26,7 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 use crate::{
     cli::ServeArgs,
     config::{self, CatalogPlace, PoolSettings, ServeConfig, TlsFiles, TracesSettings},
-    fleet,
+    fleet, native,
     output::{self, WrongUsage},
 };
 
@@ -42,6 +43,8 @@ pub(crate) struct Running {
     _metrics: Option<AbortOnDrop<()>>,
     /// Reports to the controller until then, too.
     _fleet: Option<Fleet>,
+    /// Ended once no call can come any more.
+    natives: Option<Arc<Processes>>,
 }
 
 pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -114,10 +117,15 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
     };
     let engine = Engine::new(engine_config(&settings, key)).context("start the engine")?;
+    let natives = match &settings.native {
+        Some(native) => Some(native::open(native, &data, &engine).await?),
+        None => None,
+    };
     let limits = RegistryConfig {
         upload_limit: settings.max_upload,
         compile: settings.compile.clone(),
         namespace: settings.namespace.quota,
+        natives: natives.clone().map(|natives| natives as Arc<dyn Natives>),
         ..RegistryConfig::default()
     };
     let registry = Registry::open(Arc::clone(&engine), catalog, Arc::new(blobs), limits)
@@ -168,6 +176,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         gateway,
         _metrics: metrics,
         _fleet: fleet,
+        natives,
     })
 }
 
@@ -296,6 +305,9 @@ impl Running {
         }
         if self.gateway.await.context("drain the gateway")? == Drained::TimedOut {
             tracing::warn!("the drain timeout passed: what still ran was ended");
+        }
+        if let Some(natives) = &self.natives {
+            natives.shutdown().await;
         }
         self.engine.shutdown().await;
         Ok(())

@@ -97,8 +97,35 @@ fn breakers(broken: &[api::OpenBreaker]) -> String {
     broken.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The same for one module, in words.
+/// The same for one module, in words. The host measures nothing of a native one but its calls.
 pub(crate) fn lines(module: &api::ModuleUsage) -> String {
+    let mut text = match module.native_state.as_str() {
+        "" => sandboxed(module),
+        _ => format!(
+            "  calls     {} ended, {} running, {} queued; {} streams; weight {}\n",
+            module.calls,
+            module.running,
+            module.queued,
+            module.streams,
+            module.cpu.unwrap_or_default().weight,
+        ),
+    };
+    let mut faults: Vec<_> = module.faults.iter().collect();
+    faults.sort();
+    if !faults.is_empty() {
+        let faults: Vec<_> =
+            faults.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        text.push_str(&format!("  faults    {}\n", faults.join(", ")));
+    }
+    if !module.open_breakers.is_empty() {
+        let broken = breakers(&module.open_breakers);
+        text.push_str(&format!("  breaker   {broken}: it trapped again and again\n"));
+    }
+    text
+}
+
+/// What instances in the sandbox take.
+fn sandboxed(module: &api::ModuleUsage) -> String {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     let mut text = format!(
         "  cpu       {} now, {} over a minute, {} in all; granted {}, weight {}",
@@ -129,17 +156,6 @@ pub(crate) fn lines(module: &api::ModuleUsage) -> String {
         if 0 < module.loaded_versions { "loaded" } else { "not loaded" },
     ));
     text.push_str(&format!("  fuel      {}\n", count(module.fuel)));
-    let mut faults: Vec<_> = module.faults.iter().collect();
-    faults.sort();
-    if !faults.is_empty() {
-        let faults: Vec<_> =
-            faults.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-        text.push_str(&format!("  faults    {}\n", faults.join(", ")));
-    }
-    if !module.open_breakers.is_empty() {
-        let broken = breakers(&module.open_breakers);
-        text.push_str(&format!("  breaker   {broken}: it trapped again and again\n"));
-    }
     text
 }
 

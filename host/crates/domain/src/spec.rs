@@ -110,6 +110,14 @@ impl ModuleSpec {
             let problem = "a native module has no imports".into();
             return Err(SpecError::Field { field: "bindings", problem });
         }
+        for (field, given) in
+            [("quota.cpu", self.quota.cpu.is_some()), ("quota.memory", self.quota.memory.is_some())]
+        {
+            if given {
+                let problem = "a native module has what `native.resources` says".into();
+                return Err(SpecError::Field { field, problem });
+            }
+        }
         native.validate()
     }
 }

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::Registry as Metrics,
 };
 use roadstead_domain::Quota;
-use roadstead_engine::{BreakerState, CpuUsage, Stats};
+use roadstead_engine::{BreakerState, CpuUsage, NativeStanding, NativeState, Stats};
 use roadstead_registry::{LiveModule, Registry};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +64,7 @@ impl Monitor {
     }
 
     /// Versions that were ever called since the start, and those that answer for their module.
-    fn versions(&self) -> Vec<(Labels, Stats)> {
+    fn versions(&self) -> Vec<Seen> {
         let routes = self.registry.routes();
         let mut all = Vec::new();
         for (namespace, module) in routes.all() {
@@ -81,7 +81,9 @@ impl Monitor {
                     ("module", module.name.to_string()),
                     ("version", version.to_string()),
                 ];
-                all.push((labels, stats));
+                let spec = &live.record().spec;
+                let native = spec.native.as_ref().and_then(|_| self.registry.native(live.id()));
+                all.push(Seen { labels, stats, native });
             }
         }
         all
@@ -98,12 +100,15 @@ impl Monitor {
         labelled.collect()
     }
 
-    /// Modules that have a version which runs here.
+    /// Modules that have a version which runs on guests' threads here.
     fn cpu(&self) -> Vec<([(&'static str, String); 2], CpuUsage)> {
         let routes = self.registry.routes();
         let used = |module: &LiveModule| {
             // Any version knows what all of them used.
-            let loaded = module.versions.values().find_map(|live| live.module().ok());
+            let mut components = module.versions.values();
+            let loaded = components.find_map(|live| {
+                live.record().spec.native.is_none().then(|| live.module().ok()).flatten()
+            });
             loaded.map(|loaded| loaded.cpu())
         };
         let labelled = routes.all().filter_map(|(namespace, module)| {
@@ -116,6 +121,13 @@ impl Monitor {
 }
 
 type Labels = [(&'static str, String); 3];
+
+/// A version, and how its servers stand where it is native.
+struct Seen {
+    labels: Labels,
+    stats: Stats,
+    native: Option<NativeStanding>,
+}
 
 impl fmt::Debug for Monitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,14 +149,23 @@ impl Monitor {
     fn modules(&self, to: &mut Writer<'_>) -> fmt::Result {
         let versions = self.versions();
         let each = |value: fn(&Stats) -> u64| {
-            versions.iter().map(move |(labels, stats)| (labels.clone(), value(stats)))
+            versions.iter().map(move |seen| (seen.labels.clone(), value(&seen.stats)))
+        };
+        // What only instances have.
+        let inside = |value: fn(&Stats) -> u64| {
+            let components = versions.iter().filter(|seen| seen.native.is_none());
+            components.map(move |seen| (seen.labels.clone(), value(&seen.stats)))
+        };
+        let outside = |value: fn(&NativeStanding) -> u64| {
+            let native = |seen: &Seen| Some((seen.labels.clone(), value(seen.native.as_ref()?)));
+            versions.iter().filter_map(native)
         };
         to.counters(
             "module_calls",
             "Calls that were answered or given up, whatever the answer.",
             each(|stats| stats.calls),
         )?;
-        let faults = versions.iter().flat_map(|(labels, stats)| {
+        let faults = versions.iter().flat_map(|Seen { labels, stats, .. }| {
             let [namespace, module, version] = labels;
             stats.faults.iter().map(move |(reason, count)| {
                 let reason = ("reason", (*reason).to_owned());
@@ -178,29 +199,39 @@ impl Monitor {
             "1 while calls are refused because the version trapped again and again, else 0.",
             each(|stats| u64::from(stats.breaker != BreakerState::Closed)),
         )?;
-        to.counters("module_fuel", "Fuel that its calls used.", each(|stats| stats.fuel))?;
+        to.counters("module_fuel", "Fuel that its calls used.", inside(|stats| stats.fuel))?;
         to.gauges(
             "module_peak_memory_bytes",
             "The most memory that one of its instances had.",
-            each(|stats| stats.peak_memory),
+            inside(|stats| stats.peak_memory),
         )?;
         to.gauges(
             "module_idle_instances",
             "Pooled instances that wait for a call.",
-            each(|stats| stats.idle_instances),
+            inside(|stats| stats.idle_instances),
         )?;
         to.gauges(
             "module_spare_instances",
             "Fresh instances made ahead of the calls that will use them.",
-            each(|stats| stats.spare_instances),
+            inside(|stats| stats.spare_instances),
         )?;
         to.gauges(
             "module_sessions",
             "Instances that live on because callers hold handles of their resources.",
-            each(|stats| stats.sessions),
+            inside(|stats| stats.sessions),
+        )?;
+        to.gauges(
+            "module_native_ready",
+            "1 while servers of a native version are ready, else 0.",
+            outside(|native| u64::from(native.state == NativeState::Ready)),
+        )?;
+        to.gauges(
+            "module_native_attempt",
+            "The newest attempt of a native version's servers.",
+            outside(|native| native.attempts.iter().map(|one| one.epoch).max().unwrap_or(0)),
         )?;
         to.gauges("module_streams", "Streaming calls that are open.", each(|stats| stats.streams))?;
-        let passed = versions.iter().flat_map(|(labels, stats)| {
+        let passed = versions.iter().flat_map(|Seen { labels, stats, .. }| {
             let [namespace, module, version] = labels;
             [("in", stats.messages_in), ("out", stats.messages_out)].map(|(way, count)| {
                 let way = ("direction", way.to_owned());

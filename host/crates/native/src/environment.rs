@@ -11,6 +11,10 @@ use std::{
 
 use crate::{sign::CallKey, version::Version};
 
+/// Bytes that messages of any server may have: its health and its reflection have some, too,
+/// whatever the spec says of the module's own.
+const LEAST_MESSAGE: u64 = 4 << 20;
+
 /// A server's own directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Home(pub(crate) PathBuf);
@@ -45,6 +49,7 @@ impl Home {
     ) -> BTreeMap<String, String> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let (input, output) = version.sizes();
+        let longest = input.max(output).max(LEAST_MESSAGE);
         let mut env = BTreeMap::from([
             ("PATH".to_owned(), path.to_owned()),
             ("LANG".to_owned(), "C.UTF-8".to_owned()),
@@ -57,7 +62,7 @@ impl Home {
             ("ROADSTEAD_CALL_KEY".to_owned(), text(self.0.join("key"))),
             ("ROADSTEAD_SECRETS".to_owned(), text(self.0.join("secrets"))),
             ("ROADSTEAD_EPOCH".to_owned(), epoch.to_string()),
-            ("ROADSTEAD_MAX_MESSAGE".to_owned(), input.max(output).to_string()),
+            ("ROADSTEAD_MAX_MESSAGE".to_owned(), longest.to_string()),
         ]);
         if version.native.stateful {
             env.insert("ROADSTEAD_STATE".to_owned(), text(state.to_owned()));

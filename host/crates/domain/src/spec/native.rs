@@ -279,6 +279,8 @@ native:
             ),
             ("native: {command: [a]}\ncapabilities: {env: {A: b}}", "capabilities"),
             ("native: {command: [a]}\nbindings: {a: {module: b}}", "bindings"),
+            ("native: {command: [a]}\nquota: {cpu: 1}", "quota.cpu"),
+            ("native: {command: [a]}\nquota: {memory: 1Gi}", "quota.memory"),
             ("native: {command: [a], comand: [b]}", "comand"),
         ] {
             let error = ModuleSpec::parse(text, SpecFormat::Yaml).unwrap_err().to_string();

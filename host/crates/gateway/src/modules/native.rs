@@ -1,5 +1,7 @@
 //! How native modules stand, in the contract's messages.
 
+use std::cmp::Reverse;
+
 use roadstead_domain::{Fault, ModuleId, ModuleSpec};
 use roadstead_engine::{Attempt, Isolation, NativeStanding, NativeState};
 use roadstead_proto::v1 as pb;
@@ -40,6 +42,8 @@ pub(super) fn isolation(
 pub(super) fn standing(standing: NativeStanding) -> pb::NativeStanding {
     let NativeStanding { confinement, state, attempts, .. } = standing;
     let (state, reason) = in_words(state);
+    let mut attempts = attempts;
+    attempts.sort_by_key(|attempt| Reverse(attempt.epoch));
     let attempts = attempts.into_iter().map(|Attempt { epoch, state }| {
         let (state, reason) = in_words(state);
         pb::NativeAttempt { epoch, state: state.to_owned(), reason }

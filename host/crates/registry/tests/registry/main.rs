@@ -13,6 +13,7 @@ mod crash;
 mod follow;
 mod harness;
 mod model;
+mod native;
 mod pool;
 mod quota;
 mod refusal;

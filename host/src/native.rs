@@ -1,0 +1,32 @@
+//! Native modules of this host: the backend that runs them as processes, wired to its settings.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use roadstead_engine::Engine;
+use roadstead_native::{Processes, ProcessesConfig};
+
+use crate::config::NativeSettings;
+
+/// Opens the backend and ends what an earlier host left running.
+pub(crate) async fn open(
+    settings: &NativeSettings,
+    data: &Path,
+    engine: &Engine,
+) -> anyhow::Result<Arc<Processes>> {
+    let directory = settings.directory.clone().unwrap_or_else(|| data.join("native"));
+    let mut hidden = settings.hidden.clone();
+    hidden.push(std::path::absolute(data)?);
+    let config = ProcessesConfig {
+        path: settings.path.clone(),
+        hidden,
+        offers: engine.offers().clone(),
+        ..ProcessesConfig::new(directory, settings.working.clone(), engine.logs().clone())
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let opening = tokio::task::spawn_blocking(move || {
+        let _within = runtime.enter();
+        Processes::open(config)
+    });
+    opening.await?.context("open the directory of native modules")
+}
