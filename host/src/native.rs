@@ -1,12 +1,13 @@
-//! Native modules of this host: the backend that runs them as processes, wired to its settings.
+//! Native modules of this host: the backend that runs them as processes, or calls those that the
+//! cluster runs, wired to its settings.
 
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
 use roadstead_engine::Engine;
-use roadstead_native::{Processes, ProcessesConfig};
+use roadstead_native::{Pods, PodsConfig, Processes, ProcessesConfig};
 
-use crate::config::NativeSettings;
+use crate::config::{ControllerSettings, NativeSettings};
 
 /// Opens the backend and ends what an earlier host left running.
 pub(crate) async fn open(
@@ -29,4 +30,10 @@ pub(crate) async fn open(
         Processes::open(config)
     });
     opening.await?.context("open the directory of native modules")
+}
+
+/// Those that the cluster's controller runs. Servers are shown what the controller is.
+pub(crate) fn pods(controller: &ControllerSettings, engine: &Engine) -> Arc<Pods> {
+    let (cert, key) = (controller.files.cert.clone(), controller.files.key.clone());
+    Arc::new(Pods::new(PodsConfig { cert, key, logs: engine.logs().clone() }))
 }

@@ -117,15 +117,21 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
     };
     let engine = Engine::new(engine_config(&settings, key)).context("start the engine")?;
-    let natives = match &settings.native {
-        Some(native) => Some(native::open(native, &data, &engine).await?),
-        None => None,
+    // In a cluster with a controller, that runs them as pods.
+    let pods = match (&settings.native, &settings.controller) {
+        (Some(_), Some(controller)) => Some(native::pods(controller, &engine)),
+        _ => None,
     };
+    let natives = match &settings.native {
+        Some(native) if pods.is_none() => Some(native::open(native, &data, &engine).await?),
+        _ => None,
+    };
+    let runs = natives.clone().map(|natives| natives as Arc<dyn Natives>);
     let limits = RegistryConfig {
         upload_limit: settings.max_upload,
         compile: settings.compile.clone(),
         namespace: settings.namespace.quota,
-        natives: natives.clone().map(|natives| natives as Arc<dyn Natives>),
+        natives: runs.or_else(|| pods.clone().map(|pods| pods as Arc<dyn Natives>)),
         ..RegistryConfig::default()
     };
     let registry = Registry::open(Arc::clone(&engine), catalog, Arc::new(blobs), limits)
@@ -147,7 +153,8 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let gateway = Gateway::bind(settings.listen, config, Arc::clone(&registry)).await?;
     let fleet = match (&settings.controller, cluster) {
         (Some(controller), Some(cluster)) => {
-            Some(fleet::start(controller, &settings.pool, cluster, registry, gateway.monitor()))
+            let monitor = gateway.monitor();
+            Some(fleet::start(controller, &settings.pool, cluster, registry, monitor, pods))
         }
         _ => None,
     };

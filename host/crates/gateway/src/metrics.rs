@@ -157,7 +157,8 @@ impl Monitor {
             components.map(move |seen| (seen.labels.clone(), value(&seen.stats)))
         };
         let outside = |value: fn(&NativeStanding) -> u64| {
-            let native = |seen: &Seen| Some((seen.labels.clone(), value(seen.native.as_ref()?)));
+            let native =
+                move |seen: &Seen| Some((seen.labels.clone(), value(seen.native.as_ref()?)));
             versions.iter().filter_map(native)
         };
         to.counters(
