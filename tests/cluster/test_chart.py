@@ -142,6 +142,15 @@ def test_the_controller_is_told_what_native_modules_may_be(tmp_path):
     assert not [each for each in plain if each["metadata"]["name"] == f"{name}-native"]
 
 
+def test_the_example_of_native_modules_renders(tmp_path):
+    example = chart.CHART / "examples/native.values.yaml"
+    more = [f"--set-json={name}={json.dumps(value)}" for name, value in SHARED.items()]
+    policy = "--set=auth.policy.secret=policy"
+    found = chart.objects(chart.template(tmp_path, "-f", example, *more, policy).stdout)
+    rules = chart.one(found, "ConfigMap", "harbour-roadstead-controller-native")
+    assert json.loads(rules["data"]["native.json"])["state"] == {"size": "20Gi"}
+
+
 @pytest.mark.parametrize(
     ("values", "there"),
     [

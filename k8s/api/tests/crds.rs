@@ -106,6 +106,22 @@ native:
     assert_eq!(*schema, self::schema(1)["properties"]["spec"]["properties"]["spec"]);
 }
 
+/// What the chart shows can be pushed to a cluster.
+#[test]
+fn the_chart_s_examples_are_native_specs_with_images() {
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../chart/examples");
+    for example in ["linalg.yaml", "learner.yaml"] {
+        let text = fs::read_to_string(examples.join(example)).unwrap();
+        let wit = text.lines().find_map(|line| line.strip_prefix("wit: ")).unwrap();
+        assert!(examples.join(wit).is_dir(), "{wit}");
+        // The line is for the command line alone.
+        let spec: Vec<&str> = text.lines().filter(|line| !line.starts_with("wit: ")).collect();
+        let format = roadstead_domain::SpecFormat::Yaml;
+        let spec = roadstead_domain::ModuleSpec::parse(&spec.join("\n"), format).unwrap();
+        assert!(spec.native.unwrap().image.is_some(), "{example}");
+    }
+}
+
 fn covers(at: &str, schema: &Value, value: &Value) {
     match value {
         Value::Object(fields) => {

@@ -55,6 +55,8 @@ pub struct Standing {
     /// Servers that there should be now.
     pub wanted: u32,
     pub ready: u32,
+    /// Since when it is to run.
+    pub since: Timestamp,
     /// Until when that holds if nobody calls.
     pub until: Option<Timestamp>,
 }
@@ -93,7 +95,7 @@ pub fn standing(seen: &Seen<'_>) -> Standing {
             None => State::Starting,
         },
     };
-    Standing { spec: Arc::clone(spec), state, wanted, ready, until }
+    Standing { spec: Arc::clone(spec), state, wanted, ready, since: *since, until }
 }
 
 fn moment(unix_ms: i64) -> Moment {

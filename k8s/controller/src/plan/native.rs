@@ -15,7 +15,7 @@ use crate::{
         standing::{Seen, Standing, State, Use, pods, standing, version_label},
         workload::{Ground, Manifest, Runs},
     },
-    objects::{Kind, ModuleObject},
+    objects::{Kind, ModuleObject, VersionObject},
     world::ModuleKey,
 };
 
@@ -91,7 +91,7 @@ pub(super) fn look(
             refused,
             pods: pods(known.world.workloads(key), version),
             used: used.get(version).unwrap_or(&none),
-            since: memory.since.get(version).copied().unwrap_or(known.now),
+            since: since(known, object, memory.since.get(version)),
             now: known.now,
         };
         let mut found = standing(&seen);
@@ -101,6 +101,12 @@ pub(super) fn look(
         all.insert(version.clone(), found);
     }
     all
+}
+
+/// Since when a version is to run. One that was idle when another controller led stays so.
+fn since(known: &Known<'_>, object: &VersionObject, remembered: Option<&Timestamp>) -> Timestamp {
+    let idle = object.conditions.iter().any(|one| one.reason == Reason::Idle);
+    remembered.copied().unwrap_or(if idle { Timestamp::UNIX_EPOCH } else { known.now })
 }
 
 /// The versions that are to run: those that answer, and the one that a rollout waits for.
@@ -137,10 +143,7 @@ pub(super) fn plan(
 ) -> (NativePlan, Vec<Wait>) {
     let mut plan = NativePlan { standings: running, ..NativePlan::default() };
     let since = &mut memory.native.since;
-    since.retain(|version, _| plan.standings.contains_key(version));
-    for version in plan.standings.keys() {
-        since.entry(version.clone()).or_insert(known.now);
-    }
+    *since = plan.standings.iter().map(|(version, one)| (version.clone(), one.since)).collect();
     let Some(rules) = known.native else { return (plan, Vec::new()) };
     let (ready, all) = plan.standings.values().fold((0_u32, 0_u32), |(ready, all), one| {
         (ready.saturating_add(one.ready), all.saturating_add(one.wanted))
