@@ -6,7 +6,7 @@ use roadstead_domain::Version;
 use serde::Serialize;
 
 use crate::{
-    Attempt, Contract, Module, Moment, Standing, State, Wanted,
+    Attempt, Contract, Demand, Module, Moment, Standing, State, Wanted,
     judge::{Verdict, judge},
     restarts::{Next, next},
     target,
@@ -99,10 +99,18 @@ impl Planning<'_> {
         }
     }
 
+    /// How many servers there should be. One that has only just come to be ready was not idle yet.
+    fn target(&self, version: &Version, wanted: &Wanted) -> (u32, Option<Moment>) {
+        let own = self.module.attempts.iter().filter(|one| one.version == *version && one.stays());
+        let ready = own.filter_map(|one| one.ready).max();
+        let last = ready.map_or(wanted.demand.last, |ready| ready.max(wanted.demand.last));
+        target(&wanted.spec, Demand { last, ..wanted.demand }, self.now)
+    }
+
     fn version(&mut self, version: &Version, wanted: &Wanted) {
         let module = self.module;
         let own = || module.attempts.iter().filter(|one| one.version == *version);
-        let (count, until) = target(&wanted.spec, wanted.demand, self.now);
+        let (count, until) = self.target(version, wanted);
         self.look_again(until);
         let mut staying: Vec<_> = own().filter(|one| one.stays()).collect();
         let count = usize::try_from(count).unwrap_or(usize::MAX);
@@ -168,7 +176,7 @@ impl Planning<'_> {
     /// Whether all versions that are to run have the servers that they need.
     fn is_settled(&self) -> bool {
         self.module.versions.iter().all(|(version, wanted)| {
-            let (count, _) = target(&wanted.spec, wanted.demand, self.now);
+            let (count, _) = self.target(version, wanted);
             let answering = self.module.attempts.iter();
             let answering = answering.filter(|one| one.version == *version && one.answers());
             answering.count() >= usize::try_from(count).unwrap_or(usize::MAX)

@@ -13,7 +13,7 @@ pub(crate) struct Seen {
     pub(crate) threads: u64,
     /// In the kernel's ticks since it started: tells a process from a later one of its number.
     pub(crate) started: u64,
-    /// Bytes of memory that are there.
+    /// Bytes of memory that are there, those that it shares with others among them.
     pub(crate) resident: u64,
 }
 
@@ -21,6 +21,17 @@ impl Seen {
     /// None where there is no such process, or only its remains.
     pub(crate) fn of(pid: i32) -> Option<Self> {
         parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Its part of the memory that is there: of what it shares with others, a share. Costs more to
+    /// know; the whole where the kernel does not say.
+    pub(crate) fn share(&self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid));
+        let share = text.ok().and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+        });
+        share.unwrap_or(self.resident)
     }
 
     /// Ends it. One that has ended meanwhile is none.
@@ -102,6 +113,7 @@ mod tests {
     #[test]
     fn this_process_is_there() {
         let own = i32::try_from(std::process::id()).unwrap();
-        assert!(all().iter().any(|one| one.pid == own && one.resident > 0));
+        let seen = all().into_iter().find(|one| one.pid == own).unwrap();
+        assert!(0 < seen.share() && seen.share() <= 2 * seen.resident);
     }
 }

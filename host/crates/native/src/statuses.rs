@@ -87,17 +87,18 @@ pub(crate) fn of_error(error: &hyper::Error) -> Failed {
     if unseen(error) {
         return Failed::Unseen(explain(error));
     }
-    match reset(error) {
-        Some(reason) => Failed::Fault(trap(&format!("its server reset the call: {reason}"))),
+    match misbehaved(error) {
+        Some(reason) => Failed::Fault(trap(&format!("its server broke the protocol: {reason}"))),
         None => Failed::Broken("its server broke off".to_owned()),
     }
 }
 
-/// Why a server, or this side for what the server sent, reset the call alone.
-fn reset(error: &hyper::Error) -> Option<h2::Reason> {
+/// Why a server reset the call, or this side did for what the server sent.
+fn misbehaved(error: &hyper::Error) -> Option<h2::Reason> {
     use std::error::Error as _;
     let cause = error.source()?.downcast_ref::<h2::Error>()?;
-    cause.is_reset().then(|| cause.reason()).flatten()
+    let told = cause.is_reset() || (cause.is_go_away() && !cause.is_remote());
+    told.then(|| cause.reason()).flatten()
 }
 
 /// Of an answer that broke off or was none.
@@ -117,8 +118,6 @@ pub(crate) fn of_broken(broken: &Broken, output: u64) -> Failed {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-
     use super::*;
     use crate::messages::{RpcStatus, Violation};
 

@@ -5,7 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::{module::Module, process::blocking, seen, server::Server};
+use crate::{
+    module::Module,
+    process::blocking,
+    seen::{self, Seen},
+    server::Server,
+};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(250);
@@ -38,12 +43,15 @@ fn look(servers: &[Arc<Server>]) {
         let resources = &server.version.native.resources;
         // Its two helpers are not its own.
         let own: Vec<_> = tree.iter().skip(2).collect();
-        let memory = own.iter().fold(0_u64, |sum, one| sum.saturating_add(one.resident));
-        let threads = own.iter().fold(0_u64, |sum, one| sum.saturating_add(one.threads));
-        let over = if memory > resources.memory.0 {
-            format!("{memory} bytes of memory, more than native.resources.memory")
-        } else if threads > u64::from(resources.pids) {
+        let sum = |of: fn(&Seen) -> u64| own.iter().map(|one| of(one)).fold(0, u64::saturating_add);
+        let threads = sum(|one| one.threads);
+        let most = resources.memory.0;
+        // Processes that share most of their memory seem to have more of it than they do.
+        let memory = if sum(|one| one.resident) > most { sum(Seen::share) } else { 0 };
+        let over = if threads > u64::from(resources.pids) {
             format!("{threads} processes and threads, more than native.resources.pids")
+        } else if memory > most {
+            format!("{memory} bytes of memory, more than native.resources.memory")
         } else {
             continue;
         };

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use roadstead_domain::Fault;
-use roadstead_engine::{CodeState, NativeState};
+use roadstead_engine::{CodeState, NativeState, Response};
 
 use crate::{
     stage::{Backend, Program, Stage, rest, until},
@@ -23,29 +23,21 @@ pub(crate) async fn a_server_starts_answers_and_streams(backend: &impl Backend) 
     let (requests, responses) = stage.open("count", number(1000));
     requests.finish();
     let (messages, end) = rest(responses).await;
-    assert_eq!(end, Ok(()));
-    assert!(!messages.is_empty());
+    assert_eq!((messages.len(), end), (1000, Ok(())));
+    assert_eq!(read::<Number>(&messages[999]).value, 1000);
 
+    // The parameters, of which there are none, then items.
     let (mut requests, mut responses) = stage.open("sums", Bytes::new());
-    let mut sums = 0;
-    for _ in 0..3 {
-        // A start without parameters, then items.
-        requests.send(packed(&[1, 2])).await.unwrap();
+    requests.send(Bytes::from_static(&[0x0a, 0])).await.unwrap();
+    for (item, sum) in [(1, 1), (2, 3), (3, 6)] {
+        requests.send(Bytes::from(vec![0x10, item])).await.unwrap();
         match responses.next().await {
-            roadstead_engine::Response::Message(message) => sums += message.len(),
-            roadstead_engine::Response::End(end) => panic!("{end:?}"),
+            Response::Message(message) => assert_eq!(read::<Number>(&message).value, sum),
+            Response::End(end) => panic!("{end:?}"),
         }
     }
     requests.finish();
-    assert_eq!(rest(responses).await.1, Ok(()));
-    assert!(sums > 0);
-}
-
-/// Items of a stream of numbers.
-fn packed(numbers: &[u8]) -> Bytes {
-    let mut bytes = vec![0x0a, u8::try_from(numbers.len()).unwrap()];
-    bytes.extend(numbers);
-    bytes.into()
+    assert_eq!(rest(responses).await, (Vec::new(), Ok(())));
 }
 
 pub(crate) async fn a_server_that_is_killed_is_begun_again(backend: &impl Backend) {
@@ -87,10 +79,13 @@ pub(crate) async fn a_server_that_is_stuck_is_noticed(backend: &impl Backend) {
     let first = stage.ready(1).await[0];
     let hung = stage.call("fail", text("hang")).await;
     assert!(matches!(hung, Err(Fault::Interrupted(_))), "{hung:?}");
+    until("it ended for that", || {
+        let attempts = backend.natives().standing(&stage.id).attempts;
+        let how = &attempts.iter().find(|one| one.epoch == first).unwrap().state;
+        matches!(how, NativeState::Failed(why) if why.contains("stuck"))
+    })
+    .await;
     stage.ready(1).await;
-    let ended = backend.natives().standing(&stage.id).attempts;
-    let how = &ended.iter().find(|one| one.epoch == first).unwrap().state;
-    assert!(matches!(how, NativeState::Failed(why) if why.contains("stuck")), "{how:?}");
 }
 
 pub(crate) async fn an_idle_server_ends_and_a_call_begins_the_next(backend: &impl Backend) {
