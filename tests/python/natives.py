@@ -17,10 +17,15 @@ class Native:
         self.name = source.name
         self.directory = directory
         shutil.copytree(source, directory, ignore=shutil.ignore_patterns("gen", "tests", "*.pyc"))
-        plan, descriptors = read_plan(directory / "wit", program=harness.BIN)
+        self.bind()
+
+    def bind(self):
+        """Makes its bindings from its WIT as it is now."""
+        plan, descriptors = read_plan(self.directory / "wit", program=harness.BIN)
         for name, data in generate(plan, descriptors).items():
-            (directory / "gen" / name).parent.mkdir(parents=True, exist_ok=True)
-            (directory / "gen" / name).write_bytes(data)
+            path = self.directory / "gen" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
 
     def spec(self, limits=None, quota=None, **native):
         """A spec file, and what `push` takes."""

@@ -199,6 +199,10 @@ def test_a_server_that_breaks_its_contract_is_never_ready(cli, harbor):
     assert native["state"] in ("failed", "backing-off") and "Life" in native["reason"]
     module = roadstead.connect(cli.host.address, namespace=cli.namespace, timeout=5)
     assert refused(lambda: module.module("harbor").echo("ahoy")).reason == "NOT_READY"
+    # Mended, and pushed again as it is.
+    harbor.bind()
+    assert "already published" in harbor.push(cli).stdout
+    reach(cli, "ready")
 
 
 def test_another_version_runs_once_it_is_pinned(cli, harbor):

@@ -130,20 +130,26 @@ impl Engine {
         Ok(Arc::new(Module::component(id, spec, code, granted, Arc::clone(&self.core))))
     }
 
+    /// Whether [`Engine::remote`] takes such a spec.
+    ///
+    /// # Errors
+    /// [`LoadError::NeverFits`] if it asks for what this host cannot give.
+    pub fn accepts_remote(&self, spec: &ModuleSpec) -> Result<(), LoadError> {
+        self.core.config.lasts_too_long(spec).map_or(Ok(()), |why| Err(LoadError::NeverFits(why)))
+    }
+
     /// A module whose calls `remote` answers, within the same limits of time and size, queue,
     /// breaker and counters as any other's. What a spec says of instances does not count.
     ///
     /// # Errors
-    /// [`LoadError::NeverFits`] if the spec asks for what this host cannot give.
+    /// Those of [`Engine::accepts_remote`].
     pub fn remote(
         self: &Arc<Self>,
         id: ModuleId,
         spec: Arc<ModuleSpec>,
         remote: Arc<dyn Remote>,
     ) -> Result<Arc<Module>, LoadError> {
-        if let Some(why) = self.core.config.lasts_too_long(&spec) {
-            return Err(LoadError::NeverFits(why));
-        }
+        self.accepts_remote(&spec)?;
         let log = self.logs.version(&id, spec.limits.log_rate);
         Ok(Arc::new(Module::remote(id, spec, log, Arc::clone(&self.core), remote)))
     }

@@ -60,10 +60,17 @@ pub enum RemoteRequests {
 
 /// Runs native modules, wherever: as processes of this host, or as pods of a cluster.
 pub trait Natives: Send + Sync {
-    /// Who answers a version's calls. Nothing runs for that yet.
+    /// Whether a version could run here. It may never be published: nothing is kept of it.
     ///
     /// # Errors
     /// [`LoadError::NotOffered`] or [`LoadError::NeverFits`].
+    fn accepts(&self, id: &ModuleId, spec: &ModuleSpec) -> Result<(), LoadError>;
+
+    /// Who answers a version's calls; the one that was made last for an id counts. Nothing runs for
+    /// that yet.
+    ///
+    /// # Errors
+    /// Those of [`Natives::accepts`].
     fn remote(
         &self,
         id: &ModuleId,
@@ -73,6 +80,9 @@ pub trait Natives: Send + Sync {
 
     /// Which versions of a module are to run from now on; none of one that is deleted.
     fn run(&self, namespace: &Namespace, name: &ModuleName, versions: &[Version]);
+
+    /// A version was pushed again, as it is: what failed of it counts no more.
+    fn again(&self, id: &ModuleId);
 
     /// How a version stands.
     fn standing(&self, id: &ModuleId) -> NativeStanding;

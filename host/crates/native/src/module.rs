@@ -108,6 +108,19 @@ impl Module {
         self.changed.notify_one();
     }
 
+    /// A version was pushed again: what failed of it counts no more.
+    pub(crate) fn again(&self, version: &domain::Version) {
+        let mut state = self.state.lock();
+        let standing = state.standings.get(version).map(|standing| &standing.state);
+        if !matches!(standing, Some(plan::State::Failed(_) | plan::State::BackingOff(_))) {
+            return;
+        }
+        state.ended.retain(|one| one.version != *version);
+        state.standings.remove(version);
+        drop(state);
+        self.changed.notify_one();
+    }
+
     /// What is to be planned for.
     pub(crate) fn observe(&self) -> plan::Module {
         let state = self.state.lock();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, NativeSpec, Version};
 use roadstead_engine::{
     Attempt, Contract, Isolation, LoadError, NativeSecrets, NativeStanding, NativeState, Natives,
     Remote, machine_memory,
@@ -96,6 +96,27 @@ impl Processes {
         futures::future::join_all(modules.iter().map(|module| stop(module))).await;
     }
 
+    /// What a version that can run here asks for.
+    fn accepted(
+        &self,
+        id: &ModuleId,
+        spec: &ModuleSpec,
+    ) -> Result<(NativeSpec, NativeSecrets), LoadError> {
+        let never = |why: &str| Err(LoadError::NeverFits(why.to_owned()));
+        let Some(native) = spec.native.clone() else { return never("its spec has no `native`") };
+        if native.command.is_empty() {
+            return never("native.command is not set, and this host runs no images");
+        }
+        if native.resources.tpu.is_some() {
+            return never("native.resources.tpu is what a cluster has");
+        }
+        if native.resources.memory > machine_memory() {
+            return never("native.resources.memory is more than this machine has");
+        }
+        let secrets = NativeSecrets::new(&self.ground.config.offers, id, &native.secrets)?;
+        Ok((native, secrets))
+    }
+
     fn module(&self, namespace: &Namespace, name: &ModuleName) -> io::Result<Arc<Module>> {
         let mut modules = self.modules.lock();
         let key = (namespace.clone(), name.clone());
@@ -115,26 +136,18 @@ impl Processes {
 }
 
 impl Natives for Processes {
+    fn accepts(&self, id: &ModuleId, spec: &ModuleSpec) -> Result<(), LoadError> {
+        self.accepted(id, spec).map(drop)
+    }
+
     fn remote(
         &self,
         id: &ModuleId,
         spec: &Arc<ModuleSpec>,
         contract: &Arc<Contract>,
     ) -> Result<Arc<dyn Remote>, LoadError> {
-        let never = |why: &str| Err(LoadError::NeverFits(why.to_owned()));
-        let Some(native) = spec.native.clone() else { return never("its spec has no `native`") };
-        if native.command.is_empty() {
-            return never("native.command is not set, and this host runs no images");
-        }
-        if native.resources.tpu.is_some() {
-            return never("native.resources.tpu is what a cluster has");
-        }
-        if native.resources.memory > machine_memory() {
-            return never("native.resources.memory is more than this machine has");
-        }
-        let config = &self.ground.config;
-        let secrets = NativeSecrets::new(&config.offers, id, &native.secrets)?;
-        let log = config.logs.servers(id, spec.limits.log_rate, &secrets);
+        let (native, secrets) = self.accepted(id, spec)?;
+        let log = self.ground.config.logs.servers(id, spec.limits.log_rate, &secrets);
         let (spec, contract) = (Arc::clone(spec), Arc::clone(contract));
         let clock = self.ground.clock;
         let version = Registered::new(id.clone(), spec, native, contract, secrets, log, clock);
@@ -155,6 +168,14 @@ impl Natives for Processes {
             Err(error) => {
                 tracing::error!(module = %name, %error, "open a native module's directory");
             }
+        }
+    }
+
+    fn again(&self, id: &ModuleId) {
+        let key = (id.namespace.clone(), id.name.clone());
+        let module = self.modules.lock().get(&key).cloned();
+        if let Some(module) = module {
+            module.again(&id.version);
         }
     }
 

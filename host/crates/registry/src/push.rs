@@ -64,13 +64,14 @@ impl Registry {
         let planned = match self.plan(&turn, &validated).await? {
             Plan::Exists(record) => {
                 self.repair(&turn, &validated, &record).await?;
+                self.pushed_again(&validated.id_of(&record), &record);
                 let name = validated.name.clone();
                 return Ok(Pushed { name, record, created: false });
             }
             Plan::New(planned) => planned.accepted(&validated)?,
         };
-        let id = validated.id(&planned);
-        let module = self.prepare(&id, &planned.record, &planned.derived).await?;
+        let id = validated.id_of(&planned.record);
+        let module = self.accept(&id, &planned.record, &planned.derived).await?;
         at(Phase::Compiling);
         let recipe = Recipe::of(&validated.name, &planned.record);
         let locks = planned.derived.locks.to_string();
@@ -79,7 +80,9 @@ impl Registry {
         // What is being written is written to its end, so that it is known what to sweep.
         let storing = Arc::clone(self).store(turn, Arc::clone(&validated), recipe.key(), code);
         let stored = joined(tokio::spawn(storing)).await?;
-        try_to_load(&module).await?;
+        if let Some(module) = &module {
+            try_to_load(module).await?;
+        }
         at(Phase::Publishing);
         // The catalog's transaction cannot be taken back, so what follows it must happen too, even
         // if whoever pushed is gone.
@@ -109,7 +112,8 @@ impl Registry {
             }
             Plan::New(planned) => planned,
         };
-        self.prepare(&validated.id(&planned), &planned.record, &planned.derived).await?;
+        let id = validated.id_of(&planned.record);
+        self.accept(&id, &planned.record, &planned.derived).await?;
         Ok(Checked { name, breaks: planned.breaks, record: planned.record })
     }
 

@@ -256,6 +256,22 @@ impl Registry {
         self.changes.send_replace(revision);
     }
 
+    /// Whether this host could run a version that may never be published; of a component, with the
+    /// engine's side of it.
+    pub(crate) async fn accept(
+        &self,
+        id: &ModuleId,
+        record: &VersionRecord,
+        derived: &Derived,
+    ) -> Result<Option<Arc<Module>>, LoadError> {
+        if record.spec.native.is_none() {
+            return self.prepare(id, record, derived).await.map(Some);
+        }
+        self.engine.accepts_remote(&record.spec)?;
+        self.natives.as_ref().ok_or_else(native::nobody)?.accepts(id, &record.spec, derived)?;
+        Ok(None)
+    }
+
     /// The engine's side of a version that offers `derived`. Nothing is read, mapped or run yet.
     pub(crate) async fn prepare(
         &self,

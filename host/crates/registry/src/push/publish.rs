@@ -17,7 +17,7 @@ impl Registry {
         self: Arc<Self>,
         validated: Arc<Validated>,
         mut planned: Box<Planned>,
-        prepared: (Arc<Module>, Recipe),
+        prepared: (Option<Arc<Module>>, Recipe),
         mut stored: Stored,
     ) -> Result<Pushed, PushError> {
         let _turn = self.changing.lock().await;
@@ -58,7 +58,7 @@ impl Registry {
         &self,
         validated: &Validated,
         planned: &Planned,
-        (module, recipe): &(Arc<Module>, Recipe),
+        (module, recipe): &(Option<Arc<Module>>, Recipe),
         stored: &mut Stored,
     ) -> Result<Arc<LiveVersion>, PushError> {
         for text in &planned.lock_texts {
@@ -67,13 +67,12 @@ impl Registry {
         if let Some(interface) = &planned.interface {
             stored.add(self, Kind::Interface, interface.clone()).await?;
         }
-        let id = validated.id(planned);
+        let id = validated.id_of(&planned.record);
         // Where other numbers were given out meanwhile, its first call compiles it with those.
         let same = Recipe::of(&id.name, &planned.record).key() == recipe.key();
-        let module = if *module.id() == id && same {
-            Arc::clone(module)
-        } else {
-            self.prepare(&id, &planned.record, &planned.derived).await?
+        let module = match module {
+            Some(module) if *module.id() == id && same => Arc::clone(module),
+            _ => self.prepare(&id, &planned.record, &planned.derived).await?,
         };
         let schema = Arc::new(derive::schema(&planned.derived, &planned.record));
         let record = Arc::new(planned.record.clone());

@@ -10,7 +10,6 @@ use roadstead_engine::Engine;
 use roadstead_transcode::{Locks, World, to_component};
 use roadstead_worker::{Unserved, Upload, leash};
 
-use super::Planned;
 use crate::{PushError, PushRequest, Registry, turns::Turn};
 
 /// An upload that this host could run, with everything about it that no other push can change.
@@ -32,9 +31,9 @@ pub(crate) struct Validated {
 }
 
 impl Validated {
-    pub(crate) fn id(&self, planned: &Planned) -> ModuleId {
+    pub(crate) fn id_of(&self, record: &VersionRecord) -> ModuleId {
         let (namespace, name) = (self.namespace.clone(), self.name.clone());
-        ModuleId { namespace, name, version: planned.record.version.clone() }
+        ModuleId { namespace, name, version: record.version.clone() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
+use roadstead_catalog::VersionRecord;
 use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, Version};
 use roadstead_engine::{Contract, LoadError, NativeStanding, Natives, Remote};
 use roadstead_transcode::{Derived, MethodPlan};
@@ -27,19 +28,30 @@ impl Runner {
         Self { natives, told: Mutex::default() }
     }
 
-    /// Who answers the calls of a version that offers `derived`.
-    pub(super) fn remote(
+    /// Whether a version that offers `derived` could run here.
+    pub(super) fn accepts(
         &self,
         id: &ModuleId,
-        spec: &Arc<ModuleSpec>,
+        spec: &ModuleSpec,
         derived: &Derived,
-    ) -> Result<Arc<dyn Remote>, LoadError> {
+    ) -> Result<(), LoadError> {
         let handles = |plan: &&Arc<MethodPlan>| plan.takes_handles() || plan.gives_handles();
         let mut methods = derived.services.iter().flat_map(|service| &service.methods);
         if let Some(plan) = methods.find(handles) {
             let why = format!("`{}` has resources, which native modules have not", plan.export);
             return Err(LoadError::NeverFits(why));
         }
+        self.natives.accepts(id, spec)
+    }
+
+    /// Who answers the calls of a published version.
+    pub(super) fn remote(
+        &self,
+        id: &ModuleId,
+        spec: &Arc<ModuleSpec>,
+        derived: &Derived,
+    ) -> Result<Arc<dyn Remote>, LoadError> {
+        self.accepts(id, spec, derived)?;
         let services = derived.services.iter().map(|service| service.name.clone()).collect();
         let contract = Arc::new(Contract { files: derived.files.clone(), services });
         self.natives.remote(id, spec, &contract)
@@ -94,6 +106,13 @@ fn to_run(module: &LiveModule) -> Vec<Version> {
 }
 
 impl Registry {
+    /// A version was pushed again, as it is.
+    pub(crate) fn pushed_again(&self, id: &ModuleId, record: &VersionRecord) {
+        if let (Some(_), Some(runner)) = (&record.spec.native, &self.natives) {
+            runner.natives.again(id);
+        }
+    }
+
     /// How a native version stands; none where nobody runs native modules.
     pub fn native(&self, id: &ModuleId) -> Option<NativeStanding> {
         self.natives.as_ref().map(|runner| runner.natives.standing(id))

@@ -25,6 +25,7 @@ struct Runner {
     contracts: Mutex<BTreeMap<String, Contract>>,
     running: Mutex<BTreeMap<String, Vec<String>>>,
     told: Mutex<usize>,
+    again: Mutex<Vec<String>>,
 }
 
 /// Says what it was sent.
@@ -50,15 +51,19 @@ impl Remote for Echo {
 }
 
 impl Natives for Runner {
-    fn remote(
-        &self,
-        id: &ModuleId,
-        spec: &Arc<ModuleSpec>,
-        contract: &Arc<Contract>,
-    ) -> Result<Arc<dyn Remote>, LoadError> {
+    fn accepts(&self, _: &ModuleId, spec: &ModuleSpec) -> Result<(), LoadError> {
         if spec.native.as_ref().unwrap().command == ["refused"] {
             return Err(LoadError::NotOffered("no such secret".to_owned()));
         }
+        Ok(())
+    }
+
+    fn remote(
+        &self,
+        id: &ModuleId,
+        _: &Arc<ModuleSpec>,
+        contract: &Arc<Contract>,
+    ) -> Result<Arc<dyn Remote>, LoadError> {
         self.contracts.lock().insert(id.to_string(), (**contract).clone());
         Ok(Arc::new(Echo))
     }
@@ -72,6 +77,10 @@ impl Natives for Runner {
             [] => drop(running.remove(name.as_str())),
             _ => drop(running.insert(name.to_string(), versions)),
         }
+    }
+
+    fn again(&self, id: &ModuleId) {
+        self.again.lock().push(id.to_string());
     }
 
     fn standing(&self, _: &ModuleId) -> NativeStanding {
@@ -126,7 +135,9 @@ async fn a_native_module_is_published_called_and_outlives_a_restart() {
     let pushed = push(&host, "command: [a]", ADD).await.unwrap();
     assert!(pushed.created && pushed.record.imports.is_empty());
     assert!(pushed.record.services[0].methods.iter().all(|method| method.is_compiled()));
+    assert!(runner.again.lock().is_empty());
     assert!(!push(&host, "command: [a]", ADD).await.unwrap().created);
+    assert_eq!(*runner.again.lock(), ["calc@0.1.0"]);
     let check = async |host: &Host| {
         let live = host.resolve(OPS, None).unwrap();
         let plan = Arc::clone(&live.method(OPS, "Add").unwrap().plan);
@@ -215,6 +226,10 @@ async fn what_cannot_be_native_is_refused() {
     assert!(matches!(&resources, PushError::NeverFits(why) if why.contains("resources")));
     let refused = push(&host, "command: [refused]", ADD).await.unwrap_err();
     assert!(matches!(&refused, PushError::NotOffered(why) if why.contains("secret")));
+    let staged = host.stage(&self::package(ADD)).await.unwrap();
+    let namespace = Namespace::default();
+    host.registry.check(&namespace, native("command: [a]"), staged).await.unwrap();
+    assert!(runner.contracts.lock().is_empty(), "what is not published is nobody's");
     assert!(runner.running.lock().is_empty());
 }
 
