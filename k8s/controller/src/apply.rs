@@ -19,7 +19,7 @@ use crate::{
     identities::Identities,
     lease::Leadership,
     metrics::Metrics,
-    native::workload::Manifest,
+    native::workload::{Manifest, set},
     objects::{Kind, Object, read},
     plan::{Event, Plan, digest},
     world::ModuleKey,
@@ -167,7 +167,7 @@ impl Writer {
         let (kind, name) = (Kind::module(key.native), key.module.as_str());
         let mut wanted = serde_json::to_value(status).unwrap_or_default();
         if let Some(servers) = servers {
-            wanted["servers"] = servers.into();
+            set(&mut wanted, "servers", servers.into());
         }
         let written = self.write(kind, key, name, body(name, revision, &wanted), true).await?;
         let left = written.data.get("status").and_then(|status| status.get("rollout"));

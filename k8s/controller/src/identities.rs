@@ -13,7 +13,7 @@ use crate::{
         Rules,
         authority::Authority,
         standing::pods,
-        workload::{Ground, PORT, secret, server_name},
+        workload::{Ground, PORT, secret, server_name, set},
     },
     plan::{NativePlan, whole_seconds},
     settings::LeaseName,
@@ -70,7 +70,7 @@ impl Identities {
         let renew = whole_seconds(identity.renew);
         let ground = Ground { key, uid, rules: &self.rules, certificate: "" };
         let mut metadata = ground.metadata(&object);
-        metadata["annotations"] = json!({MARK: mark, RENEW: renew.to_string()});
+        set(&mut metadata, "annotations", json!({MARK: mark, RENEW: renew.to_string()}));
         let files = [
             ("tls.crt", identity.certificate),
             ("tls.key", identity.key),

@@ -121,6 +121,7 @@ pub struct Said {
 }
 
 /// An object, as the controller reads it.
+#[expect(clippy::large_enum_variant, reason = "they are taken in one by one, and kept apart")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Object {
     Module(ModuleObject),

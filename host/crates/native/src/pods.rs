@@ -16,7 +16,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, NativeSpec, Version};
 use roadstead_engine::{
     Attempt, Contract, Isolation, LoadError, LogStore, NativeSecrets, NativeStanding, NativeState,
     Natives, Offers, Remote,
@@ -89,19 +89,17 @@ impl Pods {
 }
 
 impl Natives for Pods {
+    fn accepts(&self, _: &ModuleId, spec: &ModuleSpec) -> Result<(), LoadError> {
+        native(spec).map(drop)
+    }
+
     fn remote(
         &self,
         id: &ModuleId,
         spec: &Arc<ModuleSpec>,
         contract: &Arc<Contract>,
     ) -> Result<Arc<dyn Remote>, LoadError> {
-        let Some(native) = spec.native.clone() else {
-            return Err(LoadError::NeverFits("its spec has no `native`".to_owned()));
-        };
-        if native.image.is_none() {
-            let why = "native.image is not set, and a cluster runs images";
-            return Err(LoadError::NeverFits(why.to_owned()));
-        }
+        let native = native(spec)?.clone();
         // Servers get their secrets from the cluster.
         let secrets = NativeSecrets::new(&Offers::default(), id, &[])?;
         let log = self.config.logs.servers(id, spec.limits.log_rate, &secrets);
@@ -115,6 +113,9 @@ impl Natives for Pods {
 
     /// Which versions run is the controller's word.
     fn run(&self, _: &Namespace, _: &ModuleName, _: &[Version]) {}
+
+    /// Kubernetes tries again by itself.
+    fn again(&self, _: &ModuleId) {}
 
     fn standing(&self, id: &ModuleId) -> NativeStanding {
         let module = self.module(&id.namespace, &id.name);
@@ -130,4 +131,13 @@ impl Natives for Pods {
                 .collect(),
         }
     }
+}
+
+/// What a spec says of servers, if a cluster can run it.
+fn native(spec: &ModuleSpec) -> Result<&NativeSpec, LoadError> {
+    let never = |why: &str| LoadError::NeverFits(why.to_owned());
+    let native = spec.native.as_ref().ok_or_else(|| never("its spec has no `native`"))?;
+    let image = native.image.as_ref();
+    image.ok_or_else(|| never("native.image is not set, and a cluster runs images"))?;
+    Ok(native)
 }

@@ -54,6 +54,13 @@ pub struct Runs<'a> {
     pub replicas: u32,
 }
 
+/// Sets a field of an object.
+pub fn set(object: &mut Value, field: &str, value: Value) {
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert(field.to_owned(), value);
+    }
+}
+
 /// How the module's objects are called: short enough for what Kubernetes adds.
 pub fn base(module: &str) -> String {
     const LONGEST: usize = 40;
@@ -157,7 +164,7 @@ impl Ground<'_> {
             "resources": {"requests": {"storage": state.size}},
         });
         if let Some(class) = &state.storage_class {
-            spec["storageClassName"] = json!(class);
+            set(&mut spec, "storageClassName", json!(class));
         }
         self.manifest(Kind::Claim, claim(&self.key.module), spec)
     }
@@ -188,13 +195,15 @@ impl Ground<'_> {
             "template": self.template(runs),
         });
         let mut manifest = self.manifest(Kind::Deployment, name, spec);
-        manifest.body["metadata"]["labels"][VERSION] = json!(label);
+        if let Some(labels) = manifest.body.pointer_mut("/metadata/labels") {
+            set(labels, VERSION, json!(label));
+        }
         manifest
     }
 
     fn template(&self, runs: &Runs<'_>) -> Value {
         let mut labels = self.labels();
-        labels[VERSION] = json!(version_label(runs.version));
+        set(&mut labels, VERSION, json!(version_label(runs.version)));
         json!({
             "metadata": {
                 "labels": labels,
@@ -221,19 +230,23 @@ impl Ground<'_> {
         });
         if !secrets.is_empty() {
             let named: Vec<Value> = secrets.iter().map(|name| json!({"name": name})).collect();
-            pod["imagePullSecrets"] = json!(named);
+            set(&mut pod, "imagePullSecrets", json!(named));
         }
         if let Some(account) = &spec.service_account {
-            pod["serviceAccountName"] = json!(account);
+            set(&mut pod, "serviceAccountName", json!(account));
         }
         if let Some(Tpu { accelerator, topology }) = &spec.resources.tpu {
-            pod["nodeSelector"] = json!({
-                "cloud.google.com/gke-tpu-accelerator": accelerator_label(accelerator),
-                "cloud.google.com/gke-tpu-topology": topology,
-            });
-            pod["tolerations"] = json!([{"key": "google.com/tpu", "operator": "Exists"}]);
+            set(
+                &mut pod,
+                "nodeSelector",
+                json!({
+                    "cloud.google.com/gke-tpu-accelerator": accelerator_label(accelerator),
+                    "cloud.google.com/gke-tpu-topology": topology,
+                }),
+            );
+            set(&mut pod, "tolerations", json!([{"key": "google.com/tpu", "operator": "Exists"}]));
         } else if 0 < spec.resources.gpu {
-            pod["tolerations"] = json!([{"key": "nvidia.com/gpu", "operator": "Exists"}]);
+            set(&mut pod, "tolerations", json!([{"key": "nvidia.com/gpu", "operator": "Exists"}]));
         }
         pod
     }
@@ -330,10 +343,10 @@ fn resources(spec: &NativeSpec) -> Value {
         "cpu": format!("{}m", resources.cpu.0), "memory": resources.memory.0.to_string(),
     });
     if 0 < resources.gpu {
-        all["nvidia.com/gpu"] = json!(resources.gpu.to_string());
+        set(&mut all, "nvidia.com/gpu", json!(resources.gpu.to_string()));
     }
     if let Some(chips) = resources.tpu.as_ref().and_then(Tpu::chips) {
-        all["google.com/tpu"] = json!(chips.to_string());
+        set(&mut all, "google.com/tpu", json!(chips.to_string()));
     }
     json!({"requests": all, "limits": all})
 }

@@ -121,7 +121,7 @@ pub(super) fn runs(
         serving.iter().map(|share| share.version.clone()).filter(there).collect();
     let stateful = |version: &Version| all.get(version).is_some_and(|one| one.spec.stateful);
     let rolls = module.spec.as_ref().is_ok_and(|spec| spec.rollout.is_some());
-    let newest = all.keys().filter(|version| !version.is_prerelease()).next_back();
+    let newest = all.keys().rfind(|version| !version.is_prerelease());
     if let Some(newest) = newest.filter(|newest| rolls && !refused(newest)) {
         runs.insert(newest.clone());
     }

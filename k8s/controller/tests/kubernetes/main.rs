@@ -7,6 +7,7 @@
     reason = "a panic is how a test reports"
 )]
 
+mod authority;
 mod control_plane;
 mod election;
 mod hosts;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,7 +13,6 @@ use kube::{
     api::{ApiResource, Patch, PatchParams, PostParams},
     core::DynamicObject,
 };
-use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roadstead_controller::{
     Controller, Leadership, Metrics, Namespaces, Role, Settings, Times, TlsFiles,
     objects::{self, Kind, ModuleObject, Object},
@@ -34,6 +33,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Identity},
 };
 
+pub(crate) use crate::authority::{Authority, authority};
 use crate::control_plane::{Cluster, until};
 
 pub(crate) const NAMESPACE: &str = "default";
@@ -45,34 +45,6 @@ pub(crate) const TIMES: Times = Times {
     retry: Duration::from_millis(200),
     report: Duration::from_secs(1),
 };
-
-/// Who signs certificates.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    pub(crate) fn sign(&self) -> (String, String) {
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-
-    pub(crate) fn pem(&self) -> String {
-        self.0.pem()
-    }
-}
-
-/// The authority of controllers and hosts alike.
-pub(crate) fn authority() -> &'static Authority {
-    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
-    AUTHORITY.get_or_init(|| Authority::new("fleet"))
-}
 
 /// A running controller. Dropped, it is killed: nothing is given back.
 pub(crate) struct Running {

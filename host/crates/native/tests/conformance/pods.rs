@@ -19,7 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     processes::program_yaml,
-    stage::{Backend, Program, Stage, engine, fixtures, id, until},
+    stage::{Backend, Program, Stage, engine, fixtures, until},
     suite,
     wire::{Data, data},
 };
@@ -137,6 +137,14 @@ impl Natives for FakeCluster {
         self.pods.remote(id, spec, contract)
     }
 
+    fn accepts(&self, id: &ModuleId, spec: &ModuleSpec) -> Result<(), LoadError> {
+        self.pods.accepts(id, spec)
+    }
+
+    fn again(&self, id: &ModuleId) {
+        self.pods.again(id);
+    }
+
     fn run(&self, namespace: &Namespace, name: &ModuleName, versions: &[Version]) {
         self.pods.run(namespace, name, versions);
         let mut servers = self.servers.lock().unwrap();
@@ -229,6 +237,10 @@ async fn the_controller_hears_of_calls_and_its_word_reaches_callers() {
     let waits = "concurrent: ['*'], activation_timeout: 60s";
     let stage = Stage::version(&backend, "1.0.0", Program::Probe, waits, "");
     let pods = &backend.cluster.pods;
+    let command =
+        ModuleSpec::parse("native: {command: [serve]}", roadstead_domain::SpecFormat::Yaml);
+    let refused = pods.accepts(&stage.id, &command.unwrap()).unwrap_err();
+    assert!(refused.to_string().contains("native.image"), "{refused}");
     assert_eq!(pods.used(), [], "nobody called");
     let mut news = pods.news();
     news.mark_unchanged();
