@@ -32,10 +32,10 @@ PATIENCE = 120
 class Host:
     """One `roadstead serve` on a free loopback port."""
 
-    def __init__(self, data_dir, *flags, listen="127.0.0.1:0"):
+    def __init__(self, data_dir, *flags, listen="127.0.0.1:0", cwd=None):
         self.data_dir = Path(data_dir)
         self.flags = [str(flag) for flag in flags]
-        self.listen = listen
+        self.listen, self.cwd = listen, cwd
         self.mark = uuid.uuid4().hex
         self.process = None
         self.address = None
@@ -76,6 +76,7 @@ class Host:
                 stdin=subprocess.DEVNULL,
                 text=True,
                 env=environment,
+                cwd=self.cwd,
             )
 
     def log(self):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import grpc
 import harness
+import numpy as np
 import pytest
 from errors import failure
 from harness import Cli, Host, namespaced, until
@@ -166,7 +167,7 @@ def test_limits_of_the_spec_hold(cli, harbor):
     module = connect(cli)
     assert len(module.echo("x" * 50)) == 50
     assert refused(lambda: module.echo("x" * 200)).reason == "INPUT_LIMIT"
-    assert refused(module.wait_until_cancelled).reason == "DEADLINE"
+    assert refused(lambda: module.doze(3000)).reason == "DEADLINE"
 
 
 def test_what_the_host_signs_no_client_says(cli, harbor):
@@ -199,6 +200,8 @@ def test_a_server_that_breaks_its_contract_is_never_ready(cli, harbor):
     assert native["state"] in ("failed", "backing-off") and "Life" in native["reason"]
     module = roadstead.connect(cli.host.address, namespace=cli.namespace, timeout=5)
     assert refused(lambda: module.module("harbor").echo("ahoy")).reason == "NOT_READY"
+    failing = cli.json("status")["hosts"][0]["failing"]
+    assert [(one["module"], one["problem"]) for one in failing] == [("harbor", native["reason"])]
     # Mended, and pushed again as it is.
     harbor.bind()
     assert "already published" in harbor.push(cli).stdout
@@ -322,3 +325,38 @@ def try_life(cli):
         return connect(cli).life()
     except roadstead.CallError:
         return None
+
+
+def test_linalg_by_its_own_spec(new_host, tmp_path):
+    """As the README has it, but for where the host was started: the settings say that."""
+    settings = tmp_path / "settings.toml"
+    directory = tmp_path / "native"
+    settings.write_text(
+        f"[native]\nenabled = true\nworking = '{harness.ROOT}'\ndirectory = '{directory}'\n"
+    )
+    cli = Cli(new_host("--config", settings, cwd=tmp_path).start())
+    cli.run("push", "--native", harness.ROOT / "modules/linalg/roadstead.yaml")
+    linalg = connect(cli, "linalg")
+    square = linalg.Matrix(2, 2, np.array([2.0, 1.0, 1.0, 3.0]))
+    assert np.allclose(linalg.solve(square, np.array([3.0, 5.0])), [0.8, 1.4])
+    sums = linalg.running_sum(iter([np.ones(3), np.ones(4)]))
+    assert list(sums) == [3.0, 7.0]
+    with pytest.raises(roadstead.Err):
+        linalg.solve(linalg.Matrix(1, 1, np.zeros(1)), np.ones(1))
+    assert (directory / "records").is_dir()
+    assert cli.host.stop() == 0
+
+
+def test_what_servers_do_not_see(new_host, native, tmp_path):
+    """Neither the host's data nor what its settings hide."""
+    harbor, hidden = native("harbor"), native("ledger").directory
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f"[native]\nenabled = true\nhidden = ['{hidden}']\n")
+    cli = Cli(new_host("--config", settings).start())
+    harbor.push(cli)
+    if "files" not in reach(cli, "ready")["confinement"]:
+        return
+    module = connect(cli)
+    assert module.sees(str(harbor.directory / "harbor.py"))
+    assert not module.sees(str(hidden / "ledger.py"))
+    assert not module.sees(str(cli.host.data_dir / "catalog.redb"))

@@ -30,6 +30,9 @@ class Harbor(exports.Harbor):
     def life(self):
         return self._life
 
+    def sees(self, path):
+        return os.path.exists(path)
+
     def who(self):
         caller = call().caller
         return f"{caller.subject or 'nobody'} of {caller.namespace} through {list(caller.path)}"
@@ -42,6 +45,9 @@ class Harbor(exports.Harbor):
 
     def print(self, line):
         print(line, flush=True)
+
+    def doze(self, ms):
+        time.sleep(ms / 1000)
 
     def wait_until_cancelled(self):
         while not call().cancelled:

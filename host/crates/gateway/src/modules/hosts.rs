@@ -11,7 +11,7 @@ use roadstead_registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{Modules, fleet::Answered};
+use super::{Modules, fleet::Answered, native};
 use crate::{Controller, Counters, status::from_fault, steps::permit};
 
 /// What is known of this host beside its registry.
@@ -65,14 +65,18 @@ fn this(
         modules += 1;
         versions += module.versions.len() as u64;
         for (version, live) in &module.versions {
-            let Some(problem) = live.problem().filter(|_| failing.len() < FAILING) else {
+            if FAILING <= failing.len() {
+                continue;
+            }
+            let problem = live.problem().map(ToString::to_string);
+            let Some(problem) = problem.or_else(|| native::problem(registry, live)) else {
                 continue;
             };
             failing.push(pb::FailingVersion {
                 namespace: namespace.to_string(),
                 module: module.name.to_string(),
                 version: version.to_string(),
-                problem: problem.to_string(),
+                problem,
             });
         }
     }

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use roadstead_domain::{Fault, ModuleId, ModuleSpec};
 use roadstead_engine::{Attempt, Isolation, NativeStanding, NativeState};
 use roadstead_proto::v1 as pb;
-use roadstead_registry::{LiveModule, Registry, VersionRecord};
+use roadstead_registry::{LiveModule, LiveVersion, Registry, VersionRecord};
 
 use crate::steps::OwnPermit;
 
@@ -60,6 +60,14 @@ pub(super) fn standing(standing: NativeStanding) -> pb::NativeStanding {
 pub(super) fn state_of(registry: &Registry, module: &LiveModule) -> String {
     let standing = module.current().and_then(|live| of(registry, live.id(), live.record()));
     standing.map_or_else(String::new, |standing| in_words(standing.state).0.to_owned())
+}
+
+/// Why the servers of a native version do not come up, if they do not.
+pub(super) fn problem(registry: &Registry, live: &LiveVersion) -> Option<String> {
+    match of(registry, live.id(), live.record())?.state {
+        NativeState::BackingOff(why) | NativeState::Failed(why) => Some(why),
+        _ => None,
+    }
 }
 
 fn in_words(state: NativeState) -> (&'static str, String) {
