@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import harness
 from harness import Cli, Host
 
+import roadstead
+
 _names = itertools.count(1)
 
 
@@ -109,6 +111,8 @@ def stubs(tmp_path_factory):
 def admin(stubs):
     """Stubs of roadstead.v1, from the repository's own .proto files."""
     stubs.generate(harness.ROOT / "proto")
+    # The package for callers has the same name.
+    roadstead.__path__.append(str(stubs.directory / "roadstead"))
     return stubs.load("roadstead/v1/module_service")
 
 

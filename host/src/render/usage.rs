@@ -21,7 +21,6 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
     }
     let columns = [
         "MODULE",
-        "ISOLATION",
         "CPU",
         "GRANTED",
         "CPU 1M",
@@ -36,6 +35,7 @@ pub(crate) fn top(usage: &api::ListUsageResponse, whole: bool) -> String {
         "FAULTS",
         "FUEL",
         "BREAKER",
+        "ISOLATION",
     ];
     let rows: Vec<_> = std::iter::once(columns.map(str::to_owned))
         .chain(usage.modules.iter().map(|module| row(module, whole)))
@@ -47,7 +47,6 @@ fn row(module: &api::ModuleUsage, whole: bool) -> [String; 16] {
     let (used, memory) = (module.cpu.unwrap_or_default(), module.memory.unwrap_or_default());
     [
         name(module, whole),
-        isolation(module),
         cpu(used.millicores_2s),
         granted(&used),
         cpu(used.millicores_60s),
@@ -65,6 +64,7 @@ fn row(module: &api::ModuleUsage, whole: bool) -> [String; 16] {
             [] => "-".to_owned(),
             broken => breakers(broken),
         },
+        isolation(module),
     ]
 }
 

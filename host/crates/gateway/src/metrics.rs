@@ -145,21 +145,58 @@ impl Collector for Monitor {
     }
 }
 
+/// What instances of components take.
+fn instances(versions: &[Seen], to: &mut Writer<'_>) -> fmt::Result {
+    let inside = |value: fn(&Stats) -> u64| {
+        let components = versions.iter().filter(|seen| seen.native.is_none());
+        components.map(move |seen| (seen.labels.clone(), value(&seen.stats)))
+    };
+    to.counters("module_fuel", "Fuel that its calls used.", inside(|stats| stats.fuel))?;
+    to.gauges(
+        "module_peak_memory_bytes",
+        "The most memory that one of its instances had.",
+        inside(|stats| stats.peak_memory),
+    )?;
+    to.gauges(
+        "module_idle_instances",
+        "Pooled instances that wait for a call.",
+        inside(|stats| stats.idle_instances),
+    )?;
+    to.gauges(
+        "module_spare_instances",
+        "Fresh instances made ahead of the calls that will use them.",
+        inside(|stats| stats.spare_instances),
+    )?;
+    to.gauges(
+        "module_sessions",
+        "Instances that live on because callers hold handles of their resources.",
+        inside(|stats| stats.sessions),
+    )
+}
+
+/// How the servers of native modules stand.
+fn servers(versions: &[Seen], to: &mut Writer<'_>) -> fmt::Result {
+    let outside = |value: fn(&NativeStanding) -> u64| {
+        let native = move |seen: &Seen| Some((seen.labels.clone(), value(seen.native.as_ref()?)));
+        versions.iter().filter_map(native)
+    };
+    to.gauges(
+        "module_native_ready",
+        "1 while servers of a native version are ready, else 0.",
+        outside(|native| u64::from(native.state == NativeState::Ready)),
+    )?;
+    to.gauges(
+        "module_native_attempt",
+        "The newest attempt of a native version's servers.",
+        outside(|native| native.attempts.iter().map(|one| one.epoch).max().unwrap_or(0)),
+    )
+}
+
 impl Monitor {
     fn modules(&self, to: &mut Writer<'_>) -> fmt::Result {
         let versions = self.versions();
         let each = |value: fn(&Stats) -> u64| {
             versions.iter().map(move |seen| (seen.labels.clone(), value(&seen.stats)))
-        };
-        // What only instances have.
-        let inside = |value: fn(&Stats) -> u64| {
-            let components = versions.iter().filter(|seen| seen.native.is_none());
-            components.map(move |seen| (seen.labels.clone(), value(&seen.stats)))
-        };
-        let outside = |value: fn(&NativeStanding) -> u64| {
-            let native =
-                move |seen: &Seen| Some((seen.labels.clone(), value(seen.native.as_ref()?)));
-            versions.iter().filter_map(native)
         };
         to.counters(
             "module_calls",
@@ -200,37 +237,8 @@ impl Monitor {
             "1 while calls are refused because the version trapped again and again, else 0.",
             each(|stats| u64::from(stats.breaker != BreakerState::Closed)),
         )?;
-        to.counters("module_fuel", "Fuel that its calls used.", inside(|stats| stats.fuel))?;
-        to.gauges(
-            "module_peak_memory_bytes",
-            "The most memory that one of its instances had.",
-            inside(|stats| stats.peak_memory),
-        )?;
-        to.gauges(
-            "module_idle_instances",
-            "Pooled instances that wait for a call.",
-            inside(|stats| stats.idle_instances),
-        )?;
-        to.gauges(
-            "module_spare_instances",
-            "Fresh instances made ahead of the calls that will use them.",
-            inside(|stats| stats.spare_instances),
-        )?;
-        to.gauges(
-            "module_sessions",
-            "Instances that live on because callers hold handles of their resources.",
-            inside(|stats| stats.sessions),
-        )?;
-        to.gauges(
-            "module_native_ready",
-            "1 while servers of a native version are ready, else 0.",
-            outside(|native| u64::from(native.state == NativeState::Ready)),
-        )?;
-        to.gauges(
-            "module_native_attempt",
-            "The newest attempt of a native version's servers.",
-            outside(|native| native.attempts.iter().map(|one| one.epoch).max().unwrap_or(0)),
-        )?;
+        instances(&versions, to)?;
+        servers(&versions, to)?;
         to.gauges("module_streams", "Streaming calls that are open.", each(|stats| stats.streams))?;
         let passed = versions.iter().flat_map(|Seen { labels, stats, .. }| {
             let [namespace, module, version] = labels;
