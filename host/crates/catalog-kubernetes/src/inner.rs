@@ -118,12 +118,13 @@ impl Inner {
     ) -> Result<(), Failure> {
         let [plain, native] = Kind::MODULES;
         let [plain_version, native_version] = Kind::VERSIONS;
+        // Boxed, as changes hold this while they run.
         tokio::try_join!(
-            self.look_again(namespace, plain, module.as_str()),
-            self.look_again(namespace, native, module.as_str()),
-            self.refresh_versions(namespace, plain_version, module),
-            self.refresh_versions(namespace, native_version, module),
-            self.refresh_locks(namespace),
+            Box::pin(self.look_again(namespace, plain, module.as_str())),
+            Box::pin(self.look_again(namespace, native, module.as_str())),
+            Box::pin(self.refresh_versions(namespace, plain_version, module)),
+            Box::pin(self.refresh_versions(namespace, native_version, module)),
+            Box::pin(self.refresh_locks(namespace)),
         )?;
         Ok(())
     }

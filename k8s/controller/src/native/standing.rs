@@ -224,7 +224,7 @@ mod tests {
         let fails = look(&[fails, Pod::default()], none(), None);
         assert_eq!(fails.says().1, Reason::BackingOff);
         let broken = Use { mismatch: Some("no Add".into()), ..none() };
-        let broken = look(&[ready.clone()], broken, None);
+        let broken = look(std::slice::from_ref(&ready), broken, None);
         assert_eq!((broken.says().1, broken.can_be_called()), (Reason::ContractMismatch, false));
         let refused = Refused { reason: Reason::NotAllowed, message: "no".into() };
         let refused = look(&[ready], none(), Some(refused));
