@@ -11,6 +11,8 @@ use roadstead_catalog_kubernetes::KubernetesCatalog;
 use roadstead_domain::Namespace;
 use roadstead_fleet::{Fleet, FleetConfig, Hello, Judgement, Load, Observed};
 use roadstead_gateway::Monitor;
+use roadstead_native::Pods;
+use roadstead_proto::v1::{NativeServers, NativeUse};
 use roadstead_registry::Registry;
 use tokio_stream::wrappers::WatchStream;
 
@@ -26,6 +28,7 @@ pub(crate) fn start(
     catalog: KubernetesCatalog,
     registry: Arc<Registry>,
     monitor: Monitor,
+    pods: Option<Arc<Pods>>,
 ) -> Fleet {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let hello = Hello {
@@ -37,7 +40,7 @@ pub(crate) fn start(
     };
     let (address, files) = (settings.address.clone(), settings.files.clone());
     let config = FleetConfig { address, files, hello };
-    let seen = Arc::new(Seen { catalog, registry: Arc::clone(&registry), monitor });
+    let seen = Arc::new(Seen { catalog, registry: Arc::clone(&registry), monitor, pods });
     Fleet::start(config, registry, seen)
 }
 
@@ -46,6 +49,8 @@ struct Seen {
     catalog: KubernetesCatalog,
     registry: Arc<Registry>,
     monitor: Monitor,
+    /// Native modules that the cluster runs.
+    pods: Option<Arc<Pods>>,
 }
 
 impl Observed for Seen {
@@ -89,11 +94,23 @@ impl Observed for Seen {
         self.catalog.namespaces()
     }
 
+    fn natives(&self) -> Vec<NativeUse> {
+        self.pods.as_ref().map(|pods| pods.used()).unwrap_or_default()
+    }
+
+    fn told(&self, servers: Vec<NativeServers>) {
+        if let Some(pods) = &self.pods {
+            pods.told(servers);
+        }
+    }
+
     fn changes(&self) -> BoxStream<'static, ()> {
         let judged = WatchStream::from_changes(self.catalog.reports()).map(drop);
         let monitor = self.monitor.clone();
         let draining = stream::once(async move { monitor.unready().await });
-        stream::select(judged, draining).boxed()
+        let called = self.pods.as_ref().map(|pods| WatchStream::from_changes(pods.news()));
+        let called = stream::iter(called).flatten().map(drop);
+        stream::select(stream::select(judged, draining), called).boxed()
     }
 }
 

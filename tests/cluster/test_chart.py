@@ -67,6 +67,13 @@ REFUSED = {
     "a port that is none": {"service.port": 70000},
     "a digest that is none": {"image.digest": "sha256:1"},
     "a secret for nobody": {"secrets.key": {"secret": "a", "key": "b", "to": []}},
+    "native modules without a controller": {"native.enabled": True},
+    "native modules of hosts that are alone": SHARED
+    | {"native.enabled": True, "auth.policy.secret": "a", "controller.enabled": False},
+    "native modules of everybody": FLEET | {"native.enabled": True},
+    "an account without its namespace": {"native.allow.serviceAccounts": ["trainer"]},
+    "a native secret for nobody": {"native.allow.secrets.k": {"secret": "a", "key": "b", "to": []}},
+    "an unknown native value": {"native.hostPaths": ["/"]},
     "a namespace that is none": {"catalog.namespaces": ["Team A"]},
 }
 
@@ -111,6 +118,37 @@ def test_hosts_of_a_pool_know_each_other_by_their_pods(tmp_path):
     # One alone has nobody to call, so its callers may be asked who they are in plain text.
     alone = settings(chart.render(tmp_path, **SHARED, **{"auth.policy.secret": "policy"}))
     assert "peers" not in alone["pool"]
+
+
+def test_the_controller_is_told_what_native_modules_may_be(tmp_path):
+    found = chart.render(tmp_path, "native")
+    name = "harbour-roadstead-controller"
+    rules = json.loads(chart.one(found, "ConfigMap", f"{name}-native")["data"]["native.json"])
+    policy = chart.one(found, "NetworkPolicy", "harbour-roadstead")["spec"]
+    assert rules["hosts"] == {
+        "namespace": chart.NAMESPACE,
+        "labels": policy["podSelector"]["matchLabels"],
+    }
+    assert rules["allow"]["images"] == ["registry.example.com/team/*"]
+    assert rules["state"] == {"size": "20Gi", "storageClass": "fast"}
+    pod = chart.one(found, "Deployment", name)["spec"]["template"]
+    assert "--native=/etc/roadstead/native/native.json" in pod["spec"]["containers"][0]["args"]
+    # It is read once, so other rules begin another controller.
+    other = chart.render(tmp_path, "native", **{"native.allow.images": []})
+    assert chart.one(other, "Deployment", name)["spec"]["template"] != pod
+    assert settings(found)["native"] == {"enabled": True}
+    plain = chart.render(tmp_path, "fleet")
+    assert "native" not in settings(plain)
+    assert not [each for each in plain if each["metadata"]["name"] == f"{name}-native"]
+
+
+def test_the_example_of_native_modules_renders(tmp_path):
+    example = chart.CHART / "examples/native.values.yaml"
+    more = [f"--set-json={name}={json.dumps(value)}" for name, value in SHARED.items()]
+    policy = "--set=auth.policy.secret=policy"
+    found = chart.objects(chart.template(tmp_path, "-f", example, *more, policy).stdout)
+    rules = chart.one(found, "ConfigMap", "harbour-roadstead-controller-native")
+    assert json.loads(rules["data"]["native.json"])["state"] == {"size": "20Gi"}
 
 
 @pytest.mark.parametrize(

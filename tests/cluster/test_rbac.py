@@ -22,6 +22,8 @@ RESOURCES = (
     *("rbac.authorization.k8s.io/clusterroles", "rbac.authorization.k8s.io/clusterrolebindings"),
     "apiextensions.k8s.io/customresourcedefinitions",
     *("roadstead.dev/modules", "roadstead.dev/moduleversions", "roadstead.dev/wirelocks"),
+    *("roadstead.dev/nativemodules", "roadstead.dev/nativemoduleversions"),
+    *("roadstead.dev/nativemodules/status", "roadstead.dev/nativemoduleversions/status"),
     *("roadstead.dev/modules/status", "roadstead.dev/moduleversions/status"),
     *("roadstead.dev/wirelocks/status", "roadstead.dev/modules/finalizers"),
     *("roadstead.dev/modules/scale", "roadstead.dev/moduleversions/finalizers"),
@@ -31,6 +33,8 @@ RESOURCES = (
 )
 KINDS = ("roadstead.dev/modules", "roadstead.dev/moduleversions", "roadstead.dev/wirelocks")
 STATUS = ("roadstead.dev/modules/status", "roadstead.dev/moduleversions/status")
+NATIVE = ("roadstead.dev/nativemodules", "roadstead.dev/nativemoduleversions")
+NATIVE_STATUS = tuple(f"{kind}/status" for kind in NATIVE)
 LEASES = "coordination.k8s.io/leases"
 
 
@@ -41,11 +45,24 @@ def product(accounts, spaces, resources, verbs):
 ALLOWED = (
     product([HOST], OPTED_IN, KINDS, READS + WRITES)
     | product([HOST], [chart.NAMESPACE], [LEASES], ("get", "create", "update", "delete"))
-    | product([CONTROLLER], OPTED_IN, KINDS, READS)
-    | product([CONTROLLER], OPTED_IN, STATUS, ("get", "update", "patch"))
-    | product([CONTROLLER], OPTED_IN, ["roadstead.dev/moduleversions"], ["patch"])
+    | product([HOST], OPTED_IN, NATIVE, READS)
+    | product([CONTROLLER], OPTED_IN, KINDS + NATIVE, READS)
+    | product([CONTROLLER], OPTED_IN, STATUS + NATIVE_STATUS, ("get", "update", "patch"))
+    | product([CONTROLLER], OPTED_IN, ["roadstead.dev/moduleversions", NATIVE[1]], ["patch"])
     | product([CONTROLLER], (*OPTED_IN, chart.NAMESPACE), ["events.k8s.io/events"], ("create", "patch"))
     | product([CONTROLLER], [chart.NAMESPACE], [LEASES], ["create"])
+)
+
+
+# What they may do besides where native modules are enabled.
+SERVERS = ("apps/deployments", "apps/statefulsets", "/services", "networking.k8s.io/networkpolicies")
+ALLOWED_NATIVE = (
+    product([HOST], OPTED_IN, NATIVE, WRITES)
+    | product([CONTROLLER], OPTED_IN, SERVERS, (*READS, "create", "patch", "delete"))
+    | product([CONTROLLER], OPTED_IN, ["/persistentvolumeclaims"], (*READS, "create", "patch"))
+    | product([CONTROLLER], OPTED_IN, ["/pods"], READS)
+    | product([CONTROLLER], OPTED_IN, ["/secrets"], ("get", "create", "patch"))
+    | product([CONTROLLER], [chart.NAMESPACE], ["/secrets"], ["create"])
 )
 
 
@@ -55,12 +72,15 @@ def granted(control_plane, tmp_path_factory):
     for name in (chart.NAMESPACE, *OPTED_IN):
         if not control_plane.asks("get", "namespace", name):
             control_plane.kubectl("create", "namespace", name)
+    grant(control_plane, tmp_path_factory.mktemp("rbac"), "fleet")
+    return control_plane
+
+
+def grant(control_plane, folder, case):
     kinds = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-    found = chart.render(tmp_path_factory.mktemp("rbac"), "fleet")
-    rights = [each for each in found if each["kind"] in kinds]
+    rights = [each for each in chart.render(folder, case) if each["kind"] in kinds]
     text = "\n---\n".join(json.dumps(each) for each in rights)
     control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=text)
-    return control_plane
 
 
 def ask(control_plane, questions):
@@ -100,6 +120,20 @@ def test_every_right_is_written_down(granted):
     asked = product([HOST, CONTROLLER], SPACES, RESOURCES, VERBS)
     assert asked >= ALLOWED
     assert ask(granted, sorted(asked)) == ALLOWED
+
+
+def test_native_modules_need_more_rights_and_only_where_they_are_enabled(granted, tmp_path):
+    asked = sorted(product([HOST, CONTROLLER], SPACES, RESOURCES, VERBS))
+    grant(granted, tmp_path, "native")
+    assert ask(granted, asked) == ALLOWED | ALLOWED_NATIVE
+    authority = f"{CONTROLLER}-native"
+    spaces, names = [chart.NAMESPACE], [authority, "another"]
+    questions = list(itertools.product([CONTROLLER, HOST], spaces, ["/secrets"], VERBS, names))
+    mine = (CONTROLLER, chart.NAMESPACE, "/secrets")
+    expected = {(*mine, "get", authority)} | {(*mine, "create", name) for name in names}
+    assert ask(granted, questions) == expected
+    grant(granted, tmp_path, "fleet")
+    assert ask(granted, asked) == ALLOWED
 
 
 def test_the_controller_leads_by_one_lease(granted):

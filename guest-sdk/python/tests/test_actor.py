@@ -96,6 +96,26 @@ def test_a_graceful_stop_makes_everything_durable(attempt: Attempt) -> None:
     assert standing(attempt(2).wait()) == (3, 3)
 
 
+def test_an_attempt_that_nobody_numbered_takes_the_next_epoch(
+    attempt: Attempt, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    first = attempt(0).wait()
+    first.module().add(3)
+    assert first.module().save().durable == 3
+    assert (state / "epoch").read_text() == "1\n"
+    first.stop(signal.SIGKILL)
+    assert standing(attempt(0).wait()) == (3, 3)
+    assert (state / "epoch").read_text() == "2\n"
+    old, new = Checkpoints(state, 0), Checkpoints(state, 0)
+    old.claim()
+    new.claim()
+    assert (old.epoch, new.epoch) == (3, 4)
+    with pytest.raises(StaleAttempt):
+        old.commit(write("late"))
+    new.commit(write("newest"))
+
+
 def test_a_stale_attempt_cannot_commit_and_ends(attempt: Attempt) -> None:
     old, new = attempt(1).wait(), attempt(2).wait()
     old.module().add(9)

@@ -8,11 +8,11 @@ use roadstead_blobs::{BlobStore, SharedConfig};
 use roadstead_catalog::{Catalog, RedbCatalog};
 use roadstead_catalog_kubernetes::KubernetesCatalog;
 use roadstead_domain::HostName;
-use roadstead_engine::{Engine, EngineConfig, Natives, SessionKey};
+use roadstead_engine::{Engine, EngineConfig, SessionKey};
 use roadstead_fleet::Fleet;
 use roadstead_gateway::{
-    AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, PoolConfig,
-    PoolKey, PoolTls, Tls, TracesConfig,
+    AllowedHosts, AllowedOrigins, Drained, Gateway, GatewayConfig, MetricsListener, Monitor,
+    PoolConfig, PoolKey, PoolTls, Tls, TracesConfig,
 };
 use roadstead_native::Processes;
 use roadstead_registry::{Registry, RegistryConfig};
@@ -26,7 +26,8 @@ use tokio_util::task::AbortOnDropHandle as AbortOnDrop;
 use crate::{
     cli::ServeArgs,
     config::{self, CatalogPlace, PoolSettings, ServeConfig, TlsFiles, TracesSettings},
-    fleet, native,
+    fleet,
+    native::Backends,
     output::{self, WrongUsage},
 };
 
@@ -117,15 +118,12 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         None => SessionKey::new(blobs.code().secret("handles"), HostName::default()),
     };
     let engine = Engine::new(engine_config(&settings, key)).context("start the engine")?;
-    let natives = match &settings.native {
-        Some(native) => Some(native::open(native, &data, &engine).await?),
-        None => None,
-    };
+    let backends = Backends::open(&settings, &data, &engine).await?;
     let limits = RegistryConfig {
         upload_limit: settings.max_upload,
         compile: settings.compile.clone(),
         namespace: settings.namespace.quota,
-        natives: natives.clone().map(|natives| natives as Arc<dyn Natives>),
+        natives: backends.natives(),
         ..RegistryConfig::default()
     };
     let registry = Registry::open(Arc::clone(&engine), catalog, Arc::new(blobs), limits)
@@ -147,18 +145,22 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let gateway = Gateway::bind(settings.listen, config, Arc::clone(&registry)).await?;
     let fleet = match (&settings.controller, cluster) {
         (Some(controller), Some(cluster)) => {
-            Some(fleet::start(controller, &settings.pool, cluster, registry, gateway.monitor()))
+            let monitor = gateway.monitor();
+            Some(fleet::start(
+                controller,
+                &settings.pool,
+                cluster,
+                registry,
+                monitor,
+                backends.pods,
+            ))
         }
         _ => None,
     };
     let metrics = match settings.metrics {
-        Some(address) => Some(MetricsListener::bind(address, gateway.monitor()).await?),
+        Some(address) => Some(serve_metrics(address, gateway.monitor()).await?),
         None => None,
     };
-    let metrics = metrics.map(|metrics| {
-        tracing::info!("metrics on http://{}/metrics", metrics.local_addr());
-        AbortOnDrop::new(tokio::spawn(metrics.serve()))
-    });
     let address = gateway.local_addr();
     let (stop, stopped) = oneshot::channel();
     let gateway = tokio::spawn(gateway.serve(async {
@@ -176,8 +178,14 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         gateway,
         _metrics: metrics,
         _fleet: fleet,
-        natives,
+        natives: backends.processes,
     })
+}
+
+async fn serve_metrics(address: SocketAddr, monitor: Monitor) -> anyhow::Result<AbortOnDrop<()>> {
+    let metrics = MetricsListener::bind(address, monitor).await?;
+    tracing::info!("metrics on http://{}/metrics", metrics.local_addr());
+    Ok(AbortOnDrop::new(tokio::spawn(metrics.serve())))
 }
 
 fn open_blobs(settings: &ServeConfig, pool: Option<&PoolConfig>) -> anyhow::Result<BlobStore> {

@@ -24,7 +24,7 @@ pub struct Condition {
 /// What a condition is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ConditionKind {
-    /// Of a module: calls of it are answered.
+    /// Of a module: calls of it are answered. Of a native version: its servers are ready.
     Ready,
     /// Of a module: a new version is on its way.
     Progressing,
@@ -129,6 +129,22 @@ reasons! {
     NoVersion: "Push a version of it, or look at the conditions of those that are there.",
     /// Its spec says what this release of the controller does not know.
     NotUnderstood: "Update the controller; until then the calls are shared as they are.",
+    /// An older module of the other kind has its name.
+    NameTaken: "Delete one of the two; a name is of one module, native or not.",
+    /// Operators do not allow it to run here.
+    NotAllowed: "Read the message; the chart's value `native` says what may run.",
+    /// Operators do not allow its image.
+    ImageNotAllowed: "Add the image to the chart's value `native.allow.images`, or use an allowed one.",
+    /// Its servers do not serve what its wire contract says.
+    ContractMismatch: "Read the message; make the server serve the version's WIT, and push it anew.",
+    /// Its servers are not ready yet.
+    Starting: "Wait; if it stays, look at the events and logs of its pods.",
+    /// Its servers end or are not ready in time, and are tried again.
+    BackingOff: "Read the message, and the logs of its pods; push a version that starts.",
+    /// Nobody called it for so long that its servers ended.
+    Idle: "Nothing to do; a call begins them again.",
+    /// Its servers are ready.
+    Ready: "Nothing to do.",
     /// Hosts do not answer the controller.
     HostsSilent: "Look at the hosts' pods and their logs; those that run serve on.",
 }

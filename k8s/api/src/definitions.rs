@@ -5,7 +5,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use kube::CustomResourceExt as _;
 
-use crate::{Module, ModuleVersion, WireLocks};
+use crate::{Module, ModuleVersion, NativeModule, NativeModuleVersion, WireLocks};
 
 /// Formats of numbers and texts that Kubernetes knows; it warns about others.
 const FORMATS: [&str; 4] = ["date-time", "double", "int32", "int64"];
@@ -16,6 +16,8 @@ pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("modules.yaml", Module::crd()),
         ("moduleversions.yaml", ModuleVersion::crd()),
         ("wirelocks.yaml", WireLocks::crd()),
+        ("nativemodules.yaml", NativeModule::crd()),
+        ("nativemoduleversions.yaml", NativeModuleVersion::crd()),
     ]
     .map(|(file, definition)| (file, plain(definition)))
     .into()

@@ -2,6 +2,7 @@
 //!
 //! * [`Module`]: one module by name: which version is pinned, how a new one rolls out.
 //! * [`ModuleVersion`]: one immutable version: all that a host needs to serve it.
+//! * [`NativeModule`] and [`NativeModuleVersion`]: the same of code that runs in containers.
 //! * [`WireLocks`]: the wire locks of a namespace, by protobuf package.
 //!
 //! Hosts write these; only the controller writes status. Which versions exist and which of them are
@@ -16,6 +17,8 @@ mod locks;
 #[allow(unreachable_pub, reason = "the derived schema repeats each struct within a function")]
 mod module;
 mod names;
+#[allow(unreachable_pub, reason = "the derived schema repeats each struct within a function")]
+mod native;
 pub mod rules;
 #[allow(unreachable_pub, reason = "the derived schema repeats each struct within a function")]
 mod version;
@@ -28,6 +31,10 @@ pub use module::{
     RolloutStatus, ServingVersion,
 };
 pub use names::version_object;
+pub use native::{
+    NativeModule, NativeModuleSpec, NativeModuleStatus, NativeModuleVersion,
+    NativeModuleVersionSpec, NativeModuleVersionStatus,
+};
 pub use version::{
     Break, Export, Import, Method, ModuleVersion, ModuleVersionSpec, ModuleVersionStatus, Service,
 };
@@ -35,14 +42,14 @@ pub use version::{
 /// The group of all objects.
 pub const GROUP: &str = "roadstead.dev";
 
-/// On a [`Module`]: the highest version number that was ever given out.
+/// On a [`Module`] or [`NativeModule`]: the highest version number that was ever given out.
 pub const HIGHEST: &str = "roadstead.dev/highest";
 
-/// On a [`Module`]: versions that are deleted and whose objects may still be there, separated by
+/// On a [`Module`] or [`NativeModule`]: versions that are deleted and whose objects may still be there, separated by
 /// commas; `*` for the module with all its versions.
 pub const DELETED: &str = "roadstead.dev/deleted";
 
-/// On a [`ModuleVersion`]: the pool whose host pushed it. Without it, it was applied by hand.
+/// On a version of either kind: the pool whose host pushed it. Without it, it was applied by hand.
 pub const PUSHED_BY: &str = "roadstead.dev/pushed-by";
 
 /// On a namespace: `true` lets hosts serve the modules in it.

@@ -1,6 +1,7 @@
 //! Which objects exist, and which versions are published: pure, and the same for everyone.
 //!
-//! * A module exists unless its object is being deleted or is marked with [`DELETED`] as a whole.
+//! * A module exists unless its object is being deleted or is marked with [`DELETED`] as a whole,
+//!   or an older one of the other kind that exists has its name.
 //! * A version exists while its module does, unless its object is being deleted, is marked as
 //!   deleted on the module, or belongs to an earlier module of the same name.
 //! * A version that exists is published if each lock that it names is in the chain of its package.
@@ -92,11 +93,24 @@ pub fn exists(uid: &str, deleted: &Deleted, owner: Option<&str>, version: &Versi
     owner.is_none_or(|owner| owner == uid) && !deleted.holds(version)
 }
 
+/// Whether a module keeps its name where one of the other kind has it too: the older one does, and
+/// of two that are as old the one that is not native. Both are there and not deleted; seconds since
+/// 1970 say when each was created.
+pub fn keeps_name(native: bool, created: i64, other: i64) -> bool {
+    created < other || (created == other && !native)
+}
+
+/// When an object was created, in seconds since 1970.
+pub fn created(object: &ObjectMeta) -> i64 {
+    object.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
+}
+
 /// The uid of the module that a version's object belongs to; none if it does not say.
 pub fn owner(object: &ObjectMeta) -> Option<&str> {
     let owners = object.owner_references.iter().flatten();
     let mut modules = owners.filter(|owner| {
-        owner.kind == "Module" && owner.api_version.split('/').next() == Some(crate::GROUP)
+        matches!(&*owner.kind, "Module" | "NativeModule")
+            && owner.api_version.split('/').next() == Some(crate::GROUP)
     });
     modules.next().map(|owner| owner.uid.as_str())
 }
@@ -153,6 +167,16 @@ mod tests {
         assert!(!exists(&leaving, "0.2.0"));
         let gone = ObjectMeta { deletion_timestamp: Some(now), ..module() };
         assert!(!version_exists(&gone, &owned("u1"), &version("0.2.0")));
+    }
+
+    #[test]
+    fn a_name_is_of_the_older_module() {
+        for (native, created, other, keeps) in
+            [(true, 1, 2, true), (false, 2, 1, false), (false, 2, 2, true), (true, 2, 2, false)]
+        {
+            assert_eq!(keeps_name(native, created, other), keeps);
+            assert_eq!(keeps_name(!native, other, created), !keeps, "exactly one keeps it");
+        }
     }
 
     #[test]

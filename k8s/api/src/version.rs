@@ -30,6 +30,8 @@ use crate::{Condition, condition::conditions};
     validation = Rule::new("self.metadata.name == self.spec.module + '-' + self.spec.version || (self.metadata.name.startsWith(self.spec.module + '-x') && self.metadata.name.size() == self.spec.module.size() + 42)")
         .message("the object's name must be <module>-<version>"),
     validation = Rule::new("self.spec == oldSelf.spec").message("a version never changes: push a new one"),
+    validation = Rule::new("!has(self.spec.spec) || !has(self.spec.spec.native)")
+        .message("what says spec.native is a NativeModuleVersion"),
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModuleVersionSpec {

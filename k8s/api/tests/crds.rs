@@ -81,6 +81,47 @@ capabilities:
     covers("spec", schema, &spec);
 }
 
+#[test]
+fn the_schema_of_a_native_version_covers_every_field_of_a_native_spec() {
+    let full = "
+native:
+  command: [python3]
+  image: registry.example.com/a:1
+  resources: {cpu: 4, memory: 8Gi, tpu: {accelerator: v5e, topology: 2x2}}
+  stateful: true
+  env: {MODE: train}
+  secrets: [key]
+  probes: {startup: 2m, progress: 30s}
+  idle: 10m
+  concurrent: [status]
+  idempotent: [status]
+  service_account: trainer
+";
+    let spec =
+        roadstead_domain::ModuleSpec::parse(full, roadstead_domain::SpecFormat::Yaml).unwrap();
+    let spec = serde_json::to_value(spec).unwrap();
+    let version = schema(4);
+    let schema = &version["properties"]["spec"]["properties"]["spec"];
+    covers("spec", schema, &spec);
+    assert_eq!(*schema, self::schema(1)["properties"]["spec"]["properties"]["spec"]);
+}
+
+/// What the chart shows can be pushed to a cluster.
+#[test]
+fn the_chart_s_examples_are_native_specs_with_images() {
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../chart/examples");
+    for example in ["linalg.yaml", "learner.yaml"] {
+        let text = fs::read_to_string(examples.join(example)).unwrap();
+        let wit = text.lines().find_map(|line| line.strip_prefix("wit: ")).unwrap();
+        assert!(examples.join(wit).is_dir(), "{wit}");
+        // The line is for the command line alone.
+        let spec: Vec<&str> = text.lines().filter(|line| !line.starts_with("wit: ")).collect();
+        let format = roadstead_domain::SpecFormat::Yaml;
+        let spec = roadstead_domain::ModuleSpec::parse(&spec.join("\n"), format).unwrap();
+        assert!(spec.native.unwrap().image.is_some(), "{example}");
+    }
+}
+
 fn covers(at: &str, schema: &Value, value: &Value) {
     match value {
         Value::Object(fields) => {

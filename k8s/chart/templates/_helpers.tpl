@@ -90,6 +90,22 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* What native modules may be, as the controller reads it. */}}
+{{- define "roadstead.native" -}}
+{{- $native := .Values.native -}}
+{{- $hosts := include "roadstead.selector" (dict "root" . "component" "host") | fromYaml -}}
+{{- $state := dict "size" $native.state.size -}}
+{{- if $native.state.storageClass -}}
+{{- $_ := set $state "storageClass" $native.state.storageClass -}}
+{{- end -}}
+{{- dict
+  "allow" $native.allow
+  "hosts" (dict "namespace" .Release.Namespace "labels" $hosts)
+  "state" $state
+  "authority" (printf "%s/%s-native" .Release.Namespace (include "roadstead.controller" .))
+  "imagePullSecrets" $native.imagePullSecrets | toPrettyJson -}}
+{{- end -}}
+
 {{/* Namespaces whose modules are served. */}}
 {{- define "roadstead.namespaces" -}}
 {{- .Values.catalog.namespaces | default (list .Release.Namespace) | uniq | sortAlpha | toJson -}}

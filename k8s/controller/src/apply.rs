@@ -5,20 +5,23 @@
 
 use std::{sync::Arc, time::Instant};
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     core::DynamicObject,
     runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter},
 };
+use roadstead_domain::Digest;
 use roadstead_k8s_api::{GROUP, ModuleStatus};
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::{Cluster, Failure, MANAGER},
+    cluster::{Cluster, Failure, MANAGER, resource},
+    identities::Identities,
     lease::Leadership,
     metrics::Metrics,
+    native::workload::{Manifest, set},
     objects::{Kind, Object, read},
-    plan::{Event, Plan},
+    plan::{Event, Plan, digest},
     world::ModuleKey,
 };
 
@@ -33,6 +36,7 @@ pub(crate) struct Writer {
     pub(crate) term: u64,
     pub(crate) metrics: Arc<Metrics>,
     recorder: Recorder,
+    native: Option<Arc<Identities>>,
 }
 
 /// What is to be written of one module, with the revisions that it was planned by.
@@ -45,6 +49,16 @@ pub(crate) struct Work {
     pub(crate) versions: std::collections::BTreeMap<String, (u64, String)>,
 }
 
+/// What was applied of a native module's servers.
+#[derive(Default)]
+pub(crate) struct Applied {
+    /// With the digest of what was applied, and the object's mark then.
+    pub(crate) objects: Vec<((Kind, String), Digest, u64)>,
+    pub(crate) certificate: Option<(String, Timestamp)>,
+    /// Why the cluster does not take it; none where that was not tried.
+    pub(crate) problem: Option<Option<String>>,
+}
+
 /// What became of it.
 pub(crate) struct Done {
     pub(crate) key: ModuleKey,
@@ -55,6 +69,7 @@ pub(crate) struct Done {
     pub(crate) found: Vec<Object>,
     /// Whether the module's status stands as planned.
     pub(crate) decided: bool,
+    pub(crate) applied: Applied,
     pub(crate) failure: Option<Failure>,
 }
 
@@ -69,15 +84,29 @@ impl Writer {
         let reporter =
             Reporter { controller: MANAGER.to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(cluster.client.clone(), reporter);
-        Self { cluster, leadership, term, metrics, recorder }
+        Self { cluster, leadership, term, metrics, recorder, native: None }
+    }
+
+    /// Where native modules may run, with what their servers are known by.
+    pub(crate) fn with(self, native: Option<Arc<Identities>>) -> Self {
+        Self { native, ..self }
     }
 
     pub(crate) async fn apply(self, work: Work) -> Done {
         let begun = Instant::now();
         let Work { key, plan, module, versions } = work;
         let (learned, found) = (Vec::new(), Vec::new());
-        let mut done = Done { key, plan, learned, found, decided: false, failure: None };
+        let applied = Applied::default();
+        let mut done = Done { key, plan, learned, found, decided: false, applied, failure: None };
         done.failure = self.all(&mut done, module.as_ref(), &versions).await.err();
+        if done.failure.is_none() {
+            done.failure = self.servers(&mut done, module.as_ref()).await.err();
+            done.applied.problem = match &done.failure {
+                None => Some(None),
+                Some(Failure::Refused(why)) => Some(Some(why.clone())),
+                Some(_) => None,
+            };
+        }
         self.metrics.applied(begun.elapsed());
         done
     }
@@ -92,32 +121,35 @@ impl Writer {
             && planned.write
         {
             let status = planned.status.clone();
-            let written = self.module(&done.key, *revision, &status).await;
+            let servers = planned.servers.clone();
+            let written = self.module(&done.key, *revision, &status, servers).await;
             let name = done.key.module.clone();
-            done.keep(self, Kind::Module, &name, written).await?;
+            done.keep(self, Kind::module(done.key.native), &name, written).await?;
         }
         done.decided = true;
         for event in done.plan.events.iter().filter(|event| event.version.is_none()) {
             if let Some((_, uid)) = module {
-                self.event(&done.key, Kind::Module, &done.key.module, uid, event).await;
+                let kind = Kind::module(done.key.native);
+                self.event(&done.key, kind, &done.key.module, uid, event).await;
             }
         }
+        let kind = Kind::version(done.key.native);
         for (name, planned) in done.plan.versions.clone() {
             let Some((revision, uid)) = versions.get(&name) else { continue };
             let mut revision = *revision;
             if let Some(owner) = &planned.adopt {
                 let written = self.adopt(&done.key, &name, revision, owner).await;
-                revision = done.keep(self, Kind::Version, &name, written).await?;
+                revision = done.keep(self, kind, &name, written).await?;
             }
             if planned.write {
                 let status = serde_json::to_value(&planned.status).unwrap_or_default();
                 let body = body(&name, revision, &status);
-                let written = self.write(Kind::Version, &done.key, &name, body, true).await;
-                done.keep(self, Kind::Version, &name, written).await?;
+                let written = self.write(kind, &done.key, &name, body, true).await;
+                done.keep(self, kind, &name, written).await?;
             }
             for event in &done.plan.events {
                 if event.version.as_ref() == Some(&name) {
-                    self.event(&done.key, Kind::Version, &name, uid, event).await;
+                    self.event(&done.key, kind, &name, uid, event).await;
                 }
             }
         }
@@ -130,11 +162,14 @@ impl Writer {
         key: &ModuleKey,
         revision: u64,
         status: &ModuleStatus,
+        servers: Option<String>,
     ) -> Result<DynamicObject, Failure> {
-        let name = key.module.as_str();
-        let wanted = serde_json::to_value(status).unwrap_or_default();
-        let written =
-            self.write(Kind::Module, key, name, body(name, revision, &wanted), true).await?;
+        let (kind, name) = (Kind::module(key.native), key.module.as_str());
+        let mut wanted = serde_json::to_value(status).unwrap_or_default();
+        if let Some(servers) = servers {
+            set(&mut wanted, "servers", servers.into());
+        }
+        let written = self.write(kind, key, name, body(name, revision, &wanted), true).await?;
         let left = written.data.get("status").and_then(|status| status.get("rollout"));
         if status.rollout.is_some() || left.is_none_or(Value::is_null) {
             return Ok(written);
@@ -143,7 +178,7 @@ impl Writer {
         let body =
             json!({"metadata": {"resourceVersion": revision}, "status": {"rollout": Value::Null}});
         self.may_write()?;
-        let merged = self.cluster.merge_status(&key.namespace, Kind::Module, name, &body).await;
+        let merged = self.cluster.merge_status(&key.namespace, kind, name, &body).await;
         self.counted("module_status", merged)
     }
 
@@ -158,11 +193,12 @@ impl Writer {
             "name": name,
             "resourceVersion": revision.to_string(),
             "ownerReferences": [{
-                "apiVersion": format!("{GROUP}/v1alpha1"), "kind": "Module",
+                "apiVersion": format!("{GROUP}/v1alpha1"),
+                "kind": resource(Kind::module(key.native)).kind,
                 "name": key.module, "uid": owner,
             }],
         }});
-        self.write(Kind::Version, key, name, body, false).await
+        self.write(Kind::version(key.native), key, name, body, false).await
     }
 
     async fn write(
@@ -176,11 +212,42 @@ impl Writer {
         self.may_write()?;
         let written = self.cluster.apply(&key.namespace, kind, name, body, status).await;
         let what = match (kind, status) {
-            (Kind::Module, _) => "module_status",
-            (_, true) => "version_status",
-            (_, false) => "owner",
+            (Kind::Module | Kind::NativeModule, _) => "module_status",
+            (Kind::Version | Kind::NativeVersion, true) => "version_status",
+            (Kind::Version | Kind::NativeVersion, false) => "owner",
+            _ => "workload",
         };
         self.counted(what, written)
+    }
+
+    /// The objects that a native module's servers are made of.
+    async fn servers(
+        &self,
+        done: &mut Done,
+        module: Option<&(u64, String)>,
+    ) -> Result<(), Failure> {
+        let Some(plan) = done.plan.native.clone() else { return Ok(()) };
+        if let (true, Some(native), Some((_, uid))) = (plan.secret, &self.native, module) {
+            self.may_write()?;
+            let written = native.look(&done.key, uid).await;
+            done.applied.certificate = Some(self.counted("secret", written)?);
+        }
+        for manifest in &plan.apply {
+            let Manifest { kind, name, body } = manifest;
+            let written = self.write(*kind, &done.key, name, body.clone(), false).await;
+            done.keep(self, *kind, name, written).await?;
+            let mark = match done.learned.last() {
+                Some(Object::Workload(workload)) => workload.mark,
+                _ => continue,
+            };
+            done.applied.objects.push(((*kind, name.clone()), digest(manifest), mark));
+        }
+        for (kind, name, uid) in &plan.delete {
+            self.may_write()?;
+            let deleted = self.cluster.delete(&done.key.namespace, *kind, name, uid).await;
+            self.counted("workload", deleted)?;
+        }
+        Ok(())
     }
 
     fn counted<T>(&self, what: &'static str, written: Result<T, Failure>) -> Result<T, Failure> {
@@ -202,7 +269,7 @@ impl Writer {
 
     /// Tells of an event. One that is lost is only told less.
     async fn event(&self, key: &ModuleKey, kind: Kind, name: &str, uid: &str, event: &Event) {
-        let resource = crate::cluster::resource(kind);
+        let resource = resource(kind);
         let about = ObjectReference {
             api_version: Some(resource.api_version),
             kind: Some(resource.kind),

@@ -38,6 +38,9 @@ pub(crate) struct Args {
         conflicts_with = "namespace"
     )]
     selector: String,
+    /// What operators allow native modules, as JSON; without it their servers do not run
+    #[arg(long, value_name = "FILE", env = "ROADSTEAD_NATIVE")]
+    native: Option<PathBuf>,
     /// The Lease by which replicas agree on one that leads, as NAMESPACE/NAME
     #[arg(
         long,
@@ -80,6 +83,7 @@ impl Args {
                 client_ca: self.client_ca,
             },
             namespaces,
+            native: self.native,
             lease: self.lease,
             identity: self.identity.filter(|name| !name.is_empty()).unwrap_or_else(made_up),
             kubeconfig: self.kubeconfig,
@@ -125,6 +129,8 @@ mod tests {
             "me",
             "--kubeconfig",
             "k",
+            "--native",
+            "rules.json",
             "--log",
             "json",
         ]);
@@ -134,6 +140,7 @@ mod tests {
         assert_eq!(all.namespaces, Namespaces::Named(names.into()));
         assert_eq!((all.lease.namespace.as_str(), all.identity.as_str()), ("n", "me"));
         assert_eq!(all.kubeconfig, Some("k".into()));
+        assert_eq!((least.native, all.native), (None, Some("rules.json".into())));
         let labelled = parse(&["--selector", "a=b"]).unwrap().namespaces;
         assert_eq!(labelled, Namespaces::Labelled("a=b".to_owned()));
     }

@@ -2,14 +2,19 @@
 
 use std::{path::Path, time::Duration};
 
-use k8s_openapi::api::{coordination::v1::Lease, core::v1::Namespace as NamespaceObject};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    coordination::v1::Lease,
+    core::v1::{Namespace as NamespaceObject, PersistentVolumeClaim, Pod, Secret, Service},
+    networking::v1::NetworkPolicy,
+};
 use kube::{
     Api, Client, Config, Error, Resource,
-    api::{ApiResource, Patch, PatchParams},
+    api::{ApiResource, DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError},
     core::DynamicObject,
 };
-use roadstead_k8s_api::{Module, ModuleVersion, WireLocks};
+use roadstead_k8s_api::{Module, ModuleVersion, NativeModule, NativeModuleVersion, WireLocks};
 use serde_json::Value;
 
 use crate::{objects::Kind, settings::LeaseName};
@@ -124,6 +129,57 @@ impl Cluster {
         }
     }
 
+    /// Deletes the very object of this uid. One that is gone already is no failure.
+    pub(crate) async fn delete(
+        &self,
+        namespace: &str,
+        kind: Kind,
+        name: &str,
+        uid: &str,
+    ) -> Result<(), Failure> {
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), ..Preconditions::default() };
+        let params =
+            DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match request(self.api(namespace, kind).delete(name, &params)).await {
+            Ok(_) | Err(Failure::Gone | Failure::Conflict) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A Secret, if it is there.
+    pub(crate) async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Secret>, Failure> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        request(api.get_opt(name)).await
+    }
+
+    /// Makes a Secret that must not be there yet.
+    pub(crate) async fn make_secret(
+        &self,
+        namespace: &str,
+        secret: &Secret,
+    ) -> Result<(), Failure> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let params =
+            PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        request(api.create(&params, secret)).await.map(drop)
+    }
+
+    /// Applies a Secret whole.
+    pub(crate) async fn apply_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        secret: &Secret,
+    ) -> Result<(), Failure> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let params = PatchParams::apply(MANAGER).force();
+        request(api.patch(name, &params, &Patch::Apply(secret))).await.map(drop)
+    }
+
     /// Merges into a status; what is null there goes, whoever wrote it.
     pub(crate) async fn merge_status(
         &self,
@@ -145,8 +201,16 @@ pub(crate) fn resource(kind: Kind) -> ApiResource {
     }
     match kind {
         Kind::Module => of::<Module>(),
+        Kind::NativeModule => of::<NativeModule>(),
         Kind::Version => of::<ModuleVersion>(),
+        Kind::NativeVersion => of::<NativeModuleVersion>(),
         Kind::Locks => of::<WireLocks>(),
+        Kind::Pod => of::<Pod>(),
+        Kind::Deployment => of::<Deployment>(),
+        Kind::StatefulSet => of::<StatefulSet>(),
+        Kind::Service => of::<Service>(),
+        Kind::NetworkPolicy => of::<NetworkPolicy>(),
+        Kind::Claim => of::<PersistentVolumeClaim>(),
     }
 }
 

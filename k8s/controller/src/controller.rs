@@ -9,10 +9,13 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cluster::{Cluster, ConnectError},
     fleet::Fleet,
+    identities::Identities,
     lease::{Candidate, Leadership},
     listener,
     metrics::Metrics,
     monitor::Monitor,
+    native::{Rules, RulesError},
+    objects::{EVERY_KIND, Kind},
     reconcile::{Health, Reconciler, Setup},
     settings::Settings,
     sync::Service,
@@ -30,6 +33,10 @@ pub enum StartError {
     Connect(#[from] ConnectError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+    #[error("{0} is not NAMESPACE/NAME")]
+    Authority(String),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
@@ -41,6 +48,7 @@ pub struct Controller {
     settings: Settings,
     cluster: Cluster,
     tls: Arc<Tls>,
+    native: Option<Arc<Identities>>,
     hosts: TcpListener,
     port: MetricsListener<Monitor>,
     metrics: Arc<Metrics>,
@@ -56,7 +64,17 @@ impl Controller {
     /// [`StartError`] if something of it does not hold. An API server that does not answer is none.
     pub async fn bind(settings: Settings) -> Result<Self, StartError> {
         let tls = Arc::new(Tls::open(settings.tls.clone())?);
+        let rules = settings.native.as_deref().map(Rules::read).transpose()?;
         let cluster = Cluster::connect(settings.kubeconfig.as_deref()).await?;
+        let native = match rules {
+            Some(rules) => {
+                let hosts = settings.tls.client_ca.clone();
+                let named = rules.authority.clone();
+                let native = Identities::new(cluster.clone(), rules, hosts);
+                Some(Arc::new(native.ok_or(StartError::Authority(named))?))
+            }
+            None => None,
+        };
         let hosts = bind(settings.listen).await?;
         let (metrics, health) = (Arc::<Metrics>::default(), Arc::<Health>::default());
         let (candidate, leadership) = Candidate::new(
@@ -72,7 +90,18 @@ impl Controller {
             leadership: leadership.clone(),
         };
         let port = MetricsListener::bind(settings.metrics, monitor).await?;
-        Ok(Self { settings, cluster, tls, hosts, port, metrics, health, candidate, leadership })
+        Ok(Self {
+            settings,
+            cluster,
+            tls,
+            native,
+            hosts,
+            port,
+            metrics,
+            health,
+            candidate,
+            leadership,
+        })
     }
 
     /// Where hosts open their streams.
@@ -99,8 +128,9 @@ impl Controller {
     /// Works until it is told to stop, and gives the Lease back then. Dropped, it stops at once, as
     /// a process that is killed does.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { settings, cluster, tls, hosts, port, metrics, health, candidate, leadership } =
-            self;
+        let Self { settings, cluster, tls, native, hosts, port, metrics, health, .. } = self;
+        let (candidate, leadership) = (self.candidate, self.leadership);
+        let kinds = if native.is_some() { &EVERY_KIND[..] } else { &Kind::CATALOG };
         let fleet = Arc::new(Fleet::new(&settings.times, Arc::clone(&metrics)));
         let setup = Setup {
             cluster: cluster.clone(),
@@ -111,13 +141,15 @@ impl Controller {
             times: settings.times,
             identity: settings.identity.clone(),
             lease: settings.lease.clone(),
+            native,
+            kinds,
         };
         let (to, told) = mpsc::channel(AHEAD);
         let ended = CancellationToken::new();
         let _end = ended.clone().drop_guard();
         let service = Service { fleet, stop: ended.clone() };
         let mut tasks = JoinSet::new();
-        tasks.spawn(watching::follow(cluster, settings.namespaces, to));
+        tasks.spawn(watching::follow(cluster, settings.namespaces, kinds, to));
         tasks.spawn(Reconciler::new(setup).run(told));
         tasks.spawn(port.serve());
         let serving = listener::serve(hosts, tls, service, ended.clone());

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     hosts::{BadReport, HostKey, Hosts, Touched},
     metrics::Metrics,
+    native::endpoints::Endpoints,
     settings::Times,
     splits::Splits,
 };
@@ -33,6 +34,7 @@ pub(crate) struct Fleet {
     touched: Mutex<Touched>,
     pub(crate) woken: Notify,
     pub(crate) splits: Splits,
+    pub(crate) natives: Endpoints,
     /// For whom streams are served: the time of leading, once all splits are known.
     serving: watch::Sender<Option<u64>>,
     pub(crate) places: Arc<Semaphore>,
@@ -49,6 +51,7 @@ impl Fleet {
             touched: Mutex::default(),
             woken: Notify::new(),
             splits: Splits::default(),
+            natives: Endpoints::default(),
             serving: watch::Sender::new(None),
             places: Arc::new(Semaphore::new(STREAMS)),
             report: times.report,
@@ -133,6 +136,7 @@ impl Fleet {
         self.sessions.lock().clear();
         *self.touched.lock() = Touched::default();
         self.splits.clear();
+        self.natives.clear();
         self.count();
     }
 

@@ -7,14 +7,16 @@ use std::{
 };
 
 use roadstead_domain::{HostName, Version};
-use roadstead_proto::v1::{HostHello, HostReport, Judgement, VersionKey, VersionState};
+use roadstead_proto::v1::{HostHello, HostReport, Judgement, NativeUse, VersionKey, VersionState};
 
-use crate::world::ModuleKey;
+use crate::{native::standing::Use, world::ModuleKey};
 
 /// Hosts that are known at once, those among them that are gone for some minutes.
 const HOSTS: usize = 8_192;
 /// Versions that one host may report.
 const VERSIONS: usize = 50_000;
+/// Native versions of which one host may tell the use.
+const NATIVES: usize = 10_000;
 /// Versions of one host that are judged and not published.
 const JUDGEMENTS: usize = 1_000;
 /// Namespaces that one host may serve.
@@ -93,6 +95,7 @@ pub struct Host {
     /// By namespace and the object's uid.
     pub judgements: BTreeMap<(String, String), Judged>,
     versions: HashMap<ModuleKey, BTreeMap<Version, Seen>>,
+    natives: HashMap<ModuleKey, BTreeMap<Version, Use>>,
     count: usize,
     heard: Instant,
     /// The stream that speaks for it.
@@ -103,7 +106,9 @@ pub struct Host {
 
 impl Host {
     pub fn seen(&self, key: &ModuleKey, version: &Version) -> Option<&Seen> {
-        self.versions.get(key)?.get(version)
+        let versions =
+            if key.native { self.versions.get(&key.plain())? } else { self.versions.get(key)? };
+        versions.get(version)
     }
 
     /// Whether what it says now counts for the namespace.
@@ -153,6 +158,17 @@ impl Hosts {
         self.all.iter().filter(move |(_, host)| host.serves(namespace))
     }
 
+    /// How a native module is called, on all hosts that are heard.
+    pub fn used(&self, key: &ModuleKey) -> BTreeMap<Version, Use> {
+        let heard = self.serving(&key.namespace).filter(|(_, host)| host.live);
+        let mut all: BTreeMap<Version, Use> = BTreeMap::new();
+        for (version, used) in heard.filter_map(|(_, host)| host.natives.get(key)).flatten() {
+            let sum = all.remove(version).unwrap_or_default().with(used);
+            all.insert(version.clone(), sum);
+        }
+        all
+    }
+
     /// A host says who it is; the session that it gets ends the one before.
     ///
     /// # Errors
@@ -180,6 +196,7 @@ impl Hosts {
             live: false,
             judgements: BTreeMap::new(),
             versions: HashMap::new(),
+            natives: HashMap::new(),
             count: 0,
             heard: now,
             session,
@@ -306,6 +323,7 @@ impl Host {
             touched.namespaces.extend(all.map(|(namespace, _)| namespace.clone()));
             self.judgements = report.judgements;
         }
+        self.called(&mut touched, report.natives);
         let draining = self.draining != report.draining;
         if first || draining || self.namespaces != report.namespaces {
             touched.namespaces.extend(self.namespaces.iter().cloned());
@@ -317,23 +335,51 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Takes in how native modules are called. What is news is who is called at all, and who keeps
+    /// no contract; when the last call ended is looked up when it matters.
+    fn called(
+        &mut self,
+        touched: &mut Touched,
+        natives: HashMap<ModuleKey, BTreeMap<Version, Use>>,
+    ) {
+        let news = |used: &BTreeMap<Version, Use>| -> Vec<(Version, bool, Option<String>)> {
+            let news = used.iter();
+            news.map(|(version, used)| (version.clone(), used.calls > 0, used.mismatch.clone()))
+                .collect()
+        };
+        let none = BTreeMap::new();
+        for key in self.natives.keys().chain(natives.keys()) {
+            let of = |all: &HashMap<ModuleKey, BTreeMap<Version, Use>>| {
+                news(all.get(key).unwrap_or(&none))
+            };
+            if of(&self.natives) != of(&natives) {
+                touched.modules.insert(key.clone());
+            }
+        }
+        self.natives = natives;
+    }
+}
+
 /// A report that is within its bounds.
 struct Report {
     versions: Vec<(ModuleKey, Version, Seen)>,
     gone: Vec<(ModuleKey, Version)>,
     judgements: BTreeMap<(String, String), Judged>,
+    natives: HashMap<ModuleKey, BTreeMap<Version, Use>>,
     namespaces: BTreeSet<String>,
     draining: bool,
 }
 
 impl Report {
     fn read(report: HostReport) -> Result<Self, BadReport> {
-        let HostReport { versions, gone, judgements, namespaces, draining, .. } = report;
+        let HostReport { versions, gone, judgements, namespaces, draining, natives, .. } = report;
         for (what, count, limit) in [
             ("versions", versions.len(), VERSIONS),
             ("versions that are gone", gone.len(), VERSIONS),
             ("judgements", judgements.len(), JUDGEMENTS),
             ("namespaces", namespaces.len(), NAMESPACES),
+            ("native versions", natives.len(), NATIVES),
         ] {
             if limit < count {
                 return Err(BadReport::TooMany { what, limit });
@@ -356,10 +402,23 @@ impl Report {
             versions: versions.collect::<Result<_, _>>()?,
             gone: gone.into_iter().map(|one| key(Some(one))).collect::<Result<_, _>>()?,
             judgements: judgements.into_iter().map(judged).collect::<Result<_, _>>()?,
+            natives: uses(natives)?,
             namespaces: namespaces.into_iter().collect(),
             draining,
         })
     }
+}
+
+fn uses(natives: Vec<NativeUse>) -> Result<HashMap<ModuleKey, BTreeMap<Version, Use>>, BadReport> {
+    let mut all: HashMap<ModuleKey, BTreeMap<Version, Use>> = HashMap::new();
+    for NativeUse { key: module, calls, last_unix_ms, mismatch } in natives {
+        let (module, version) = key(module)?;
+        let module = ModuleKey { native: true, ..module };
+        let mismatch = Some(text(&mismatch)).filter(|mismatch| !mismatch.is_empty());
+        let used = Use { calls, last_unix_ms, mismatch };
+        all.entry(module).or_default().insert(version, used);
+    }
+    Ok(all)
 }
 
 fn judged(judgement: Judgement) -> Result<((String, String), Judged), BadReport> {
@@ -378,7 +437,7 @@ fn key(key: Option<VersionKey>) -> Result<(ModuleKey, Version), BadReport> {
     word("namespace", &namespace)?;
     word("module", &module)?;
     let version = version.parse().map_err(|_| BadReport::Key)?;
-    Ok((ModuleKey { namespace, module }, version))
+    Ok((ModuleKey { namespace, module, native: false }, version))
 }
 
 fn word(field: &'static str, text: &str) -> Result<(), BadReport> {

@@ -32,7 +32,7 @@ fn report(versions: &[(&str, VersionState, u64)]) -> HostReport {
 }
 
 fn module() -> ModuleKey {
-    ModuleKey { namespace: "n".to_owned(), module: "m".to_owned() }
+    ModuleKey { namespace: "n".to_owned(), module: "m".to_owned(), native: false }
 }
 
 fn one() -> Version {

@@ -7,6 +7,7 @@
 mod conditions;
 mod judge;
 mod module;
+mod native;
 mod readiness;
 mod traffic;
 mod version;
@@ -23,9 +24,11 @@ use serde::Serialize;
 
 use crate::{
     hosts::Hosts,
+    native::Rules,
     objects::{ModuleObject, VersionObject},
     world::{ModuleKey, World},
 };
+pub use native::{NativeMemory, NativePlan, digest};
 use readiness::Readiness;
 use traffic::{Ground, Traffic};
 pub use window::Window;
@@ -38,6 +41,8 @@ pub struct Known<'a> {
     pub now: Timestamp,
     /// Until when hosts may not have found this controller yet; none once they should have.
     pub unsettled: Option<Timestamp>,
+    /// What operators allow native modules; none where there are to be none.
+    pub native: Option<&'a Rules>,
 }
 
 /// What the controller keeps of a module between plans.
@@ -47,6 +52,7 @@ pub struct Memory {
     pub decided: Option<Decided>,
     /// Calls of the step that is judged.
     pub window: Option<Window>,
+    pub native: NativeMemory,
 }
 
 /// How calls are shared, and how it came to that.
@@ -68,6 +74,12 @@ pub struct Plan {
     /// By the objects' names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub versions: BTreeMap<String, VersionPlan>,
+    /// Of a native module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub native: Option<NativePlan>,
+    /// Whether a module of the other kind keeps its name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub name_taken: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -82,6 +94,9 @@ pub struct ModulePlan {
     /// Whether it differs from what stands in the cluster.
     pub write: bool,
     pub status: ModuleStatus,
+    /// Servers that are ready, of those that are wanted; of a native module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub servers: Option<String>,
 }
 
 /// A version's status.
@@ -132,6 +147,7 @@ impl Plan {
     pub fn writes(&self) -> bool {
         self.module.as_ref().is_some_and(|module| module.write)
             || self.versions.values().any(|version| version.write || version.adopt.is_some())
+            || self.native.as_ref().is_some_and(NativePlan::writes)
     }
 }
 
@@ -147,6 +163,9 @@ pub fn plan(known: &Known<'_>, key: &ModuleKey, memory: &Memory) -> Plan {
         let accepted = |object: &VersionObject| version::without_module(key, object);
         return versions_only(known, &objects, accepted);
     };
+    if known.world.rival(key).is_some() {
+        return name_taken(known, key, module, &objects);
+    }
     let exist = |object: &VersionObject, version: &Version| {
         !object.leaving
             && rules::exists(&module.id.uid, &module.deleted, object.owner.as_deref(), version)
@@ -159,7 +178,11 @@ pub fn plan(known: &Known<'_>, key: &ModuleKey, memory: &Memory) -> Plan {
             shown.then(|| (said.version.clone(), *object))
         })
         .collect();
-    let readiness = Readiness::look(known.hosts, key, published.keys());
+    let standings = key.native.then(|| native::look(known, key, &published, &memory.native));
+    let readiness = match &standings {
+        Some(standings) => Readiness::of_servers(known.hosts, key, standings),
+        None => Readiness::look(known.hosts, key, published.keys()),
+    };
     let current = memory.decided.clone().unwrap_or_else(|| decided(module));
     let window = window::follow(memory.window.as_ref(), current.rollout.as_ref(), known, key);
     let ground = Ground {
@@ -171,11 +194,24 @@ pub fn plan(known: &Known<'_>, key: &ModuleKey, memory: &Memory) -> Plan {
         now: known.now,
         unsettled: known.unsettled,
     };
-    let traffic = traffic::decide(&ground);
-    let mut plan = Plan::default();
+    let mut traffic = traffic::decide(&ground);
+    let mut plan = Plan { memory: memory.clone(), ..Plan::default() };
+    let standings = standings.map(|all| {
+        let refused = |version: &Version| traffic.refused(version).is_some();
+        let runs = native::runs(&all, module, &traffic.decided.serving, refused);
+        all.into_iter().filter(|(version, _)| runs.contains(version)).collect::<BTreeMap<_, _>>()
+    });
+    if let Some(standings) = &standings {
+        let standings = standings.clone();
+        let (native, waits) = native::plan(known, key, module, standings, &mut plan.memory);
+        traffic.waits.extend(waits);
+        plan.native = Some(native);
+    }
+    let standings = standings.as_ref();
     let share = |version: &Version| percent(&traffic.decided.serving, version);
     for object in objects.iter().filter(|object| !object.leaving) {
-        let ground = version::Ground { known, key, module, object, readiness: &readiness };
+        let ground =
+            version::Ground { known, key, module, object, readiness: &readiness, standings };
         let is_published = object
             .says
             .as_ref()
@@ -184,15 +220,40 @@ pub fn plan(known: &Known<'_>, key: &ModuleKey, memory: &Memory) -> Plan {
         plan.events.extend(event);
         plan.versions.insert(object.id.name.clone(), version);
     }
-    let status = module::status(known, module, &traffic, &readiness);
-    let write = differs(module, &status);
-    plan.module = Some(ModulePlan { write, status });
+    let status = module::status(known, module, &traffic, &readiness, standings);
+    let servers = plan.native.as_ref().and_then(|native| native.servers.clone());
+    let write = differs(module, &status) || module.servers != servers;
+    plan.module = Some(ModulePlan { write, status, servers });
     let Traffic { decided, events, waits, .. } = traffic;
     // A step begins to count when it stands in the cluster.
     let window = window.filter(|window| window.counts(decided.rollout.as_ref()));
-    plan.memory = Memory { decided: Some(decided), window };
+    plan.memory.decided = Some(decided);
+    plan.memory.window = window;
     plan.events.splice(0..0, events);
     plan.waits = waits;
+    plan
+}
+
+/// A module whose name an older one of the other kind has: nothing of it runs.
+fn name_taken(
+    known: &Known<'_>,
+    key: &ModuleKey,
+    module: &ModuleObject,
+    objects: &[&VersionObject],
+) -> Plan {
+    let other = if key.native { "Module" } else { "NativeModule" };
+    let message = format!("An older {other} is called {}.", key.module);
+    let verdict = |_: &VersionObject| version::name_taken(&message);
+    let mut plan = versions_only(known, objects, verdict);
+    let status = module::name_taken(known, module, &message);
+    let write = differs(module, &status) || module.servers.is_some();
+    plan.module = Some(ModulePlan { write, status, servers: None });
+    plan.name_taken = true;
+    if key.native {
+        let mut memory = Memory::default();
+        let (native, _) = native::plan(known, key, module, BTreeMap::new(), &mut memory);
+        plan.native = Some(NativePlan { servers: None, ..native });
+    }
     plan
 }
 

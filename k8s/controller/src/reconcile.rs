@@ -7,6 +7,7 @@ mod schedule;
 mod state;
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,8 +24,10 @@ use crate::{
     cluster::{Cluster, Failure},
     fleet::Fleet,
     hosts::HostKey,
+    identities::{Identities, servers},
     lease::{Leadership, Role},
     metrics::Metrics,
+    objects::{Kind, Object},
     plan::{self, Known, Plan},
     settings::{LeaseName, Times},
     watching::Told,
@@ -49,6 +52,10 @@ pub(crate) struct Setup {
     pub(crate) times: Times,
     pub(crate) identity: String,
     pub(crate) lease: LeaseName,
+    /// Where native modules may run.
+    pub(crate) native: Option<Arc<Identities>>,
+    /// What is watched.
+    pub(crate) kinds: &'static [Kind],
 }
 
 pub(crate) struct Reconciler {
@@ -66,7 +73,7 @@ pub(crate) struct Reconciler {
 
 impl Reconciler {
     pub(crate) fn new(setup: Setup) -> Self {
-        let state = State::new(Arc::clone(&setup.health), Arc::clone(&setup.metrics));
+        let state = State::new(setup.kinds, Arc::clone(&setup.health), Arc::clone(&setup.metrics));
         Self {
             setup,
             state,
@@ -129,10 +136,11 @@ impl Reconciler {
         self.writer = None;
         self.setup.metrics.leads(matches!(role, Role::Leads(_)));
         let Role::Leads(term) = role else { return };
-        let Setup { cluster, leadership, metrics, identity, times, .. } = &self.setup;
+        let Setup { cluster, leadership, metrics, identity, times, native, .. } = &self.setup;
         let (cluster, leadership, metrics) =
             (cluster.clone(), leadership.clone(), Arc::clone(metrics));
-        self.writer = Some(Writer::new(cluster, leadership, term, metrics, identity));
+        let writer = Writer::new(cluster, leadership, term, metrics, identity);
+        self.writer = Some(writer.with(native.clone()));
         let settled = times.silence() + Duration::from_secs(1);
         let now = plan::whole_seconds(Timestamp::now());
         self.unsettled = now.checked_add(settled).map(plan::whole_seconds).ok();
@@ -144,7 +152,17 @@ impl Reconciler {
         for namespace in &touched.namespaces {
             self.schedule.dirty(self.state.world.keys(namespace));
         }
+        // Hosts speak of native modules as of others.
+        let world = &self.state.world;
+        let native = |keys: &BTreeSet<ModuleKey>| -> BTreeSet<ModuleKey> {
+            let rivals = keys.iter().filter(|key| !key.native).map(ModuleKey::rival);
+            rivals.filter(|key| world.module(key).is_some()).collect()
+        };
+        let (modules, counts) = (native(&touched.modules), native(&touched.counted));
+        self.schedule.dirty(modules);
         self.schedule.dirty(touched.modules);
+        let counts = counts.into_iter().filter(|key| self.state.counts(key));
+        self.schedule.dirty(counts.collect());
         let counted = touched.counted.into_iter().filter(|key| self.state.counts(key));
         self.schedule.dirty(counted.collect());
     }
@@ -204,7 +222,9 @@ impl Reconciler {
         let now = plan::whole_seconds(Timestamp::now());
         let memory = self.state.memory(key);
         let plan = self.setup.fleet.look(|hosts| {
-            let known = Known { world: &self.state.world, hosts, now, unsettled: self.unsettled };
+            let native = self.setup.native.as_ref().map(|native| native.rules());
+            let known =
+                Known { world: &self.state.world, hosts, now, unsettled: self.unsettled, native };
             plan::plan(&known, key, &memory)
         });
         self.setup.metrics.planned(begun.elapsed());
@@ -229,6 +249,12 @@ impl Reconciler {
     /// Hosts are told what stands in the cluster, once it is what should stand there.
     fn tell(&self, key: &ModuleKey, plan: &Plan) {
         let splits = &self.setup.fleet.splits;
+        if key.native {
+            self.tell_servers(key, plan);
+        }
+        if plan.name_taken {
+            return splits.forget(key);
+        }
         match (self.state.world.module(key), &plan.module) {
             (Some(module), Some(planned)) if module.status.serving == planned.status.serving => {
                 let rolls = module.spec.as_ref().is_ok_and(|spec| spec.rollout.is_some());
@@ -241,12 +267,30 @@ impl Reconciler {
         }
     }
 
+    /// Hosts are told which servers there are.
+    fn tell_servers(&self, key: &ModuleKey, plan: &Plan) {
+        let natives = &self.setup.fleet.natives;
+        let module = self.state.world.module(key).filter(|_| !plan.name_taken);
+        let identity = self.setup.native.as_ref().and_then(|native| native.authority());
+        match (module, &plan.native, identity) {
+            (Some(module), Some(native), Some(authority)) => {
+                let uid = &module.id.uid;
+                natives.tell(key, servers(&self.state.world, key, uid, native, authority));
+            }
+            _ => natives.forget(key),
+        }
+    }
+
     fn done(&mut self, done: Done) {
-        let Done { key, plan, learned, found, decided, failure } = done;
+        let Done { key, plan, learned, found, decided, applied, failure } = done;
         self.schedule.written(&key);
-        let mut dirty = std::collections::BTreeSet::from([key.clone()]);
+        let mut dirty = BTreeSet::from([key.clone()]);
         for object in learned {
-            dirty.extend(self.state.world.learn(&key.namespace, object));
+            let world = &mut self.state.world;
+            dirty.extend(match object {
+                Object::Workload(_) => world.put(&key.namespace, object),
+                object => world.learn(&key.namespace, object),
+            });
         }
         for object in found {
             dirty.extend(self.state.world.believe(&key.namespace, object));
@@ -254,6 +298,7 @@ impl Reconciler {
         if decided {
             self.state.remember(&key, plan.memory);
         }
+        self.state.applied(&key, applied);
         match failure {
             None => self.schedule.fine(&key),
             Some(failure) => {

@@ -14,6 +14,8 @@ pub struct Settings {
     pub metrics: SocketAddr,
     pub tls: TlsFiles,
     pub namespaces: Namespaces,
+    /// A file that says which native modules may run; none do without.
+    pub native: Option<PathBuf>,
     pub lease: LeaseName,
     /// This replica's name: no other one may have it.
     pub identity: String,

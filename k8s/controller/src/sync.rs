@@ -93,6 +93,13 @@ struct Session {
     _place: OwnedSemaphorePermit,
 }
 
+/// The last changes that a host was told of.
+#[derive(Default)]
+struct Told {
+    splits: u64,
+    natives: u64,
+}
+
 /// Closes the host's session however it ends.
 struct Opened {
     fleet: Arc<Fleet>,
@@ -141,7 +148,8 @@ impl Session {
 
     async fn speak(&mut self, host: &Opened) -> Option<Status> {
         let mut splits = self.fleet.splits.watch();
-        let mut told = 0;
+        let mut natives = self.fleet.natives.watch();
+        let mut told = Told::default();
         let mut read_at = Instant::now();
         if let Err(status) = self.tell(&mut told).await {
             return Some(status);
@@ -153,6 +161,10 @@ impl Session {
                     if still { Ok(()) } else { Err(not_leading()) }
                 }
                 changed = splits.changed() => match changed {
+                    Ok(()) => self.tell(&mut told).await,
+                    Err(_) => Err(not_leading()),
+                },
+                changed = natives.changed() => match changed {
                     Ok(()) => self.tell(&mut told).await,
                     Err(_) => Err(not_leading()),
                 },
@@ -172,11 +184,12 @@ impl Session {
     }
 
     /// Tells what changed since the last time.
-    async fn tell(&self, told: &mut u64) -> Result<(), Status> {
-        let (splits, last) = self.fleet.splits.since(*told);
-        *told = last;
+    async fn tell(&self, told: &mut Told) -> Result<(), Status> {
+        let (splits, last) = self.fleet.splits.since(told.splits);
+        let (natives, servers) = self.fleet.natives.since(told.natives);
+        *told = Told { splits: last, natives: servers };
         let report_interval_ms = u32::try_from(self.fleet.report.as_millis()).unwrap_or(u32::MAX);
-        let response = SyncResponse { splits, report_interval_ms };
+        let response = SyncResponse { splits, report_interval_ms, natives };
         match timeout(PATIENCE, self.to_host.send(Ok(response))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Status::cancelled("the host left")),

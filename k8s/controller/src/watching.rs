@@ -24,6 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     cluster::{Cluster, chain},
+    native::observed::MODULE,
     objects::{Kind, Object, read},
     settings::Namespaces,
 };
@@ -80,8 +81,13 @@ impl Backoff for Pauses {
     fn reset(&mut self) {}
 }
 
-/// Follows all namespaces until it is dropped.
-pub(crate) async fn follow(cluster: Cluster, namespaces: Namespaces, to: Sender<Told>) {
+/// Follows these kinds in all namespaces until it is dropped.
+pub(crate) async fn follow(
+    cluster: Cluster,
+    namespaces: Namespaces,
+    kinds: &'static [Kind],
+    to: Sender<Told>,
+) {
     match namespaces {
         Namespaces::Named(names) => {
             let names: BTreeSet<String> = names.iter().map(ToString::to_string).collect();
@@ -90,21 +96,21 @@ pub(crate) async fn follow(cluster: Cluster, namespaces: Namespaces, to: Sender<
             }
             let all = names.into_iter();
             let mut all: JoinSet<()> =
-                all.map(|name| in_namespace(cluster.clone(), name, to.clone())).collect();
+                all.map(|name| in_namespace(cluster.clone(), name, kinds, to.clone())).collect();
             while all.join_next().await.is_some() {}
         }
-        Namespaces::Labelled(selector) => labelled(cluster, &selector, to).await,
+        Namespaces::Labelled(selector) => labelled(cluster, &selector, kinds, to).await,
     }
 }
 
 /// Follows the namespaces that carry a label, as they come and go.
-async fn labelled(cluster: Cluster, selector: &str, to: Sender<Told>) {
+async fn labelled(cluster: Cluster, selector: &str, kinds: &'static [Kind], to: Sender<Told>) {
     let config = Config::default().labels(selector).timeout(WATCH);
     let mut events = pin!(watcher(cluster.namespaces(), config).backoff(backoff()));
     let mut following: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
     let mut listed = BTreeSet::new();
     let begin = |name: &str| {
-        let task = in_namespace(cluster.clone(), name.to_owned(), to.clone());
+        let task = in_namespace(cluster.clone(), name.to_owned(), kinds, to.clone());
         AbortOnDropHandle::new(tokio::spawn(task))
     };
     while let Some(event) = events.next().await {
@@ -142,14 +148,22 @@ async fn labelled(cluster: Cluster, selector: &str, to: Sender<Told>) {
     }
 }
 
-/// Follows the three kinds of a namespace.
-async fn in_namespace(cluster: Cluster, namespace: String, to: Sender<Told>) {
-    let kinds = Kind::ALL.map(|kind| of_kind(&cluster, &namespace, kind, &to));
+/// Follows the kinds of a namespace.
+async fn in_namespace(
+    cluster: Cluster,
+    namespace: String,
+    kinds: &'static [Kind],
+    to: Sender<Told>,
+) {
+    let kinds = kinds.iter().map(|kind| of_kind(&cluster, &namespace, *kind, &to));
     futures::future::join_all(kinds).await;
 }
 
 async fn of_kind(cluster: &Cluster, namespace: &str, kind: Kind, to: &Sender<Told>) {
-    let config = Config::default().timeout(WATCH);
+    let mut config = Config::default().timeout(WATCH);
+    if Kind::WORKLOADS.contains(&kind) {
+        config = config.labels(MODULE);
+    }
     let mut events = pin!(watcher(cluster.api(namespace, kind), config).backoff(backoff()));
     let mut list = Vec::new();
     while let Some(event) = events.next().await {

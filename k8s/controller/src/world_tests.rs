@@ -52,7 +52,7 @@ fn a_change_names_the_modules_that_it_concerns() {
 fn old_news_are_no_news_but_what_was_just_read_counts() {
     let mut world = world();
     world.put("n", module("a", 5));
-    let key = ModuleKey { namespace: "n".to_owned(), module: "a".to_owned() };
+    let key = ModuleKey { namespace: "n".to_owned(), module: "a".to_owned(), native: false };
     let revision = |world: &World| world.module(&key).map(|module| module.id.revision);
     world.put("n", module("a", 4));
     world.gone("n", &module("a", 4));

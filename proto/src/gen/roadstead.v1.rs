@@ -2845,6 +2845,25 @@ pub struct HostReport {
     /// Namespaces that the host serves, all of them.
     #[prost(string, repeated, tag = "8")]
     pub namespaces: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Native versions that were called here, or whose servers were asked for their contract; all of
+    /// them.
+    #[prost(message, repeated, tag = "9")]
+    pub natives: ::prost::alloc::vec::Vec<NativeUse>,
+}
+/// How a native version is called, by which the controller lets its servers begin and end.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NativeUse {
+    #[prost(message, optional, tag = "1")]
+    pub key: ::core::option::Option<VersionKey>,
+    /// Calls that run, or wait for a server.
+    #[prost(uint64, tag = "2")]
+    pub calls: u64,
+    /// When the last call ended, in milliseconds since 1970; 0 where none did.
+    #[prost(int64, tag = "3")]
+    pub last_unix_ms: i64,
+    /// How its servers differ from what its wire contract says; empty where they keep it.
+    #[prost(string, tag = "4")]
+    pub mismatch: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VersionKey {
@@ -2912,6 +2931,53 @@ pub struct SyncResponse {
     /// Milliseconds after which the host should report its counters again.
     #[prost(uint32, tag = "2")]
     pub report_interval_ms: u32,
+    /// The servers of native modules: those of modules that changed since the last response of the
+    /// stream; the first one has all. A module without servers has none that are ready.
+    #[prost(message, repeated, tag = "3")]
+    pub natives: ::prost::alloc::vec::Vec<NativeServers>,
+}
+/// The servers of one native module that are ready for calls.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct NativeServers {
+    #[prost(string, tag = "1")]
+    pub namespace: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub module: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub servers: ::prost::alloc::vec::Vec<NativeServer>,
+    /// The name that servers' certificates have, and the PEM certificate of the authority that signs
+    /// them. Hosts show servers what they show the controller.
+    #[prost(string, tag = "4")]
+    pub server_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub authority: ::prost::alloc::string::String,
+    /// By which hosts sign what they say of a call (`NativeCall`).
+    #[prost(bytes = "bytes", tag = "6")]
+    pub call_key: ::prost::bytes::Bytes,
+    /// How each version stands that is to run.
+    #[prost(message, repeated, tag = "7")]
+    pub standings: ::prost::alloc::vec::Vec<ServersStanding>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NativeServer {
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// IP address and port.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// Tells servers at one address apart: the pod's uid.
+    #[prost(string, tag = "3")]
+    pub id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServersStanding {
+    #[prost(string, tag = "1")]
+    pub version: ::prost::alloc::string::String,
+    /// A reason of the condition `Ready`.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct TrafficSplit {

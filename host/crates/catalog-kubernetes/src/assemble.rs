@@ -34,12 +34,27 @@ impl Inert {
     }
 }
 
-/// The module's object, unless the module is deleted.
+/// The module's object: of two kinds, the one that keeps the name.
 pub(crate) fn module_object<'a>(
     objects: &'a Objects,
     name: &ModuleName,
 ) -> Option<(&'a ModuleObject, u64)> {
-    match objects.get(Kind::Module, name.as_str()) {
+    let [plain, native] = Kind::MODULES.map(|kind| object_of(objects, kind, name));
+    let (Some(plain), Some(native)) = (plain, native) else { return plain.or(native) };
+    let keeps = match (plain.0.stands(), native.0.stands()) {
+        (true, true) => rules::keeps_name(false, plain.0.created, native.0.created),
+        (stands, _) => stands,
+    };
+    Some(if keeps { plain } else { native })
+}
+
+/// The object of that kind, whether it keeps the name or not.
+pub(crate) fn object_of<'a>(
+    objects: &'a Objects,
+    kind: Kind,
+    name: &ModuleName,
+) -> Option<(&'a ModuleObject, u64)> {
+    match objects.get(kind, name.as_str()) {
         Some((Object::Module(module), revision)) => Some((module, revision)),
         _ => None,
     }
@@ -69,7 +84,9 @@ pub(crate) fn newest(objects: &Objects, package: &str) -> Option<Digest> {
 /// Whether a version exists beside the module's object.
 pub(crate) fn exists(module: &ModuleObject, version: &VersionObject) -> bool {
     let VersionObject { owner, record, leaving, .. } = version;
-    !leaving && rules::exists(&module.uid, &module.deleted, owner.as_deref(), &record.version)
+    module.native == version.is_native()
+        && !leaving
+        && rules::exists(&module.uid, &module.deleted, owner.as_deref(), &record.version)
 }
 
 /// The versions that exist, by module, with whether each is published.
@@ -80,7 +97,8 @@ fn versions(
     let none = WireLocksSpec::default();
     let chains = chains(objects).map_or(&none, |(chains, _)| chains);
     let mut found: BTreeMap<ModuleName, Vec<_>> = BTreeMap::new();
-    for (_, object, seen) in objects.all(Kind::Version) {
+    let both = Kind::VERSIONS.into_iter().flat_map(|kind| objects.all(kind));
+    for (_, object, seen) in both {
         let Object::Version(version) = object else { continue };
         if only.is_some_and(|only| *only != version.module) {
             continue;
@@ -184,26 +202,28 @@ pub(crate) struct Garbage {
 /// marked as deleted, and pushed ones that belong to a module which is gone.
 pub(crate) fn garbage(objects: &Objects) -> Vec<Garbage> {
     let mut found = Vec::new();
-    for (name, object, _) in objects.all(Kind::Version) {
+    for (name, object, _) in Kind::VERSIONS.into_iter().flat_map(|kind| objects.all(kind)) {
         let Object::Version(version) = object else { continue };
-        let marked = module_object(objects, &version.module)
-            .is_some_and(|(module, _)| module.deleted.holds(&version.record.version));
+        let module = object_of(objects, Kind::module(version.is_native()), &version.module);
+        let marked =
+            module.is_some_and(|(module, _)| module.deleted.holds(&version.record.version));
         let orphaned = version.pushed_by.is_some()
-            && version.owner.as_ref().is_some_and(|owner| {
-                module_object(objects, &version.module)
-                    .is_none_or(|(module, _)| module.uid != *owner)
-            });
+            && version
+                .owner
+                .as_ref()
+                .is_some_and(|owner| module.is_none_or(|(module, _)| module.uid != *owner));
         if !version.leaving && (marked || orphaned) {
             let (name, uid, module) =
                 (name.to_owned(), version.uid.clone(), version.module.clone());
-            found.push(Garbage { kind: Kind::Version, name, uid, module });
+            found.push(Garbage { kind: version.kind(), name, uid, module });
         }
     }
-    for (name, object, _) in objects.all(Kind::Module) {
+    for (name, object, _) in Kind::MODULES.into_iter().flat_map(|kind| objects.all(kind)) {
         let Object::Module(module) = object else { continue };
-        if module.deleted == rules::Deleted::All && !module.leaving {
+        if !module.stands() && !module.leaving {
+            let kind = module.kind();
             let (name, uid, module) = (name.to_owned(), module.uid.clone(), module.name.clone());
-            found.push(Garbage { kind: Kind::Module, name, uid, module });
+            found.push(Garbage { kind, name, uid, module });
         }
     }
     found

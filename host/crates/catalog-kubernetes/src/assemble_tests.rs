@@ -1,5 +1,6 @@
 //! From objects to the snapshot, case by case.
 
+use roadstead_catalog::VersionRecord;
 use roadstead_domain::Namespace;
 use roadstead_k8s_api::{rules::Deleted, version_object};
 
@@ -43,6 +44,8 @@ impl Cluster {
     pub(crate) fn module(&mut self, module: &str, change: impl FnOnce(&mut ModuleObject)) {
         let mut object = ModuleObject {
             uid: format!("uid-{module}"),
+            native: false,
+            created: 0,
             name: name(module),
             pinned: None,
             highest: None,
@@ -53,7 +56,7 @@ impl Cluster {
             leaving: false,
         };
         change(&mut object);
-        self.put(Kind::Module, module, Object::Module(object));
+        self.put(object.kind(), module, Object::Module(object));
     }
 
     /// A version that a host pushed, with the lock of package `p`.
@@ -77,7 +80,7 @@ impl Cluster {
         };
         change(&mut object);
         let name = version_object(&name(module), &version(text));
-        self.put(Kind::Version, &name, Object::Version(object));
+        self.put(object.kind(), &name, Object::Version(object));
     }
 
     pub(crate) fn locks(&mut self, chain: &[&str]) {
@@ -185,4 +188,37 @@ fn garbage_is_what_deletions_left() {
     assert_eq!(names(&cluster), ["gone-0.1.0", "m-0.2.0", "m-0.3.0"]);
     cluster.module("m", |module| module.deleted = Deleted::All);
     assert_eq!(names(&cluster), ["gone-0.1.0", "m-0.1.0", "m-0.2.0", "m-0.3.0", "m"]);
+}
+
+#[test]
+fn a_name_is_of_the_older_module_of_two_kinds() {
+    let native = |version: &mut VersionObject| {
+        version.record = Arc::new(VersionRecord {
+            version: version.record.version.clone(),
+            locks: BTreeMap::new(),
+            ..crate::convert::tests::native()
+        });
+    };
+    let mut cluster = Cluster::new();
+    cluster.module("m", |module| module.created = 7);
+    cluster.version("m", "0.1.0", None, |_| {});
+    cluster.version("m", "0.2.0", None, native);
+    assert_eq!(cluster.shown(), ["m@0.1.0"], "a native version needs a native module");
+    let later = |module: &mut ModuleObject, created| {
+        (module.native, module.created) = (true, created);
+    };
+    cluster.module("m", |module| later(module, 8));
+    assert_eq!(cluster.shown(), ["m@0.1.0"]);
+    cluster.module("m", |module| later(module, 6));
+    assert_eq!(cluster.shown(), ["m@0.2.0"]);
+    assert!(module_object(cluster.objects(), &name("m")).unwrap().0.native);
+    // Whoever is deleted keeps no name.
+    cluster.module("m", |module| {
+        later(module, 6);
+        module.deleted = Deleted::All;
+    });
+    assert_eq!(cluster.shown(), ["m@0.1.0"]);
+    let left = garbage(cluster.objects());
+    let left: Vec<_> = left.iter().map(|one| (one.kind, one.name.as_str())).collect();
+    assert_eq!(left, [(Kind::NativeVersion, "m-0.2.0"), (Kind::NativeModule, "m")]);
 }

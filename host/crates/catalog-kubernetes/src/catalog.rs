@@ -351,7 +351,7 @@ impl Catalog for KubernetesCatalog {
                 tracing::info!(%namespace, object, "published a version that was written");
             }
             Action::Delete => {
-                let kind = crate::objects::Kind::Version;
+                let kind = found.version.kind();
                 let removed = self.inner.remove(namespace, kind, &object, &uid).await;
                 removed.map_err(|failure| {
                     failure.into_error(|| CatalogError::Contended(name.clone()))

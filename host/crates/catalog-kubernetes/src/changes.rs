@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     assemble::{self, STALE},
-    cluster::Edit,
+    cluster::{Edit, resource},
     convert,
     error::{Failure, chain},
     ground::{Ground, Place, place},
@@ -88,7 +88,15 @@ impl Inner {
             Decision::Create(module, _) => module,
             Decision::Unchanged(record) => return Ok(Published::Unchanged(record)),
         };
+        if let Some((other, _)) = &ground.object
+            && other.stands()
+            && other.native != record.is_native()
+        {
+            let (name, native) = (name.clone(), other.native);
+            return Err(CatalogError::NameTaken { name, native }.into());
+        }
         let object = version_object(name, &record.version);
+        let kind = Kind::version(record.is_native());
         let wrong = |message: String| {
             Err(CatalogError::Refused { doing: "write the version", message }.into())
         };
@@ -96,7 +104,7 @@ impl Inner {
             Place::Free => None,
             Place::Same(stands) => Some(stands),
             Place::Left { uid } => {
-                self.remove(namespace, Kind::Version, &object, &uid).await?;
+                self.remove(namespace, kind, &object, &uid).await?;
                 None
             }
             Place::Busy => return Err(Failure::Conflict),
@@ -105,18 +113,20 @@ impl Inner {
                 return Err(CatalogError::VersionExists { name, version }.into());
             }
             Place::Malformed(why) => {
-                return wrong(format!("ModuleVersion {object} is malformed ({why}): delete it"));
+                let kind = resource(kind).kind;
+                return wrong(format!("{kind} {object} is malformed ({why}): delete it"));
             }
         };
-        if let Some(why) = &ground.malformed {
-            return wrong(format!("Module {name} is malformed ({why}): delete it"));
+        if let Some((kind, why)) = &ground.malformed {
+            let kind = resource(*kind).kind;
+            return wrong(format!("{kind} {name} is malformed ({why}): delete it"));
         }
         let uid = self.claim(publication, &ground, &module).await?;
         let began = Instant::now();
         let mut revision = match &stands {
-            Some(_) => self.read(namespace, |objects| {
-                objects.known(Kind::Version, &object).unwrap_or_default()
-            })?,
+            Some(_) => {
+                self.read(namespace, |objects| objects.known(kind, &object).unwrap_or_default())?
+            }
             None => self.write(publication, &object, &uid).await?,
         };
         match self.move_locks(publication).await {
@@ -124,12 +134,12 @@ impl Inner {
             Ok(None) => {}
             Err(failure) => {
                 if stands.is_none() {
-                    self.take_back(namespace, &object).await;
+                    self.take_back(namespace, kind, &object).await;
                 }
                 return Err(failure);
             }
         }
-        self.confirm(namespace, name, &object, began).await?;
+        self.confirm(namespace, name, (kind, &object), began).await?;
         let module = self.read(namespace, |objects| assemble::module(objects, name))?;
         let outcome = stands.unwrap_or_else(|| record.clone().into());
         Ok(Published::Created(Change { revision, module, outcome }))
@@ -145,12 +155,15 @@ impl Inner {
     ) -> Result<String, Failure> {
         let Publication { namespace, name, record, .. } = publication;
         let highest = module.highest.to_string();
+        let kind = Kind::module(record.is_native());
         let Some((object, revision)) = &ground.object else {
             let metadata = json!({"name": name, "annotations": {HIGHEST: highest}});
-            let read = self.cluster.create(namespace, Kind::Module, metadata, json!({})).await?;
-            return Ok(self.learn(namespace, Kind::Module, read));
+            let read = self.cluster.create(namespace, kind, metadata, json!({})).await?;
+            let uid = self.learn(namespace, kind, read);
+            self.yield_name(namespace, name, kind, &uid).await?;
+            return Ok(uid);
         };
-        if object.deleted == Deleted::All {
+        if !object.stands() {
             self.finish(namespace, name).await?;
             return Err(Failure::Conflict);
         }
@@ -160,9 +173,29 @@ impl Inner {
         }
         let annotations = json!({HIGHEST: highest, DELETED: marks.to_text()});
         let change = Edit::Annotations(annotations);
-        let patched =
-            self.cluster.patch(namespace, Kind::Module, name.as_str(), *revision, change).await?;
-        Ok(self.learn(namespace, Kind::Module, patched))
+        let patched = self.cluster.patch(namespace, kind, name.as_str(), *revision, change).await?;
+        Ok(self.learn(namespace, kind, patched))
+    }
+
+    /// Takes a module back that was just created, if one of the other kind came to its name
+    /// meanwhile. Who creates looks afterwards, so of two at the same time at least one yields.
+    async fn yield_name(
+        &self,
+        namespace: &Namespace,
+        name: &ModuleName,
+        kind: Kind,
+        uid: &str,
+    ) -> Result<(), Failure> {
+        let other = Kind::module(kind == Kind::Module);
+        self.look_again(namespace, other, name.as_str()).await?;
+        let taken = self.read(namespace, |objects| {
+            assemble::object_of(objects, other, name).is_some_and(|(other, _)| other.stands())
+        })?;
+        if !taken {
+            return Ok(());
+        }
+        self.remove(namespace, kind, name.as_str(), uid).await?;
+        Err(Failure::Conflict)
     }
 
     /// Writes the version's object, and says at which revision.
@@ -173,22 +206,24 @@ impl Inner {
         owner: &str,
     ) -> Result<u64, Failure> {
         let Publication { namespace, name, record, .. } = publication;
+        let kind = Kind::version(record.is_native());
+        let owner_kind = resource(Kind::module(record.is_native())).kind;
         let metadata = json!({
             "name": object,
             "annotations": {PUSHED_BY: self.pool},
             "ownerReferences": [{
-                "apiVersion": "roadstead.dev/v1alpha1", "kind": "Module", "name": name, "uid": owner,
+                "apiVersion": "roadstead.dev/v1alpha1", "kind": owner_kind, "name": name, "uid": owner,
             }],
         });
         let spec = serde_json::to_value(convert::to_object(name, record)).map_err(|error| {
             CatalogError::Storage { doing: "write a version as JSON", source: error.into() }
         })?;
-        let read = self.cluster.create(namespace, Kind::Version, metadata, spec).await?;
+        let read = self.cluster.create(namespace, kind, metadata, spec).await?;
         let kept = matches!(&read.object, Object::Version(kept) if *kept.record == *record);
         let revision = read.revision;
-        self.learn(namespace, Kind::Version, read);
+        self.learn(namespace, kind, read);
         if !kept {
-            self.take_back(namespace, object).await;
+            self.take_back(namespace, kind, object).await;
             let message = "it does not keep all that this release says of a version: apply the \
                            k8s/crds of this release"
                 .to_owned();
@@ -255,12 +290,12 @@ impl Inner {
     }
 
     /// Takes back a version that was not published. What cannot be taken back now is swept later.
-    async fn take_back(&self, namespace: &Namespace, object: &str) {
+    async fn take_back(&self, namespace: &Namespace, kind: Kind, object: &str) {
         let uid = self.read(namespace, |objects| {
-            objects.get(Kind::Version, object).map(|(object, _)| object.uid().to_owned())
+            objects.get(kind, object).map(|(object, _)| object.uid().to_owned())
         });
         let Ok(Some(uid)) = uid else { return };
-        if let Err(failure) = self.remove(namespace, Kind::Version, object, &uid).await {
+        if let Err(failure) = self.remove(namespace, kind, object, &uid).await {
             tracing::warn!(%namespace, object, ?failure,
                 "a version that was not published is left: it is deleted later");
         }
@@ -271,14 +306,14 @@ impl Inner {
         &self,
         namespace: &Namespace,
         name: &ModuleName,
-        object: &str,
+        (kind, object): (Kind, &str),
         began: Instant,
     ) -> Result<(), Failure> {
         if began.elapsed() < STALE / 3 {
             return Ok(());
         }
         self.refresh(namespace, name).await?;
-        let there = self.read(namespace, |objects| objects.get(Kind::Version, object).is_some())?;
+        let there = self.read(namespace, |objects| objects.get(kind, object).is_some())?;
         if there { Ok(()) } else { Err(Failure::Conflict) }
     }
 
@@ -302,7 +337,8 @@ impl Inner {
         let ground = self.read(namespace, |objects| Ground::of(objects, name))?;
         let highest = ground.record.as_ref().map(|module| module.highest.to_string());
         let (left, outcome) = rules::delete(ground.record.clone(), name, version)?;
-        let Some((_, revision)) = ground.object else { return Err(Failure::Conflict) };
+        let Some((object, revision)) = &ground.object else { return Err(Failure::Conflict) };
+        let (kind, revision) = (object.kind(), *revision);
         let mut marks = ground.marks(None);
         match &mut marks {
             Deleted::Versions(marked) if left.is_some() => marked.extend(outcome.iter().cloned()),
@@ -310,10 +346,9 @@ impl Inner {
         }
         let annotations = json!({HIGHEST: highest, DELETED: marks.to_text()});
         let change = Edit::Annotations(annotations);
-        let read =
-            self.cluster.patch(namespace, Kind::Module, name.as_str(), revision, change).await?;
+        let read = self.cluster.patch(namespace, kind, name.as_str(), revision, change).await?;
         let revision = read.revision;
-        self.learn(namespace, Kind::Module, read);
+        self.learn(namespace, kind, read);
         // It is deleted. What cannot be cleaned up now is swept later.
         if let Err(failure) = self.finish(namespace, name).await {
             tracing::warn!(%namespace, %name, ?failure, "objects of what is deleted are left");
@@ -354,12 +389,12 @@ impl Inner {
             let revision = *self.revision.borrow();
             return Ok(Change { revision, module, outcome: () });
         }
-        let Some((_, revision)) = ground.object else { return Err(Failure::Conflict) };
+        let Some((object, revision)) = ground.object else { return Err(Failure::Conflict) };
         let change = Edit::Spec(json!({"pinned": version}));
-        let read =
-            self.cluster.patch(namespace, Kind::Module, name.as_str(), revision, change).await?;
+        let kind = object.kind();
+        let read = self.cluster.patch(namespace, kind, name.as_str(), revision, change).await?;
         let revision = read.revision;
-        self.learn(namespace, Kind::Module, read);
+        self.learn(namespace, kind, read);
         let module = self.read(namespace, |objects| assemble::module(objects, name))?;
         Ok(Change { revision, module, outcome: () })
     }
@@ -402,10 +437,10 @@ impl Inner {
         let mut now = *self.revision.borrow();
         if let Some(after) = rollout::edited(&object, &record, edit.clone())? {
             let change = Edit::Spec(json!({"rollout": after}));
-            let name = name.as_str();
-            let read = self.cluster.patch(namespace, Kind::Module, name, revision, change).await?;
+            let (kind, name) = (object.kind(), name.as_str());
+            let read = self.cluster.patch(namespace, kind, name, revision, change).await?;
             now = read.revision;
-            self.learn(namespace, Kind::Module, read);
+            self.learn(namespace, kind, read);
         }
         let module = self.read(namespace, |objects| assemble::module(objects, name))?;
         let outcome = self.rollout(namespace, name)?;

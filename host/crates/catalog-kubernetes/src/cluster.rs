@@ -8,7 +8,7 @@ use kube::{
 };
 use roadstead_catalog::CatalogError;
 use roadstead_domain::{ModuleName, Namespace};
-use roadstead_k8s_api::{Module, ModuleVersion, WireLocks};
+use roadstead_k8s_api::{Module, ModuleVersion, NativeModule, NativeModuleVersion, WireLocks};
 use serde_json::{Value, json};
 
 use crate::{
@@ -61,18 +61,19 @@ impl Cluster {
         }
     }
 
-    /// The objects of all versions of a module, as they are now.
+    /// The objects of a kind of all versions of a module, as they are now.
     pub(crate) async fn versions(
         &self,
         namespace: &Namespace,
+        kind: Kind,
         module: &ModuleName,
     ) -> Result<Vec<Read>, Failure> {
-        let api = self.api(namespace, Kind::Version);
+        let api = self.api(namespace, kind);
         let mut params = ListParams::default().fields(&format!("spec.module={module}")).limit(PAGE);
         let mut found = Vec::new();
         loop {
             let page = request("list versions", api.list(&params)).await?;
-            found.extend(page.items.into_iter().filter_map(|object| read(Kind::Version, object)));
+            found.extend(page.items.into_iter().filter_map(|object| read(kind, object)));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
                 None => return Ok(found),
@@ -153,13 +154,15 @@ impl Cluster {
     }
 }
 
-fn resource(kind: Kind) -> ApiResource {
+pub(crate) fn resource(kind: Kind) -> ApiResource {
     fn of<K: Resource<DynamicType = ()>>() -> ApiResource {
         ApiResource::erase::<K>(&())
     }
     match kind {
         Kind::Module => of::<Module>(),
+        Kind::NativeModule => of::<NativeModule>(),
         Kind::Version => of::<ModuleVersion>(),
+        Kind::NativeVersion => of::<NativeModuleVersion>(),
         Kind::Locks => of::<WireLocks>(),
     }
 }

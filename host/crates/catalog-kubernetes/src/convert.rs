@@ -169,6 +169,34 @@ capabilities:
         }
     }
 
+    /// The same of a native version.
+    pub(crate) fn native() -> VersionRecord {
+        let spec = "
+native:
+  image: registry.example.com/learner:1
+  command: [python3, learner.py]
+  resources: {cpu: 4, memory: 8Gi, tpu: {accelerator: v5e, topology: 2x2}}
+  stateful: true
+  env: {MODE: train}
+  secrets: [key]
+  probes: {startup: 2m, progress: 30s}
+  idle: 10m
+  concurrent: [status]
+  idempotent: [status]
+  service_account: trainer
+";
+        let spec = ModuleSpec::parse(spec, SpecFormat::Yaml).unwrap();
+        VersionRecord { spec, ..full() }
+    }
+
+    #[test]
+    fn a_native_version_comes_back() {
+        let object = serde_json::to_value(to_object(&"m".parse().unwrap(), &native())).unwrap();
+        let (_, again) = from_object(serde_json::from_value(object).unwrap());
+        assert_eq!(again, native());
+        assert!(again.is_native() && !full().is_native());
+    }
+
     #[test]
     fn every_field_comes_back() {
         let record = full();

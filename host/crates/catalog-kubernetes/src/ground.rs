@@ -24,19 +24,22 @@ pub(crate) struct Ground {
     pub(crate) record: Option<ModuleRecord>,
     /// Its object, deleted or not, and the revision.
     pub(crate) object: Option<(ModuleObject, u64)>,
-    /// Its object does not read.
-    pub(crate) malformed: Option<String>,
+    /// An object of its name that does not read, and why.
+    pub(crate) malformed: Option<(Kind, String)>,
     /// Versions of which there are objects, whatever they are.
     pub(crate) standing: BTreeSet<Version>,
 }
 
 impl Ground {
     pub(crate) fn of(objects: &Objects, name: &ModuleName) -> Self {
-        let malformed = match objects.get(Kind::Module, name.as_str()) {
-            Some((Object::Malformed { why, .. }, _)) => Some(why.clone()),
-            _ => None,
-        };
-        let versions = objects.all(Kind::Version).filter_map(|(_, object, _)| match object {
+        let mut malformed =
+            Kind::MODULES.into_iter().filter_map(|kind| match objects.get(kind, name.as_str()) {
+                Some((Object::Malformed { why, .. }, _)) => Some((kind, why.clone())),
+                _ => None,
+            });
+        let malformed = malformed.next();
+        let both = Kind::VERSIONS.into_iter().flat_map(|kind| objects.all(kind));
+        let versions = both.filter_map(|(_, object, _)| match object {
             Object::Version(version) if version.module == *name => {
                 Some(version.record.version.clone())
             }
@@ -90,7 +93,8 @@ pub(crate) fn place(
     now: Instant,
 ) -> Place {
     let object = version_object(name, &record.version);
-    let mut standing = objects.all(Kind::Version).filter(|(name, _, _)| *name == object);
+    let kind = Kind::version(record.is_native());
+    let mut standing = objects.all(kind).filter(|(name, _, _)| *name == object);
     let Some((_, standing, seen)) = standing.next() else { return Place::Free };
     let version = match standing {
         Object::Version(version) => version,

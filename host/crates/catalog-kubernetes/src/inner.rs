@@ -116,32 +116,41 @@ impl Inner {
         namespace: &Namespace,
         module: &ModuleName,
     ) -> Result<(), Failure> {
-        let (known, known_module) = self.read(namespace, |objects| {
-            let versions = objects.all(Kind::Version).filter(|(_, object, _)| {
+        let [plain, native] = Kind::MODULES;
+        let [plain_version, native_version] = Kind::VERSIONS;
+        // Boxed, as changes hold this while they run.
+        tokio::try_join!(
+            Box::pin(self.look_again(namespace, plain, module.as_str())),
+            Box::pin(self.look_again(namespace, native, module.as_str())),
+            Box::pin(self.refresh_versions(namespace, plain_version, module)),
+            Box::pin(self.refresh_versions(namespace, native_version, module)),
+            Box::pin(self.refresh_locks(namespace)),
+        )?;
+        Ok(())
+    }
+
+    async fn refresh_versions(
+        &self,
+        namespace: &Namespace,
+        kind: Kind,
+        module: &ModuleName,
+    ) -> Result<(), Failure> {
+        let known = self.read(namespace, |objects| {
+            let versions = objects.all(kind).filter(|(_, object, _)| {
                 matches!(object, Object::Version(version) if version.module == *module)
             });
-            let known: BTreeMap<String, Option<u64>> = versions
-                .map(|(name, _, _)| (name.to_owned(), objects.known(Kind::Version, name)))
-                .collect();
-            (known, objects.known(Kind::Module, module.as_str()))
+            let known = versions.map(|(name, _, _)| (name.to_owned(), objects.known(kind, name)));
+            known.collect::<BTreeMap<String, Option<u64>>>()
         })?;
-        let (object, versions, ()) = tokio::try_join!(
-            self.cluster.get(namespace, Kind::Module, module.as_str()),
-            self.cluster.versions(namespace, module),
-            self.refresh_locks(namespace),
-        )?;
+        let versions = self.cluster.versions(namespace, kind, module).await?;
         self.update(|state| {
             let now = Instant::now();
-            match object {
-                Some(read) => state.put(namespace, Kind::Module, read, By::Answer, now),
-                None => state.absent(namespace, Kind::Module, module.as_str(), known_module),
-            }
             let listed: BTreeSet<String> = versions.iter().map(|read| read.name.clone()).collect();
             for read in versions {
-                state.put(namespace, Kind::Version, read, By::Answer, now);
+                state.put(namespace, kind, read, By::Answer, now);
             }
             for (name, known) in known.into_iter().filter(|(name, _)| !listed.contains(name)) {
-                state.absent(namespace, Kind::Version, &name, known);
+                state.absent(namespace, kind, &name, known);
             }
         });
         Ok(())

@@ -24,18 +24,37 @@ use crate::convert;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Module,
+    NativeModule,
     Version,
+    NativeVersion,
     Locks,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Module, Self::Version, Self::Locks];
+    pub(crate) const MODULES: [Self; 2] = [Self::Module, Self::NativeModule];
+    pub(crate) const VERSIONS: [Self; 2] = [Self::Version, Self::NativeVersion];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Module, Self::NativeModule, Self::Version, Self::NativeVersion, Self::Locks];
+
+    pub(crate) fn module(native: bool) -> Self {
+        if native { Self::NativeModule } else { Self::Module }
+    }
+
+    pub(crate) fn version(native: bool) -> Self {
+        if native { Self::NativeVersion } else { Self::Version }
+    }
 }
 
 /// A module's object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ModuleObject {
     pub(crate) uid: String,
+    /// Whether its versions are native.
+    #[serde(default)]
+    pub(crate) native: bool,
+    /// In seconds since 1970.
+    #[serde(default)]
+    pub(crate) created: i64,
     pub(crate) name: ModuleName,
     pub(crate) pinned: Option<Version>,
     pub(crate) highest: Option<Version>,
@@ -65,6 +84,27 @@ pub(crate) struct VersionObject {
     pub(crate) leaving: bool,
     #[serde(serialize_with = "write_record", deserialize_with = "read_record")]
     pub(crate) record: Arc<VersionRecord>,
+}
+
+impl ModuleObject {
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::module(self.native)
+    }
+
+    /// Whether nobody has deleted it.
+    pub(crate) fn stands(&self) -> bool {
+        self.deleted != Deleted::All
+    }
+}
+
+impl VersionObject {
+    pub(crate) fn kind(&self) -> Kind {
+        Kind::version(self.is_native())
+    }
+
+    pub(crate) fn is_native(&self) -> bool {
+        self.record.is_native()
+    }
 }
 
 fn write_record<S: Serializer>(record: &Arc<VersionRecord>, to: S) -> Result<S::Ok, S::Error> {
@@ -117,8 +157,12 @@ pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<Read> {
     let revision = metadata.resource_version.as_deref()?.parse().ok()?;
     let spec = data.get("spec").cloned().unwrap_or_default();
     let object = match kind {
-        Kind::Module => module(&metadata, revision, &spec, data.get("status")).map(Object::Module),
-        Kind::Version => version(&metadata, spec).map(Object::Version),
+        Kind::Module | Kind::NativeModule => {
+            let native = kind == Kind::NativeModule;
+            module(native, &metadata, revision, &spec, data.get("status")).map(Object::Module)
+        }
+        Kind::Version => version(false, &metadata, spec).map(Object::Version),
+        Kind::NativeVersion => version(true, &metadata, spec).map(Object::Version),
         Kind::Locks => locks(&metadata, spec).map(Object::Locks),
     };
     let uid = metadata.uid.unwrap_or_default();
@@ -127,6 +171,7 @@ pub(crate) fn read(kind: Kind, object: DynamicObject) -> Option<Read> {
 }
 
 fn module(
+    native: bool,
     metadata: &ObjectMeta,
     revision: u64,
     spec: &Value,
@@ -145,6 +190,8 @@ fn module(
     });
     Ok(ModuleObject {
         uid: metadata.uid.clone().unwrap_or_default(),
+        native,
+        created: rules::created(metadata),
         name: name.parse().map_err(text)?,
         pinned,
         highest: rules::highest(metadata),
@@ -167,9 +214,12 @@ fn split(revision: u64, status: &Value) -> Option<Traffic> {
     Traffic::new(revision, shares?).ok()
 }
 
-fn version(metadata: &ObjectMeta, spec: Value) -> Result<VersionObject, String> {
+fn version(native: bool, metadata: &ObjectMeta, spec: Value) -> Result<VersionObject, String> {
     let spec: ModuleVersionSpec = serde_json::from_value(spec).map_err(text)?;
     spec.spec.validate().map_err(text)?;
+    if spec.spec.native.is_some() != native {
+        return Err("what says spec.native, and nothing else, is a NativeModuleVersion".to_owned());
+    }
     let expected = version_object(&spec.module, &spec.version);
     if metadata.name.as_ref() != Some(&expected) {
         return Err(format!("its name must be {expected}"));
@@ -237,6 +287,8 @@ mod tests {
         let mut zero = spec;
         zero["spec"]["limits"]["memory"] = 0.into();
         malformed("m-1.2.3-rc.1", zero, "limits.memory");
+        let native = convert::to_object(&"m".parse().unwrap(), &convert::tests::native());
+        malformed("m-1.2.3-rc.1", serde_json::to_value(native).unwrap(), "NativeModuleVersion");
     }
 
     #[test]

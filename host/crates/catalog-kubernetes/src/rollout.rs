@@ -155,6 +155,8 @@ mod tests {
     fn module(rollout: Value, progress: Value) -> ModuleObject {
         ModuleObject {
             uid: "u".to_owned(),
+            native: false,
+            created: 0,
             name: "m".parse().unwrap(),
             pinned: None,
             highest: None,

@@ -257,8 +257,8 @@ impl State {
             state.enable(&namespace);
             for Kept { name, revision, object } in objects {
                 let kind = match &object {
-                    Object::Module(_) => Kind::Module,
-                    Object::Version(_) => Kind::Version,
+                    Object::Module(module) => module.kind(),
+                    Object::Version(version) => version.kind(),
                     Object::Locks(_) => Kind::Locks,
                     // What it was is asked for again.
                     Object::Malformed { .. } => continue,

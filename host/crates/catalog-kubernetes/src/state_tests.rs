@@ -12,6 +12,8 @@ fn namespace() -> Namespace {
 
 fn module(name: &str, uid: &str) -> Object {
     Object::Module(ModuleObject {
+        native: false,
+        created: 0,
         uid: uid.to_owned(),
         name: name.parse::<ModuleName>().unwrap(),
         pinned: None,

@@ -169,7 +169,7 @@ fn drop_namespace(inner: &Inner, name: &Namespace) {
     });
 }
 
-/// Follows the three kinds of a namespace.
+/// Follows all kinds of a namespace.
 async fn in_namespace(inner: Arc<Inner>, namespace: Namespace) {
     let kinds = Kind::ALL.map(|kind| kind_in_namespace(&inner, &namespace, kind));
     futures::future::join_all(kinds).await;

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use roadstead_domain::{Digest, ModuleName, ModuleSpec, Namespace, Version};
+use roadstead_domain::{Digest, ModuleName, ModuleSpec, Namespace, SpecFormat, Version};
 
 use crate::{
     Catalog, CatalogError, LockChange, PlanEdit, Publication, Published, Rollout, RolloutAction,
@@ -45,6 +45,14 @@ pub fn publication(name: &str, version: &str, bytes: &str) -> Publication {
         },
         locks: Vec::new(),
     }
+}
+
+/// A publication of a native version.
+pub fn native(name: &str, version: &str, bytes: &str) -> Publication {
+    let spec = "native: {command: [serve], image: registry.example.com/serve:1}";
+    let mut publication = publication(name, version, bytes);
+    publication.record.spec = ModuleSpec::parse(spec, SpecFormat::Yaml).unwrap();
+    publication
 }
 
 /// The same, where the catalog must agree that the version is the next one.
@@ -133,6 +141,36 @@ pub async fn chooses_the_next_version(catalog: &dyn Catalog) {
     );
     created(catalog.publish(next("m", "0.1.3", "c")).await.unwrap());
     assert_eq!(versions(catalog, "m").await, ["0.1.0", "0.1.1", "0.1.3"]);
+}
+
+/// Native versions are published, pinned and deleted like others, and a name is of one kind.
+pub async fn a_name_is_native_or_not(catalog: &dyn Catalog) {
+    let default = Namespace::default();
+    created(catalog.publish(native("n", "0.1.0", "a")).await.unwrap());
+    let (_, record) = created(catalog.publish(native("n", "0.2.0", "b")).await.unwrap());
+    assert!(record.is_native());
+    let again = catalog.publish(native("n", "0.2.0", "b")).await.unwrap();
+    assert_eq!(again, Published::Unchanged(record));
+    catalog.pin(&default, &name("n"), Some(&version("0.1.0"))).await.unwrap();
+    let pinned = catalog.delete(&default, &name("n"), Some(&version("0.1.0"))).await.unwrap_err();
+    assert!(matches!(pinned, CatalogError::Pinned { .. }), "{pinned}");
+    created(catalog.publish(publication("m", "0.1.0", "a")).await.unwrap());
+    for (refused, taken) in
+        [(publication("n", "0.3.0", "c"), true), (native("m", "0.2.0", "c"), false)]
+    {
+        let error = catalog.publish(refused).await.unwrap_err();
+        assert!(
+            matches!(error, CatalogError::NameTaken { native, .. } if native == taken),
+            "{error}"
+        );
+    }
+    catalog.pin(&default, &name("n"), None).await.unwrap();
+    catalog.delete(&default, &name("n"), Some(&version("0.1.0"))).await.unwrap();
+    assert_eq!(versions(catalog, "n").await, ["0.2.0"]);
+    // A name that is free again may be of the other kind.
+    catalog.delete(&default, &name("n"), None).await.unwrap();
+    created(catalog.publish(publication("n", "0.3.0", "c")).await.unwrap());
+    assert_eq!(versions(catalog, "n").await, ["0.3.0"]);
 }
 
 /// Deleting takes one version or all; a pinned one stays.

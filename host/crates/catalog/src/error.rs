@@ -21,6 +21,12 @@ pub enum CatalogError {
     /// The publication was derived from another lock than the one that holds now.
     #[error("the lock of `{package}` has changed")]
     LockMoved { package: String, now: Option<Digest> },
+    /// All versions of a module are native, or none.
+    #[error(
+        "`{name}` is a module {}: delete it first, or push under another name",
+        if *.native { "with native versions" } else { "without native versions" }
+    )]
+    NameTaken { name: ModuleName, native: bool },
     /// The pinned version cannot be deleted: that would send its calls elsewhere unasked.
     #[error("`{name}@{version}` is pinned")]
     Pinned { name: ModuleName, version: Version },

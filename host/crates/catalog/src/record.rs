@@ -45,6 +45,11 @@ fn one() -> u64 {
 }
 
 impl VersionRecord {
+    /// Whether a server of its own serves it, outside of the sandbox.
+    pub fn is_native(&self) -> bool {
+        self.spec.native.is_some()
+    }
+
     /// Whether the compiled codec serves any of its methods.
     pub fn has_codec(&self) -> bool {
         self.services.iter().flat_map(|service| &service.methods).any(MethodRecord::is_compiled)
@@ -110,6 +115,13 @@ pub struct ModuleRecord {
     pub traffic: Option<Traffic>,
     /// The highest version that ever was: a number that was given out is not given out again.
     pub highest: Version,
+}
+
+impl ModuleRecord {
+    /// Whether its versions are native: all are, or none is. None without a version.
+    pub fn is_native(&self) -> Option<bool> {
+        self.versions.last_key_value().map(|(_, version)| version.is_native())
+    }
 }
 
 /// Everything, as of one revision.

@@ -42,13 +42,19 @@ pub fn same_content(published: &VersionRecord, pushed: &VersionRecord) -> bool {
 /// Decides on a publication.
 ///
 /// # Errors
-/// [`CatalogError::VersionExists`], [`CatalogError::NotNext`] or [`CatalogError::LockMoved`].
+/// [`CatalogError::NameTaken`], [`CatalogError::VersionExists`], [`CatalogError::NotNext`] or
+/// [`CatalogError::LockMoved`].
 pub fn publish(
     module: Option<ModuleRecord>,
     publication: &Publication,
     lock: impl Fn(&str) -> Result<Option<Digest>, CatalogError>,
 ) -> Result<Decision, CatalogError> {
     let Publication { name, choice, record, locks, .. } = publication;
+    if let Some(native) = module.as_ref().and_then(ModuleRecord::is_native)
+        && native != record.is_native()
+    {
+        return Err(CatalogError::NameTaken { name: name.clone(), native });
+    }
     match choice {
         VersionChoice::Next => {
             if let Some(newest) = already_newest(module.as_ref(), record) {

@@ -37,6 +37,7 @@ both!(
     publishes,
     versions_are_immutable,
     chooses_the_next_version,
+    a_name_is_native_or_not,
     deletes,
     pins,
     locks_move_with_versions,

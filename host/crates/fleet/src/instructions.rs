@@ -3,7 +3,7 @@
 use std::{str::FromStr, time::Duration};
 
 use roadstead_domain::{MOST_SHARES, ModuleName, Namespace, Traffic, Version};
-use roadstead_proto::v1::{SyncResponse, TrafficSplit};
+use roadstead_proto::v1::{NativeServers, SyncResponse, TrafficSplit};
 
 /// Bytes of one response.
 pub(crate) const RESPONSE: usize = 16 << 20;
@@ -11,13 +11,19 @@ pub(crate) const RESPONSE: usize = 16 << 20;
 /// Splits that one response may have.
 const SPLITS: usize = 50_000;
 
+/// Native modules, and servers of all of them, that one response may have.
+const NATIVES: usize = 10_000;
+const SERVERS: usize = 50_000;
+
 /// How often counters are reported at the most, and at the least.
 const INTERVAL: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(300)];
 
 /// What the host is to do.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Instructions {
     pub(crate) splits: Vec<(Namespace, ModuleName, Traffic)>,
+    /// Servers of native modules, of those that changed.
+    pub(crate) natives: Vec<NativeServers>,
     /// None where it says none.
     pub(crate) interval: Option<Duration>,
     /// What was left out because it makes no sense, the first few of it.
@@ -26,18 +32,27 @@ pub(crate) struct Instructions {
 
 /// More than a controller may say at once.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the controller told {told} splits, and {SPLITS} is the most")]
+#[error("the controller told {told} {what}, and {most} is the most")]
 pub(crate) struct TooMany {
+    what: &'static str,
     told: usize,
+    most: usize,
 }
 
 impl Instructions {
     pub(crate) fn read(response: SyncResponse) -> Result<Self, TooMany> {
-        let SyncResponse { splits, report_interval_ms } = response;
+        let SyncResponse { splits, report_interval_ms, natives } = response;
         if SPLITS < splits.len() {
-            return Err(TooMany { told: splits.len() });
+            return Err(TooMany { what: "splits", told: splits.len(), most: SPLITS });
         }
-        let mut read = Self::default();
+        if NATIVES < natives.len() {
+            return Err(TooMany { what: "native modules", told: natives.len(), most: NATIVES });
+        }
+        let servers = natives.iter().map(|one| one.servers.len()).sum();
+        if SERVERS < servers {
+            return Err(TooMany { what: "native servers", told: servers, most: SERVERS });
+        }
+        let mut read = Self { natives, ..Self::default() };
         for told in splits {
             match split(&told) {
                 Ok(split) => read.splits.push(split),
@@ -80,7 +95,7 @@ fn split(split: &TrafficSplit) -> Result<(Namespace, ModuleName, Traffic), Strin
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use roadstead_proto::v1::VersionShare;
+    use roadstead_proto::v1::{NativeServer, VersionShare};
 
     use super::*;
 
@@ -111,7 +126,7 @@ mod tests {
             TrafficSplit { namespace: String::new(), ..told("m", &[("0.1.0", 100)]) },
         ];
         let splits = [good].into_iter().chain(wrong).chain([none]).collect();
-        let response = SyncResponse { splits, report_interval_ms: 0 };
+        let response = SyncResponse { splits, ..SyncResponse::default() };
         let read = Instructions::read(response).unwrap();
         let names: Vec<_> = read.splits.iter().map(|(_, name, _)| name.as_str()).collect();
         assert_eq!(names, ["good", "none"]);
@@ -122,10 +137,20 @@ mod tests {
     #[test]
     fn a_response_is_bounded() {
         let many =
-            |count| SyncResponse { splits: vec![told("m", &[]); count], report_interval_ms: 0 };
+            |count| SyncResponse { splits: vec![told("m", &[]); count], ..SyncResponse::default() };
         assert!(Instructions::read(many(SPLITS)).is_ok());
         let error = Instructions::read(many(SPLITS + 1)).unwrap_err();
-        assert_eq!(error, TooMany { told: SPLITS + 1 });
+        assert_eq!(error, TooMany { what: "splits", told: SPLITS + 1, most: SPLITS });
+        let natives = |modules: usize, servers: usize| {
+            let servers = vec![NativeServer::default(); servers];
+            let one = NativeServers { servers, ..NativeServers::default() };
+            let response = SyncResponse { natives: vec![one; modules], ..SyncResponse::default() };
+            Instructions::read(response).map(|read| read.natives.len())
+        };
+        assert_eq!(natives(NATIVES, 0), Ok(NATIVES));
+        assert!(natives(NATIVES + 1, 0).is_err());
+        assert_eq!(natives(1, SERVERS), Ok(1));
+        assert!(natives(1, SERVERS + 1).is_err());
         for (told, read) in [(1, 100), (99, 100), (7000, 7000), (u32::MAX, 300_000)] {
             let response = SyncResponse { report_interval_ms: told, ..SyncResponse::default() };
             let read_as = Instructions::read(response).unwrap().interval;
@@ -139,7 +164,7 @@ mod tests {
             let share = VersionShare { version: words[2].clone(), percent };
             let (namespace, module) = (words[0].clone(), words[1].clone());
             let split = TrafficSplit { namespace, module, revision: 1, shares: vec![share] };
-            let response = SyncResponse { splits: vec![split], report_interval_ms: 1 };
+            let response = SyncResponse { splits: vec![split], ..SyncResponse::default() };
             let read = Instructions::read(response).unwrap();
             prop_assert!(read.splits.len() + read.nonsense.len() == 1);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use futures::stream::BoxStream;
 use roadstead_domain::{ModuleId, Namespace};
+use roadstead_proto::v1::{NativeServers, NativeUse};
 use roadstead_registry::{Registry, Standing};
 
 /// How busy the host is.
@@ -46,7 +47,16 @@ pub trait Observed: Send + Sync + 'static {
     /// The namespaces that the host serves.
     fn namespaces(&self) -> Vec<Namespace>;
 
-    /// Wakes when judgements changed, or the host begins to drain.
+    /// How native modules are called that run elsewhere.
+    fn natives(&self) -> Vec<NativeUse> {
+        Vec::new()
+    }
+
+    /// The controller tells which servers native modules have.
+    fn told(&self, _servers: Vec<NativeServers>) {}
+
+    /// Wakes when judgements changed, native modules are called that were not, or the host begins to
+    /// drain.
     fn changes(&self) -> BoxStream<'static, ()>;
 }
 
@@ -67,6 +77,7 @@ pub(crate) struct Observation {
     pub(crate) versions: BTreeMap<ModuleId, Seen>,
     pub(crate) judgements: Vec<Judgement>,
     pub(crate) namespaces: Vec<Namespace>,
+    pub(crate) natives: Vec<NativeUse>,
     pub(crate) load: Load,
 }
 
@@ -105,6 +116,7 @@ impl Observation {
             versions,
             judgements: observed.judgements(),
             namespaces: observed.namespaces(),
+            natives: observed.natives(),
             load,
         }
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use roadstead_domain::ModuleId;
 use roadstead_proto::v1::{
-    HostLoad, HostReport, Judgement as ToldJudgement, VersionKey, VersionReport, VersionState,
+    HostLoad, HostReport, Judgement as ToldJudgement, NativeUse, VersionKey, VersionReport,
+    VersionState,
 };
 use roadstead_registry::Standing;
 
@@ -19,6 +20,7 @@ pub(crate) struct Told {
     versions: BTreeMap<ModuleId, Seen>,
     judgements: Vec<Judgement>,
     draining: bool,
+    natives: Vec<NativeUse>,
 }
 
 impl Told {
@@ -40,12 +42,21 @@ impl Told {
             || !now.versions.iter().all(stands)
             || self.draining != now.draining
             || self.judgements != now.judgements
+            || called(&self.natives) != called(&now.natives)
     }
 
     /// The next report; it counts as told from here on.
     pub(crate) fn next(&mut self, now: Observation) -> HostReport {
-        let Observation { revision, current, draining, versions, judgements, namespaces, load } =
-            now;
+        let Observation {
+            revision,
+            current,
+            draining,
+            versions,
+            judgements,
+            namespaces,
+            natives,
+            load,
+        } = now;
         let news = versions.iter().filter(|(id, seen)| self.versions.get(*id) != Some(*seen));
         let news = news.map(|(id, seen)| version(id, seen)).collect();
         let gone = self.versions.keys().filter(|id| !versions.contains_key(*id));
@@ -59,10 +70,17 @@ impl Told {
             load: Some(host_load(load)),
             draining,
             namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            natives: natives.clone(),
         };
         (self.versions, self.judgements, self.draining) = (versions, judgements, draining);
+        self.natives = natives;
         report
     }
+}
+
+/// Which native versions are called, and how their servers break their contract: a call may wait.
+fn called(natives: &[NativeUse]) -> Vec<(&Option<VersionKey>, bool, &str)> {
+    natives.iter().map(|one| (&one.key, one.calls > 0, one.mismatch.as_str())).collect()
 }
 
 fn key(id: &ModuleId) -> VersionKey {
@@ -187,6 +205,22 @@ mod tests {
             let load = report.load.unwrap();
             assert_eq!((load.running, load.queued), (3, u32::MAX));
         }
+    }
+
+    #[test]
+    fn a_call_of_a_native_module_is_news_and_how_many_there_are_is_none() {
+        let mut sent = Told::default();
+        let used = |calls, mismatch: &str| {
+            let mismatch = mismatch.to_owned();
+            let one = NativeUse { key: Some(key(&id(0))), calls, last_unix_ms: 7, mismatch };
+            Observation { natives: vec![one], ..Observation::default() }
+        };
+        assert!(sent.is_news(&used(0, "")));
+        assert_eq!(sent.next(used(0, "")).natives[0].last_unix_ms, 7);
+        assert!(!sent.is_news(&used(0, "")) && sent.is_news(&used(1, "")));
+        sent.next(used(1, ""));
+        assert!(!sent.is_news(&used(9, "")) && sent.is_news(&used(9, "no Add")));
+        assert_eq!(sent.next(used(9, "")).natives[0].calls, 9, "all are told every time");
     }
 
     fn observations() -> impl Strategy<Value = Observation> {

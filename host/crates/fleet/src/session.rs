@@ -142,8 +142,11 @@ impl Talk<'_> {
             let news = tokio::select! {
                 response = responses.message(), if steering.is_terminated() => {
                     let Some(response) = response? else { return Ok(()) };
-                    let Instructions { splits, interval: every, .. } =
+                    let Instructions { splits, natives, interval: every, .. } =
                         self.session.told(response)?;
+                    if !natives.is_empty() {
+                        observed.told(natives);
+                    }
                     if let Some(every) = every.filter(|every| *every != counters.period()) {
                         counters = interval(every);
                     }

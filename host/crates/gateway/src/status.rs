@@ -142,6 +142,7 @@ pub(crate) fn from_push(error: PushError) -> Status {
             precondition("BREAKING_CHANGE", &text, found)
         }
         PushError::VersionExists { .. } => refusal(Code::AlreadyExists, "VERSION_EXISTS", &text),
+        PushError::NameTaken(_) => refusal(Code::AlreadyExists, "NAME_TAKEN", &text),
         PushError::DamagedLock(_) => refusal(Code::FailedPrecondition, "DAMAGED_LOCK", &text),
         PushError::Unavailable(cause) => unavailable("CATALOG_UNAVAILABLE", &text, &cause),
         PushError::StoreUnavailable(cause) => unavailable("BLOBS_UNAVAILABLE", &text, &cause),

@@ -1,4 +1,5 @@
-//! Runs native modules as processes of the host's machine: each a gRPC server of its own, confined
+//! Runs native modules as processes of the host's machine, or calls those that a cluster runs as
+//! pods ([`Pods`]). A process is a gRPC server of its own, confined
 //! as far as the kernel allows, watched, begun again and ended, and called by a proxy that adds
 //! nothing but who calls.
 //!
@@ -16,6 +17,8 @@ mod helper;
 mod link;
 mod messages;
 mod module;
+mod place;
+mod pods;
 mod process;
 mod processes;
 mod records;
@@ -34,6 +37,7 @@ mod watchdog;
 pub use config::ProcessesConfig;
 pub use contract::{ContractMismatch, compare};
 pub use helper::{Layers, entry};
+pub use pods::{Pods, PodsConfig};
 pub use processes::{OpenError, Processes};
 
 /// Makes a test's executable its own helper, as the host's is: the line runs before its `main`.

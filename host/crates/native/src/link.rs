@@ -1,4 +1,4 @@
-//! The one connection to a server: HTTP/2 over its Unix socket.
+//! The one connection to a server: HTTP/2 over its Unix socket, or over TLS to its pod.
 
 use std::{error::Error as _, io, path::Path, time::Duration};
 
@@ -10,7 +10,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
-use tokio::{net::UnixStream, sync::watch, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+    sync::watch,
+    time::timeout,
+};
 
 use crate::grpc::{Broken, Code, Messages, Outgoing, Status};
 
@@ -53,7 +58,14 @@ impl Link {
     }
 
     async fn open(socket: &Path) -> io::Result<Self> {
-        let stream = UnixStream::connect(socket).await?;
+        Self::over(UnixStream::connect(socket).await?).await
+    }
+
+    /// Speaks HTTP/2 over a connection that is there.
+    pub(crate) async fn over<S>(stream: S) -> io::Result<Self>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut http = Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)

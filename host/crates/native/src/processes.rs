@@ -23,7 +23,7 @@ use crate::{
     helper::{Layers, Order, probe},
     module::{Ground, Module},
     records::{self, Record},
-    remote::ProcessRemote,
+    remote::ServerRemote,
     spawner::Spawner,
     supervisor::{hidden, stop, supervise},
     version::{Clock, Version as Registered},
@@ -159,7 +159,7 @@ impl Natives for Processes {
             )
         })?;
         module.register(&version);
-        Ok(Arc::new(ProcessRemote::new(module, version)))
+        Ok(Arc::new(ServerRemote::new(module, version)))
     }
 
     fn run(&self, namespace: &Namespace, name: &ModuleName, versions: &[Version]) {
@@ -197,7 +197,7 @@ impl Natives for Processes {
     }
 }
 
-fn shown(state: State) -> NativeState {
+pub(crate) fn shown(state: State) -> NativeState {
     match state {
         State::Off => NativeState::Off,
         State::Idle => NativeState::Idle,

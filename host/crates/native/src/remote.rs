@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 use crate::{
     grpc::Outgoing,
     link::{Link, grpc_timeout, request},
-    module::Module,
+    place::Place,
     server::Running,
     statuses::Failed,
     version::Version,
@@ -27,12 +27,12 @@ const TRIES: usize = 3;
 
 /// Answers the calls of a version.
 #[derive(Debug)]
-pub(crate) struct ProcessRemote {
-    module: Arc<Module>,
+pub(crate) struct ServerRemote<P> {
+    module: Arc<P>,
     version: Arc<Version>,
 }
 
-impl Remote for ProcessRemote {
+impl<P: Place> Remote for ServerRemote<P> {
     fn call(&self, call: RemoteCall, request: Bytes) -> BoxFuture<'_, Result<Bytes, Fault>> {
         Box::pin(self.unary(call, request))
     }
@@ -77,8 +77,8 @@ impl<'a> Attempted<'a> {
     }
 }
 
-impl ProcessRemote {
-    pub(crate) fn new(module: Arc<Module>, version: Arc<Version>) -> Self {
+impl<P: Place> ServerRemote<P> {
+    pub(crate) fn new(module: Arc<P>, version: Arc<Version>) -> Self {
         Self { module, version }
     }
 
@@ -120,7 +120,7 @@ impl ProcessRemote {
         let Some(standing) = self.module.standing(version) else {
             return if self.module.is_wanted(version) { Ok(()) } else { Err(off()) };
         };
-        let clock = self.module.ground.clock;
+        let clock = self.module.clock();
         match standing.state {
             State::Failed(why) => Err(Fault::NotReady(format!("its servers failed: {why}"))),
             State::BackingOff(_) if standing.retry.is_some_and(|at| clock.instant(at) >= until) => {
@@ -132,7 +132,7 @@ impl ProcessRemote {
     }
 
     fn not_ready(&self, until: Instant) -> Fault {
-        let clock = self.module.ground.clock;
+        let clock = self.module.clock();
         let standing = self.module.standing(&self.version.id.version);
         Fault::NotReady(match standing.map(|standing| (standing.state, standing.retry)) {
             Some((State::BackingOff(why), Some(at))) => {

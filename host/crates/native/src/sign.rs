@@ -28,6 +28,11 @@ impl CallKey {
         Self(rand::random())
     }
 
+    /// The key that a server was given elsewhere.
+    pub(crate) fn of(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.0
     }

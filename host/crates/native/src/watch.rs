@@ -93,7 +93,7 @@ async fn connect(module: &Module, server: &Server, home: &Home) -> Link {
     }
 }
 
-async fn is_serving(link: &Link, within: Duration) -> Result<bool, Unanswered> {
+pub(crate) async fn is_serving(link: &Link, within: Duration) -> Result<bool, Unanswered> {
     let question = Health::default();
     let asked = link.ask::<_, Health>("/grpc.health.v1.Health/Check", &question, within, ANSWER);
     Ok(asked.await?.status == SERVING)
@@ -107,7 +107,7 @@ async fn progress(link: &Link, within: Duration) -> Option<Progress> {
 }
 
 /// What came of the comparison; an error where it could not be made yet.
-async fn kept(link: &Link, server: &Server) -> Result<Contract, String> {
+pub(crate) async fn kept(link: &Link, server: &Server) -> Result<Contract, String> {
     let contract = &server.version.contract;
     let files = match timeout(REFLECTION, reflection::files(link, contract)).await {
         Err(_) => return Err("its reflection did not answer in time".to_owned()),

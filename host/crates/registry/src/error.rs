@@ -48,6 +48,9 @@ pub enum PushError {
     Breaks(Vec<BreakRecord>),
     #[error("`{name}@{version}` exists with other content; versions are immutable")]
     VersionExists { name: ModuleName, version: Version },
+    /// A module is native as a whole, or not at all.
+    #[error(transparent)]
+    NameTaken(CatalogError),
     #[error(transparent)]
     DamagedLock(#[from] DamagedLock),
     /// Checking or compiling it costs more than this host spends on one component.
@@ -159,6 +162,7 @@ impl From<CatalogError> for PushError {
             CatalogError::Unavailable { .. } | CatalogError::Contended(_) => {
                 Self::Unavailable(error)
             }
+            CatalogError::NameTaken { .. } => Self::NameTaken(error),
             CatalogError::NotEnabled(_) => Self::NotEnabled(error),
             CatalogError::TooLarge(_) => Self::RecordTooLarge(error),
             error => Self::host(error),

@@ -28,6 +28,9 @@
 {{- $folder := "/etc/roadstead/controller" -}}
 {{- $_ := set $set "controller" (dict "address" $address "ca" (printf "%s/ca.crt" $folder) "cert" (printf "%s/tls.crt" $folder) "key" (printf "%s/tls.key" $folder)) -}}
 {{- end -}}
+{{- if $values.native.enabled -}}
+{{- $_ := set $set "native" (dict "enabled" true) -}}
+{{- end -}}
 {{- with $values.blobs -}}
 {{- if eq .kind "shared" -}}
 {{- $_ := set $set "blobs" (dict "kind" "directory" "path" "/var/lib/roadstead-blobs") -}}

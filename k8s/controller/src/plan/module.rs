@@ -1,25 +1,32 @@
 //! What is said of a module: whether it is ready, progressing, or degraded.
 
+use std::collections::BTreeMap;
+
+use roadstead_domain::Version;
 use roadstead_k8s_api::{ConditionKind, ConditionStatus, ModuleStatus, Reason, ServingVersion};
 
 use super::{
     Known,
     conditions::{Paper, Says, names},
+    native,
     readiness::Readiness,
     traffic::Traffic,
     version::{by_hosts, nobody},
 };
-use crate::objects::ModuleObject;
+use crate::{native::standing::Standing, objects::ModuleObject};
 
 pub(super) fn status(
     known: &Known<'_>,
     module: &ModuleObject,
     traffic: &Traffic,
     readiness: &Readiness,
+    standings: Option<&BTreeMap<Version, Standing>>,
 ) -> ModuleStatus {
     let generation = module.id.generation;
     let paper = Paper { old: &module.status.conditions, generation, now: known.now };
-    let ready = ready(traffic, readiness);
+    let ready = standings
+        .and_then(|standings| servers(traffic, standings))
+        .unwrap_or_else(|| ready(traffic, readiness));
     let degraded = degraded(traffic, readiness, &ready);
     let mut conditions = Vec::new();
     let certain = traffic.obstacle.is_some() || traffic.decided.serving.is_empty();
@@ -33,6 +40,27 @@ pub(super) fn status(
         serving: traffic.decided.serving.clone(),
         rollout: traffic.decided.rollout.clone(),
     }
+}
+
+/// The status of a module whose name another has.
+pub(super) fn name_taken(known: &Known<'_>, module: &ModuleObject, message: &str) -> ModuleStatus {
+    let generation = module.id.generation;
+    let paper = Paper { old: &module.status.conditions, generation, now: known.now };
+    let no = || Says::no(Reason::NameTaken, message);
+    let conditions = vec![
+        paper.write(ConditionKind::Ready, no()),
+        paper.write(ConditionKind::Progressing, no()),
+        paper.write(ConditionKind::Degraded, Says::yes(Reason::NameTaken, message)),
+    ];
+    ModuleStatus { observed_generation: generation, conditions, ..ModuleStatus::default() }
+}
+
+/// What the servers of the version with most of the calls have to say, unless they are ready: then
+/// it is the hosts' turn.
+fn servers(traffic: &Traffic, standings: &BTreeMap<Version, Standing>) -> Option<Says> {
+    let most = traffic.decided.serving.iter().max_by_key(|share| share.percent)?;
+    let says = native::says(Some(standings.get(&most.version)?));
+    (says.reason != Reason::Ready).then_some(says)
 }
 
 /// Whether calls that name no version are answered.
@@ -69,7 +97,16 @@ fn degraded(traffic: &Traffic, readiness: &Readiness, ready: &Says) -> Says {
     if let Some(obstacle) = &traffic.obstacle {
         return obstacle.clone();
     }
-    if matches!(ready.reason, Reason::FailsOnHosts | Reason::NoHosts | Reason::HostsSilent) {
+    let wrong = [
+        Reason::FailsOnHosts,
+        Reason::NoHosts,
+        Reason::HostsSilent,
+        Reason::NotAllowed,
+        Reason::ImageNotAllowed,
+        Reason::ContractMismatch,
+        Reason::BackingOff,
+    ];
+    if wrong.contains(&ready.reason) {
         return Says::yes(ready.reason, ready.message.clone());
     }
     for share in &traffic.decided.serving {

@@ -7,6 +7,7 @@ use roadstead_domain::Version;
 use super::conditions::names;
 use crate::{
     hosts::{Hosts, State},
+    native::standing::Standing,
     world::ModuleKey,
 };
 
@@ -83,6 +84,28 @@ impl Readiness {
                         on.failing.push((name.clone(), problem.unwrap_or_default()));
                     }
                 }
+            }
+        }
+        all
+    }
+
+    /// Of native versions: all hosts reach the same servers.
+    pub(super) fn of_servers(
+        hosts: &Hosts,
+        key: &ModuleKey,
+        standings: &BTreeMap<Version, Standing>,
+    ) -> Self {
+        let mut all = Self::look(hosts, key, std::iter::empty());
+        let heard = hosts.serving(&key.namespace).filter(|(_, host)| host.live && !host.draining);
+        let names: Vec<String> = heard.map(|(name, _)| name.to_string()).collect();
+        for (version, standing) in standings {
+            let on = all.versions.entry(version.clone()).or_default();
+            if standing.can_be_called() {
+                on.ready.clone_from(&names);
+            } else if let Some(problem) = standing.problem() {
+                on.failing = names.iter().map(|name| (name.clone(), problem.to_owned())).collect();
+            } else {
+                on.compiling.clone_from(&names);
             }
         }
         all

@@ -1,5 +1,7 @@
 //! What is said of one version: whether it is accepted, compiled, and serving.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::jiff::Timestamp;
 use roadstead_domain::Version;
 use roadstead_k8s_api::{Condition, ConditionKind, ConditionStatus, ModuleVersionStatus, Reason};
@@ -7,11 +9,13 @@ use roadstead_k8s_api::{Condition, ConditionKind, ConditionStatus, ModuleVersion
 use super::{
     Event, Known, VersionPlan,
     conditions::{Paper, Says, differ, hosts},
+    native,
     readiness::Readiness,
     traffic::Traffic,
 };
 use crate::{
     hosts::Judged,
+    native::standing::Standing,
     objects::{ModuleObject, VersionObject},
     world::ModuleKey,
 };
@@ -30,6 +34,8 @@ pub(super) struct Ground<'a> {
     pub(super) module: &'a ModuleObject,
     pub(super) object: &'a VersionObject,
     pub(super) readiness: &'a Readiness,
+    /// Of a native module, how the versions stand that are to run.
+    pub(super) standings: Option<&'a BTreeMap<Version, Standing>>,
 }
 
 /// Reasons that a host may give for a version that is not published.
@@ -53,6 +59,16 @@ pub(super) fn without_module(key: &ModuleKey, object: &VersionObject) -> Verdict
     }
 }
 
+/// A version of a module whose name another has.
+pub(super) fn name_taken(message: &str) -> Verdict {
+    verdict(Reason::NameTaken, message)
+}
+
+/// What stands between being accepted and answering: compiled code, or servers.
+fn middle(object: &VersionObject) -> ConditionKind {
+    if object.native { ConditionKind::Ready } else { ConditionKind::Compiled }
+}
+
 /// A version that nothing serves.
 pub(super) fn refused(now: Timestamp, object: &VersionObject, verdict: &Verdict) -> VersionPlan {
     let paper = Paper { old: &object.conditions, generation: object.id.generation, now };
@@ -61,7 +77,7 @@ pub(super) fn refused(now: Timestamp, object: &VersionObject, verdict: &Verdict)
     let status = ModuleVersionStatus {
         conditions: vec![
             paper.write(ConditionKind::Accepted, says(*status, message)),
-            paper.write(ConditionKind::Compiled, says(*status, "It is not accepted.")),
+            paper.write(middle(object), says(*status, "It is not accepted.")),
             paper
                 .write(ConditionKind::Serving, says(ConditionStatus::False, "It is not accepted.")),
         ],
@@ -84,13 +100,26 @@ pub(super) fn plan(
     let paper = Paper { old: &object.conditions, generation: object.id.generation, now: known.now };
     let accepted = Says::yes(Reason::Published, "Its locks are in the chains of its namespace.");
     let mut conditions = vec![paper.write(ConditionKind::Accepted, accepted)];
-    let serving = serving(ground, &said.version, traffic, share(&said.version));
-    let of_hosts = [
-        (ConditionKind::Compiled, compiled(ground.readiness, &said.version)),
-        (ConditionKind::Serving, serving),
-    ];
-    for (kind, says) in of_hosts {
-        conditions.extend(by_hosts(&paper, known.unsettled, kind, says));
+    let percent = share(&said.version);
+    if let Some(standings) = ground.standings {
+        let standing = standings.get(&said.version);
+        conditions.push(paper.write(ConditionKind::Ready, native::says(standing)));
+        let serving = match (percent, standing) {
+            (Some(_), Some(standing)) if !standing.can_be_called() => {
+                Says::no(native::says(Some(standing)).reason, "Its servers are not ready.")
+            }
+            (Some(percent), _) => answering(percent),
+            (None, _) => idle(ground, &said.version, traffic),
+        };
+        conditions.push(paper.write(ConditionKind::Serving, serving));
+    } else {
+        let of_hosts = [
+            (ConditionKind::Compiled, compiled(ground.readiness, &said.version)),
+            (ConditionKind::Serving, serving(ground, &said.version, traffic, percent)),
+        ];
+        for (kind, says) in of_hosts {
+            conditions.extend(by_hosts(&paper, known.unsettled, kind, says));
+        }
     }
     let adopt = object.owner.is_none().then(|| module.id.uid.clone());
     let write = differ(&object.conditions, &conditions);
@@ -112,7 +141,7 @@ pub(super) fn by_hosts(
 
 /// A version that exists and is not published, or belongs to an earlier module.
 fn unpublished(ground: &Ground<'_>) -> (VersionPlan, Option<Event>) {
-    let Ground { known, key, module, object, readiness } = ground;
+    let Ground { known, key, module, object, readiness, .. } = ground;
     let own = object.owner.as_deref().is_none_or(|owner| owner == module.id.uid);
     let verdict = match &object.says {
         Err(why) => verdict(Reason::Malformed, why),
@@ -216,6 +245,10 @@ fn serving(ground: &Ground<'_>, version: &Version, traffic: &Traffic, percent: O
     if ready == 0 {
         return Says::no(Reason::FailsOnHosts, format!("It fails on {}.", on.problems()));
     }
+    answering(percent)
+}
+
+fn answering(percent: u8) -> Says {
     let message = format!("It gets {percent} % of the calls that name no version.");
     Says::yes(Reason::Answering, message)
 }

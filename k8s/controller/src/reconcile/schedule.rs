@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn key(module: &str) -> ModuleKey {
-        ModuleKey { namespace: "n".to_owned(), module: module.to_owned() }
+        ModuleKey { namespace: "n".to_owned(), module: module.to_owned(), native: false }
     }
 
     #[test]

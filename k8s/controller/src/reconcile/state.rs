@@ -8,7 +8,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    apply::Work,
+    apply::{Applied, Work},
     metrics::Metrics,
     objects::Kind,
     plan::{Memory, Plan},
@@ -37,18 +37,20 @@ pub(super) struct State {
     waits: BTreeMap<ModuleKey, usize>,
     /// Kinds whose first list is still to come, by namespace.
     unlisted: BTreeMap<String, BTreeSet<Kind>>,
+    kinds: &'static [Kind],
     known: bool,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
 }
 
 impl State {
-    pub(super) fn new(health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(kinds: &'static [Kind], health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
         Self {
             world: World::default(),
             memory: BTreeMap::new(),
             waits: BTreeMap::new(),
             unlisted: BTreeMap::new(),
+            kinds,
             known: false,
             health,
             metrics,
@@ -104,9 +106,9 @@ impl State {
             return;
         }
         self.world.enable(namespace);
-        self.unlisted.insert(namespace.to_owned(), Kind::ALL.into());
+        self.unlisted.insert(namespace.to_owned(), self.kinds.iter().copied().collect());
         let mut behind = self.health.behind.lock();
-        let all = Kind::ALL.map(|kind| (namespace.to_owned(), kind));
+        let all = self.kinds.iter().map(|kind| (namespace.to_owned(), *kind));
         behind.get_or_insert_default().extend(all);
     }
 
@@ -193,6 +195,20 @@ impl State {
 
     pub(super) fn waits(&self) -> usize {
         self.waits.values().sum()
+    }
+
+    /// Keeps what was applied of a native module's servers, and how that went.
+    pub(super) fn applied(&mut self, key: &ModuleKey, done: Applied) {
+        let native = &mut self.memory.entry(key.clone()).or_default().native;
+        for (object, digest, mark) in done.objects {
+            native.applied.insert(object, (digest, mark));
+        }
+        if let Some(certificate) = done.certificate {
+            native.certificate = Some(certificate);
+        }
+        if let Some(problem) = done.problem {
+            native.problem = problem;
+        }
     }
 
     /// A plan with the revisions that it was made by.

@@ -11,14 +11,18 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::core::DynamicObject;
 use roadstead_controller::{
     hosts::{HostKey, Hosts},
+    native::{
+        Rules,
+        observed::{MODULE, VERSION},
+    },
     objects::{Kind, read},
-    plan::{Known, Memory, Plan, plan},
+    plan::{Known, Memory, NativePlan, Plan, digest, plan},
     world::{ModuleKey, World},
 };
 use roadstead_domain::Digest;
 use roadstead_k8s_api::version_object;
 use roadstead_proto::v1::{
-    HostHello, HostReport, Judgement, VersionKey, VersionReport, VersionState,
+    HostHello, HostReport, Judgement, NativeUse, VersionKey, VersionReport, VersionState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -30,6 +34,8 @@ const NAMESPACE: &str = "team";
 struct Scenario {
     #[expect(dead_code, reason = "it is for who reads the file")]
     about: String,
+    /// What operators allow native modules; nothing of them runs without.
+    native: Option<Rules>,
     steps: Vec<Step>,
 }
 
@@ -44,6 +50,17 @@ struct Step {
     /// `module@version`, with locks as words; null deletes one.
     #[serde(default)]
     versions: BTreeMap<String, Option<VersionIs>>,
+    /// The same of native modules, and what `native` says in the specs of their versions.
+    #[serde(default)]
+    native_modules: BTreeMap<String, Value>,
+    #[serde(default)]
+    native_versions: BTreeMap<String, Value>,
+    /// Pods by name; null deletes one.
+    #[serde(default)]
+    pods: BTreeMap<String, Option<PodIs>>,
+    /// Objects, as `Kind/name`, that someone else changes; with true they are deleted.
+    #[serde(default)]
+    meddled: BTreeMap<String, bool>,
     /// Chains of packages, as words.
     locks: Option<BTreeMap<String, Vec<String>>>,
     /// `pool/host`; null ends one.
@@ -74,8 +91,22 @@ struct VersionIs {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PodIs {
+    of: String,
+    #[serde(default)]
+    ready: bool,
+    /// The reason for which its container waits.
+    waits: Option<String>,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct HostSays {
+    /// `module@version` to calls that run or wait, the second in which the last one ended, and how
+    /// the contract is broken.
+    #[serde(default)]
+    natives: BTreeMap<String, (u64, i64, String)>,
     /// When its process began.
     #[serde(default)]
     started: i64,
@@ -102,7 +133,7 @@ pub(crate) fn play(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap();
     let scenario: Scenario =
         serde_norway::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut play = Play::new();
+    let mut play = Play { rules: scenario.native, ..Play::new() };
     let planned: Vec<Planned> = scenario.steps.into_iter().map(|step| play.step(step)).collect();
     let yaml = serde_norway::to_string(&planned).unwrap();
     format!("# Written by tests/golden.rs.\n{yaml}")
@@ -116,6 +147,7 @@ struct Play {
     memory: BTreeMap<ModuleKey, Memory>,
     revision: u64,
     start: Timestamp,
+    rules: Option<Rules>,
 }
 
 impl Play {
@@ -130,6 +162,7 @@ impl Play {
             memory: BTreeMap::new(),
             revision: 1,
             start: "2026-01-01T00:00:00Z".parse().unwrap(),
+            rules: None,
         }
     }
 
@@ -140,7 +173,19 @@ impl Play {
             self.sessions.clear();
         }
         for (name, spec) in step.modules {
-            self.module(&name, spec);
+            self.module(Kind::Module, &name, spec);
+        }
+        for (name, spec) in step.native_modules {
+            self.module(Kind::NativeModule, &name, spec);
+        }
+        for (name, native) in step.native_versions {
+            self.native_version(&name, native);
+        }
+        for (name, pod) in step.pods {
+            self.pod(&name, pod);
+        }
+        for (object, deleted) in step.meddled {
+            self.meddle(&object, deleted);
         }
         for (name, version) in step.versions {
             self.version(&name, version);
@@ -168,12 +213,25 @@ impl Play {
         let mut plans = BTreeMap::new();
         for key in self.world.all_keys() {
             let before = self.memory.get(&key).cloned().unwrap_or_default();
-            let known = Known { world: &self.world, hosts: &self.hosts, now, unsettled };
+            let native = self.rules.as_ref();
+            let known = Known { world: &self.world, hosts: &self.hosts, now, unsettled, native };
             let planned = plan(&known, &key, &before);
-            self.write(&key, &planned);
-            let known = Known { world: &self.world, hosts: &self.hosts, now, unsettled };
+            let mut memory = planned.memory.clone();
+            self.write(&key, &planned, &mut memory, now);
+            let native = self.rules.as_ref();
+            let known = Known { world: &self.world, hosts: &self.hosts, now, unsettled, native };
             // What was written is planned again, and then nothing is left to write.
-            let again = plan(&known, &key, &planned.memory);
+            let mut again = plan(&known, &key, &memory);
+            if key.native && again.writes() {
+                // Servers have their identity now.
+                memory = again.memory.clone();
+                self.write(&key, &again, &mut memory, now);
+                plans.insert(format!("{key} then"), shown(again));
+                let native = self.rules.as_ref();
+                let known =
+                    Known { world: &self.world, hosts: &self.hosts, now, unsettled, native };
+                again = plan(&known, &key, &memory);
+            }
             assert!(!again.writes(), "{key} does not come to rest: {again:#?}");
             self.memory.insert(key.clone(), again.memory);
             plans.insert(key.to_string(), shown(planned));
@@ -181,9 +239,9 @@ impl Play {
         Planned { at: step.at, plans }
     }
 
-    fn module(&mut self, name: &str, spec: Value) {
+    fn module(&mut self, kind: Kind, name: &str, spec: Value) {
         if spec.is_null() {
-            return self.delete(Kind::Module, name);
+            return self.delete(kind, name);
         }
         // As the API server would: defaults are filled in.
         let typed: roadstead_k8s_api::ModuleSpec =
@@ -194,14 +252,55 @@ impl Play {
                 filled[field] = value.clone();
             }
         }
-        let old = self.objects.get(&(Kind::Module, name.to_owned())).cloned();
+        let old = self.objects.get(&(kind, name.to_owned())).cloned();
         let generation =
             old.as_ref().map_or(0, |old| old["metadata"]["generation"].as_i64().unwrap());
         let mut object = json!({"metadata": {"generation": generation + 1}, "spec": filled});
         if let Some(old) = old {
             object["status"] = old["status"].clone();
         }
-        self.put(Kind::Module, name, object);
+        self.put(kind, name, object);
+    }
+
+    fn native_version(&mut self, name: &str, native: Value) {
+        let (module, number) = name.split_once('@').unwrap();
+        let object = version_object(&module.parse().unwrap(), &number.parse().unwrap());
+        if native.is_null() {
+            return self.delete(Kind::NativeVersion, &object);
+        }
+        let api = "roadstead.dev/v1alpha1";
+        let owner = json!({
+            "apiVersion": api, "kind": "NativeModule", "name": module, "uid": format!("uid-{module}"),
+        });
+        let metadata = json!({"generation": 1, "ownerReferences": [owner]});
+        let spec = json!({"module": module, "version": number, "spec": {"native": native}});
+        self.put(Kind::NativeVersion, &object, json!({"metadata": metadata, "spec": spec}));
+    }
+
+    fn pod(&mut self, name: &str, pod: Option<PodIs>) {
+        let Some(PodIs { of, ready, waits }) = pod else { return self.delete(Kind::Pod, name) };
+        let (module, version) = of.split_once('@').unwrap();
+        let labels = json!({MODULE: module, VERSION: version});
+        let mut status = json!({"podIP": "10.0.0.7"});
+        status["conditions"] =
+            json!([{"type": "Ready", "status": if ready { "True" } else { "False" }}]);
+        if let Some(reason) = waits {
+            let waiting = json!({"reason": reason, "message": "it ends"});
+            status["containerStatuses"] = json!([{"state": {"waiting": waiting}}]);
+        }
+        self.put(Kind::Pod, name, json!({"metadata": {"labels": labels}, "status": status}));
+    }
+
+    fn meddle(&mut self, object: &str, deleted: bool) {
+        let found = self.objects.keys().find(|(kind, name)| format!("{kind:?}/{name}") == object);
+        let (kind, name) = found.cloned().unwrap_or_else(|| panic!("no {object}"));
+        if deleted {
+            return self.delete(kind, &name);
+        }
+        let mut changed = self.objects[&(kind, name.clone())].clone();
+        let generation = changed["metadata"]["generation"].as_i64().unwrap_or_default();
+        changed["metadata"]["generation"] = (generation + 1).into();
+        self.put(kind, &name, changed);
     }
 
     fn version(&mut self, name: &str, version: Option<VersionIs>) {
@@ -273,16 +372,21 @@ impl Play {
     }
 
     /// As the cluster would have it after the plan is applied.
-    fn write(&mut self, key: &ModuleKey, plan: &Plan) {
+    fn write(&mut self, key: &ModuleKey, plan: &Plan, memory: &mut Memory, now: Timestamp) {
+        let (of_module, of_version) = (Kind::module(key.native), Kind::version(key.native));
+        if let Some(native) = &plan.native {
+            self.write_servers(native, memory, now);
+        }
         if let Some(module) = &plan.module
             && module.write
         {
-            let mut object = self.objects[&(Kind::Module, key.module.clone())].clone();
+            let mut object = self.objects[&(of_module, key.module.clone())].clone();
             object["status"] = serde_json::to_value(&module.status).unwrap();
-            self.put(Kind::Module, &key.module, object);
+            object["status"]["servers"] = json!(module.servers);
+            self.put(of_module, &key.module, object);
         }
         for (name, version) in &plan.versions {
-            let mut object = self.objects[&(Kind::Version, name.clone())].clone();
+            let mut object = self.objects[&(of_version, name.clone())].clone();
             if let Some(owner) = &version.adopt {
                 let api = "roadstead.dev/v1alpha1";
                 object["metadata"]["ownerReferences"] = json!([
@@ -291,8 +395,27 @@ impl Play {
             }
             object["status"] = serde_json::to_value(&version.status).unwrap();
             if version.write || version.adopt.is_some() {
-                self.put(Kind::Version, name, object);
+                self.put(of_version, name, object);
             }
+        }
+    }
+
+    fn write_servers(&mut self, plan: &NativePlan, memory: &mut Memory, now: Timestamp) {
+        if plan.secret {
+            memory.native.certificate = Some(("certificate".to_owned(), now));
+        }
+        for manifest in &plan.apply {
+            let object = (manifest.kind, manifest.name.clone());
+            let old = self.objects.get(&object).map(|old| &old["metadata"]["generation"]);
+            let generation = old.and_then(Value::as_i64).unwrap_or_default() + 1;
+            let mut body = manifest.body.clone();
+            body["metadata"]["generation"] = generation.into();
+            self.put(manifest.kind, &manifest.name, body);
+            let mark = generation.try_into().unwrap();
+            memory.native.applied.insert(object, (digest(manifest), mark));
+        }
+        for (kind, name, _) in &plan.delete {
+            self.delete(*kind, name);
         }
     }
 }
@@ -309,7 +432,17 @@ fn lock(word: &str) -> Digest {
 }
 
 fn report(says: HostSays) -> HostReport {
-    let HostSays { versions, problem, judges, namespaces, .. } = says;
+    let HostSays { natives, versions, problem, judges, namespaces, .. } = says;
+    let start = "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap().as_millisecond();
+    let natives = natives.into_iter().map(|(name, (calls, last, mismatch))| {
+        let (module, version) = name.split_once('@').unwrap();
+        let key = VersionKey {
+            namespace: NAMESPACE.to_owned(),
+            module: module.to_owned(),
+            version: version.to_owned(),
+        };
+        NativeUse { key: Some(key), calls, last_unix_ms: start + 1000 * last, mismatch }
+    });
     let versions = versions.into_iter().map(|(name, (state, calls, failures))| {
         let (module, version) = name.split_once('@').unwrap();
         let state = match state.as_str() {
@@ -342,6 +475,7 @@ fn report(says: HostSays) -> HostReport {
         judgements: judgements.collect(),
         namespaces: namespaces.unwrap_or_else(|| vec![NAMESPACE.to_owned()]),
         current: true,
+        natives: natives.collect(),
         ..HostReport::default()
     }
 }

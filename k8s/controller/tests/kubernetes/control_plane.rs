@@ -20,7 +20,7 @@ use kube::{
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     config::{KubeConfigOptions, Kubeconfig},
 };
-use roadstead_k8s_api::{Module, ModuleVersion, WireLocks};
+use roadstead_k8s_api::{Module, ModuleVersion, NativeModule, NativeModuleVersion, WireLocks};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Who may do everything there.
@@ -238,7 +238,13 @@ impl Cluster {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
         let force = PatchParams::apply("tests").force();
-        for file in ["modules.yaml", "moduleversions.yaml", "wirelocks.yaml"] {
+        for file in [
+            "modules.yaml",
+            "moduleversions.yaml",
+            "nativemodules.yaml",
+            "nativemoduleversions.yaml",
+            "wirelocks.yaml",
+        ] {
             let text = fs::read_to_string(crds.join(file)).unwrap();
             let crd: CustomResourceDefinition = serde_norway::from_str(&text).unwrap();
             let name = crd.metadata.name.clone().unwrap();
@@ -252,6 +258,8 @@ impl Cluster {
             let all = ListParams::default();
             Api::<Module>::all(client.clone()).list(&all).await.is_ok()
                 && Api::<ModuleVersion>::all(client.clone()).list(&all).await.is_ok()
+                && Api::<NativeModule>::all(client.clone()).list(&all).await.is_ok()
+                && Api::<NativeModuleVersion>::all(client.clone()).list(&all).await.is_ok()
                 && Api::<WireLocks>::all(client).list(&all).await.is_ok()
         };
         until("the definitions are served", || served(client.clone())).await;
@@ -265,12 +273,37 @@ impl Cluster {
             versions.delete_collection(&delete, &all).await.unwrap();
             let modules: Api<Module> = Api::namespaced(client.clone(), namespace);
             modules.delete_collection(&delete, &all).await.unwrap();
+            self.wipe_servers(namespace);
             let locks: Api<WireLocks> = Api::namespaced(client.clone(), namespace);
             locks.delete_collection(&delete, &all).await.unwrap();
             let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
             leases.delete_collection(&delete, &all).await.unwrap();
             let events: Api<Event> = Api::namespaced(client.clone(), namespace);
             events.delete_collection(&delete, &all).await.unwrap();
+        }
+    }
+
+    /// Nobody collects here what belonged to native modules.
+    fn wipe_servers(&self, namespace: &str) {
+        let kinds = "nativemodules,nativemoduleversions,deployments,statefulsets,services,\
+                     networkpolicies,persistentvolumeclaims,pods,secrets";
+        let own = "component!=apiserver";
+        let delete = [
+            "delete",
+            kinds,
+            "-n",
+            namespace,
+            "-l",
+            own,
+            "--wait=false",
+            "--grace-period=0",
+            "--force",
+        ];
+        self.kubectl(&delete, "").unwrap();
+        let claims = ["get", "persistentvolumeclaims", "-n", namespace, "-o", "name"];
+        for claim in self.kubectl(&claims, "").unwrap().lines() {
+            let free = r#"{"metadata": {"finalizers": null}}"#;
+            drop(self.kubectl(&["patch", claim, "-n", namespace, "--type=merge", "-p", free], ""));
         }
     }
 

@@ -7,9 +7,11 @@
     reason = "a panic is how a test reports"
 )]
 
+mod authority;
 mod control_plane;
 mod election;
 mod hosts;
+mod native;
 mod outage;
 mod rollout;
 mod status;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::SocketAddr,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -13,7 +13,6 @@ use kube::{
     api::{ApiResource, Patch, PatchParams, PostParams},
     core::DynamicObject,
 };
-use rcgen::{CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use roadstead_controller::{
     Controller, Leadership, Metrics, Namespaces, Role, Settings, Times, TlsFiles,
     objects::{self, Kind, ModuleObject, Object},
@@ -21,9 +20,9 @@ use roadstead_controller::{
 use roadstead_domain::Digest;
 use roadstead_k8s_api::{Condition, Module, ModuleVersion, WireLocks};
 use roadstead_proto::v1::{
-    HostHello, HostReport, Judgement, SyncRequest, SyncResponse, TrafficSplit, VersionKey,
-    VersionReport, VersionState, fleet_service_client::FleetServiceClient,
-    sync_request::Kind as Said,
+    HostHello, HostReport, Judgement, NativeServers, NativeUse, SyncRequest, SyncResponse,
+    TrafficSplit, VersionKey, VersionReport, VersionState,
+    fleet_service_client::FleetServiceClient, sync_request::Kind as Said,
 };
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -34,6 +33,7 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Identity},
 };
 
+pub(crate) use crate::authority::{Authority, authority};
 use crate::control_plane::{Cluster, until};
 
 pub(crate) const NAMESPACE: &str = "default";
@@ -45,34 +45,6 @@ pub(crate) const TIMES: Times = Times {
     retry: Duration::from_millis(200),
     report: Duration::from_secs(1),
 };
-
-/// Who signs certificates.
-pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    pub(crate) fn sign(&self) -> (String, String) {
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        let key = KeyPair::generate().unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-
-    pub(crate) fn pem(&self) -> String {
-        self.0.pem()
-    }
-}
-
-/// The authority of controllers and hosts alike.
-pub(crate) fn authority() -> &'static Authority {
-    static AUTHORITY: OnceLock<Authority> = OnceLock::new();
-    AUTHORITY.get_or_init(|| Authority::new("fleet"))
-}
 
 /// A running controller. Dropped, it is killed: nothing is given back.
 pub(crate) struct Running {
@@ -98,6 +70,16 @@ impl Running {
     }
 
     pub(crate) async fn with(cluster: &Cluster, identity: &str, namespaces: Namespaces) -> Self {
+        Self::native(cluster, identity, namespaces, None).await
+    }
+
+    /// With what operators allow native modules.
+    pub(crate) async fn native(
+        cluster: &Cluster,
+        identity: &str,
+        namespaces: Namespaces,
+        rules: Option<Value>,
+    ) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (certificate, key) = authority().sign();
         let path = |name: &str, text: &str| {
@@ -113,6 +95,7 @@ impl Running {
                 client_ca: path("ca.crt", &authority().pem()),
             },
             namespaces,
+            native: rules.map(|rules| path("native.json", &rules.to_string())),
             lease: "default/controller".parse().unwrap(),
             identity: identity.to_owned(),
             kubeconfig: Some(cluster.kubeconfig()),
@@ -201,6 +184,8 @@ pub(crate) struct Says {
     pub(crate) judgements: Vec<Judgement>,
     /// Calls that each report adds, by version, with those that fail.
     pub(crate) busy: BTreeMap<String, (u64, u64)>,
+    /// How native modules are called.
+    pub(crate) natives: Vec<NativeUse>,
 }
 
 /// A host that finds whichever of the controllers leads, and reports what it is told to.
@@ -208,6 +193,8 @@ pub(crate) struct Host {
     pub(crate) says: Arc<Mutex<Says>>,
     /// By module, the split that it was told last.
     pub(crate) splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
+    /// By module, the servers that it was told last.
+    pub(crate) natives: Arc<Mutex<BTreeMap<String, NativeServers>>>,
     task: JoinHandle<()>,
 }
 
@@ -219,9 +206,13 @@ impl Drop for Host {
 
 impl Host {
     pub(crate) fn start(name: &str, controllers: Arc<Mutex<Vec<SocketAddr>>>) -> Self {
-        let (says, splits) = (Arc::default(), Arc::default());
-        let host =
-            Talk { name: name.to_owned(), says: Arc::clone(&says), splits: Arc::clone(&splits) };
+        let (says, splits, natives) = (Arc::default(), Arc::default(), Arc::default());
+        let host = Talk {
+            name: name.to_owned(),
+            says: Arc::clone(&says),
+            splits: Arc::clone(&splits),
+            natives: Arc::clone(&natives),
+        };
         let task = tokio::spawn(async move {
             for turn in 0.. {
                 let address = {
@@ -232,7 +223,7 @@ impl Host {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
-        Self { says, splits, task }
+        Self { says, splits, natives, task }
     }
 
     pub(crate) fn is(&self, version: &str, state: VersionState) {
@@ -258,6 +249,7 @@ struct Talk {
     name: String,
     says: Arc<Mutex<Says>>,
     splits: Arc<Mutex<BTreeMap<String, TrafficSplit>>>,
+    natives: Arc<Mutex<BTreeMap<String, NativeServers>>>,
 }
 
 impl Talk {
@@ -273,6 +265,11 @@ impl Talk {
                         let mut splits = self.splits.lock().unwrap();
                         for split in told.splits {
                             splits.insert(split.module.clone(), split);
+                        }
+                        drop(splits);
+                        let mut natives = self.natives.lock().unwrap();
+                        for servers in told.natives {
+                            natives.insert(servers.module.clone(), servers);
                         }
                     }
                     None => return Ok(()),
@@ -313,6 +310,7 @@ impl Talk {
             current: true,
             versions: versions.collect(),
             judgements: says.judgements.clone(),
+            natives: says.natives.clone(),
             namespaces: vec![NAMESPACE.to_owned()],
             ..HostReport::default()
         }

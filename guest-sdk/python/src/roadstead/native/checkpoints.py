@@ -1,5 +1,7 @@
 """Checkpoints of an actor, which only its newest attempt can commit.
 
+An attempt that nobody numbered (epoch 0) takes the next epoch of its directory when it begins.
+
 A directory holds them, with the epoch of the newest attempt that has begun. A commit writes under a
 temporary name, makes it durable, and gives it its name under a lock, if no newer attempt is known.
 """
@@ -32,6 +34,8 @@ class Checkpoints:
     def claim(self) -> None:
         """Begins the attempt: those of lower epochs are stale from now on."""
         with self._locked() as known:
+            if self.epoch == 0:
+                self.epoch = max(known, 0) + 1
             if known < self.epoch:
                 self._replace("epoch", f"{self.epoch}\n".encode())
         for left in self._directory.glob(".writing-*"):
@@ -85,7 +89,7 @@ class Checkpoints:
                 known = _number((self._directory / "epoch").read_text())
             except FileNotFoundError:
                 known = -1
-            if known > self.epoch:
+            if 0 < self.epoch < known:
                 raise StaleAttempt(f"attempt {known} has begun, and this is attempt {self.epoch}")
             yield known
 

@@ -41,7 +41,8 @@ class Options:
     tls: Tls | None = None
     # The key that hosts sign calls with; without one, calls have no caller.
     key_file: Path | None = None
-    # The attempt, as the host numbered it; and where an actor keeps its checkpoints.
+    # The attempt, as the host numbered it, 0 where nobody did: then an actor takes the next number of
+    # its state; and where that is kept.
     epoch: int = 0
     state: Path | None = None
     # Bytes of a request and of a response.

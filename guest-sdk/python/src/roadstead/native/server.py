@@ -43,6 +43,7 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
 
     def __init__(self, *exports: type[Any], options: Options) -> None:
         self._options = options
+        self._epoch = options.epoch
         loaded = load(exports)
         self._codec = Codec(loaded.plan, loaded.classes, plain_lists=options.plain_lists)
         self._service = Service(self._codec)
@@ -106,6 +107,7 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
                 raise OptionsError("an actor needs a directory for its state: ROADSTEAD_STATE")
             checkpoints = Checkpoints(self._options.state, self._options.epoch)
             await self._quietly(lambda: instance.begin(checkpoints))
+            self._epoch = checkpoints.epoch
         if isinstance(instance, Lifecycle):
             await self._quietly(instance.start)
 
@@ -177,7 +179,7 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         return make(one)
 
     async def _progress(self, _: bytes, __: Any) -> bytes:
-        return TRACKER.now().encode(self._options.epoch)
+        return TRACKER.now().encode(self._epoch)
 
     async def _one(self, operation: Operation, request: bytes | None, context: Any) -> bytes:
         async def work() -> bytes:

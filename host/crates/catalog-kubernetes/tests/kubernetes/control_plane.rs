@@ -23,7 +23,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use roadstead_catalog_kubernetes::{KubernetesCatalog, KubernetesSettings, Namespaces};
-use roadstead_k8s_api::{Module, ModuleVersion, WireLocks};
+use roadstead_k8s_api::{Module, ModuleVersion, NativeModule, NativeModuleVersion, WireLocks};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Who may do everything there.
@@ -247,8 +247,8 @@ impl Cluster {
         let api: Api<CustomResourceDefinition> = Api::all(client.clone());
         let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../k8s/crds");
         let force = PatchParams::apply("tests").force();
-        for file in ["modules.yaml", "moduleversions.yaml", "wirelocks.yaml"] {
-            let text = fs::read_to_string(crds.join(file)).unwrap();
+        for file in fs::read_dir(crds).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
             let crd: CustomResourceDefinition = serde_norway::from_str(&text).unwrap();
             let name = crd.metadata.name.clone().unwrap();
             api.patch(&name, &force, &Patch::Apply(&crd)).await.unwrap();
@@ -261,6 +261,8 @@ impl Cluster {
             let all = ListParams::default();
             Api::<Module>::all(client.clone()).list(&all).await.is_ok()
                 && Api::<ModuleVersion>::all(client.clone()).list(&all).await.is_ok()
+                && Api::<NativeModule>::all(client.clone()).list(&all).await.is_ok()
+                && Api::<NativeModuleVersion>::all(client.clone()).list(&all).await.is_ok()
                 && Api::<WireLocks>::all(client).list(&all).await.is_ok()
         };
         until("the definitions are served", || served(client.clone())).await;
@@ -273,6 +275,10 @@ impl Cluster {
             let versions: Api<ModuleVersion> = Api::namespaced(client.clone(), namespace);
             versions.delete_collection(&delete, &all).await.unwrap();
             let modules: Api<Module> = Api::namespaced(client.clone(), namespace);
+            modules.delete_collection(&delete, &all).await.unwrap();
+            let versions: Api<NativeModuleVersion> = Api::namespaced(client.clone(), namespace);
+            versions.delete_collection(&delete, &all).await.unwrap();
+            let modules: Api<NativeModule> = Api::namespaced(client.clone(), namespace);
             modules.delete_collection(&delete, &all).await.unwrap();
             let locks: Api<WireLocks> = Api::namespaced(client.clone(), namespace);
             locks.delete_collection(&delete, &all).await.unwrap();

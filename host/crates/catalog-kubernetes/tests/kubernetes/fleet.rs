@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use roadstead_catalog::{
     Catalog, CatalogError, LockChange, Pending, Publication, Published, Refusal, Verdict,
-    conformance::{next, publication},
+    conformance::{native, next, publication},
 };
 use roadstead_catalog_kubernetes::{KubernetesCatalog, KubernetesSettings, Namespaces, OpenError};
 use roadstead_domain::{Digest, ModuleName, Namespace, Version};
@@ -306,9 +306,10 @@ async fn refusals_of_the_cluster_are_told_apart() {
         "{error:?}"
     );
     let role = ["create", "clusterrole", "look", "--verb=get,list,watch"];
+    let kinds = ["modules", "moduleversions", "nativemodules", "nativemoduleversions", "wirelocks"];
     let resources =
-        "--resource=modules.roadstead.dev,moduleversions.roadstead.dev,wirelocks.roadstead.dev";
-    drop(cluster.kubectl(&[&role[..], &[resources]].concat(), ""));
+        format!("--resource={}", kinds.map(|kind| format!("{kind}.roadstead.dev")).join(","));
+    drop(cluster.kubectl(&[&role[..], &[&*resources]].concat(), ""));
     let bind = ["create", "clusterrolebinding", "look", "--clusterrole=look", "--user=host"];
     drop(cluster.kubectl(&bind, ""));
     host.catalog.publish(publication("m", "0.1.0", "a")).await.unwrap();
@@ -369,4 +370,58 @@ async fn every_field_of_a_version_comes_back_from_the_cluster() {
     let objects: kube::Api<ModuleVersion> = kube::Api::default_namespaced(cluster.client().await);
     let object = roadstead_k8s_api::version_object(&name("m"), &full.record.version);
     assert_eq!(objects.get(&object).await.unwrap().spec.version, full.record.version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_two_kinds_come_to_at_once_is_of_one() {
+    let cluster = Cluster::take().await;
+    let hosts = [cluster.host().await, cluster.host().await];
+    for round in 0..4 {
+        let module = format!("m{round}");
+        let push = |host: usize, publication: Publication| {
+            let catalog = hosts[host].catalog.clone();
+            tokio::spawn(async move { catalog.publish(publication).await })
+        };
+        let plain = push(0, publication(&module, "0.1.0", "a"));
+        let native = push(1, native(&module, "0.1.0", "a"));
+        let (plain, native) = (plain.await.unwrap(), native.await.unwrap());
+        let refused = match (plain, native) {
+            (Ok(_), Err(error)) | (Err(error), Ok(_)) => error,
+            both => panic!("{both:?}"),
+        };
+        assert!(matches!(refused, CatalogError::NameTaken { .. }), "{refused:?}");
+        for host in &hosts {
+            shows(&host.catalog, &module, &["0.1.0"]).await;
+        }
+    }
+    let kinds = "modules,moduleversions,nativemodules,nativemoduleversions";
+    let objects = cluster.kubectl(&["get", kinds, "-o", "name"], "").unwrap();
+    assert_eq!(objects.lines().count(), 8, "{objects}");
+}
+
+#[tokio::test]
+async fn by_hand_the_older_module_keeps_its_name() {
+    let cluster = Cluster::take().await;
+    let host = cluster.host().await;
+    let client = cluster.client().await;
+    host.catalog.publish(native("m", "0.1.0", "a")).await.unwrap();
+    let object = cluster.kubectl(&["get", "nativemoduleversion", "m-0.1.0", "-o", "json"], "");
+    let object: serde_json::Value = serde_json::from_str(&object.unwrap()).unwrap();
+    let owner = &object["metadata"]["ownerReferences"][0];
+    assert_eq!((&owner["kind"], &owner["name"]), (&"NativeModule".into(), &"m".into()));
+    let api: kube::Api<roadstead_k8s_api::Module> = kube::Api::namespaced(client, "default");
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let module = roadstead_k8s_api::Module::new("m", roadstead_k8s_api::ModuleSpec::default());
+    api.create(&kube::api::PostParams::default(), &module).await.unwrap();
+    let other = cluster.host().await;
+    for catalog in [&host.catalog, &other.catalog] {
+        shows(catalog, "m", &["0.1.0"]).await;
+        let refused = catalog.publish(publication("m", "0.2.0", "b")).await.unwrap_err();
+        assert!(matches!(refused, CatalogError::NameTaken { native: true, .. }), "{refused:?}");
+    }
+    // Deleted by name is the one that keeps it; the other has it then.
+    let default = Namespace::default();
+    host.catalog.delete(&default, &name("m"), None).await.unwrap();
+    host.catalog.publish(publication("m", "0.2.0", "b")).await.unwrap();
+    shows(&other.catalog, "m", &["0.2.0"]).await;
 }

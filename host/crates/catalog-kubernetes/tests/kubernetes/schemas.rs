@@ -67,6 +67,32 @@ async fn versions_say_what_they_must_and_never_change() {
 }
 
 #[tokio::test]
+async fn native_versions_are_a_kind_of_their_own() {
+    let cluster = Cluster::take().await;
+    let image = json!({"native": {"image": "registry.example.com/serve:1"}});
+    let native = |name: &str, inner: Value| {
+        let spec: Value = serde_json::from_str(&version(|spec| spec["spec"] = inner)).unwrap();
+        object("NativeModuleVersion", name, spec["spec"].clone())
+    };
+    refused(&cluster, &version(|spec| spec["spec"] = image.clone()), "is a NativeModuleVersion");
+    refused(&cluster, &native("m-0.1.0", json!({})), "needs spec.native.image");
+    let command = json!({"native": {"command": ["serve"]}});
+    refused(&cluster, &native("m-0.1.0", command), "needs spec.native.image");
+    refused(&cluster, &native("other-0.1.0", image.clone()), "<module>-<version>");
+    let unknown = json!({"native": {"image": "a", "hostPath": "/"}});
+    refused(&cluster, &native("m-0.1.0", unknown), "unknown field");
+    apply(&cluster, &native("m-0.1.0", image)).unwrap();
+    let other = json!({"native": {"image": "registry.example.com/serve:2"}});
+    refused(&cluster, &native("m-0.1.0", other), "a version never changes");
+    let shown = cluster.kubectl(&["get", "rsnv"], "").unwrap();
+    assert!(shown.contains("registry.example.com/serve:1"), "{shown}");
+    refused(&cluster, &object("NativeModule", "grpc", json!({})), "reserved");
+    refused(&cluster, &object("NativeModule", "m", json!({"rollout": {"steps": []}})), "steps");
+    refused(&cluster, &object("NativeModule", "m", json!({"image": "a"})), "unknown field");
+    apply(&cluster, &object("NativeModule", "m", json!({"pinned": "0.1.0"}))).unwrap();
+}
+
+#[tokio::test]
 async fn modules_have_names_and_rollouts_that_make_sense() {
     let cluster = Cluster::take().await;
     let module = |name: &str, spec: Value| object("Module", name, spec);

@@ -190,5 +190,5 @@ pub(crate) fn split(module: &str, revision: u64, shares: &[(&str, u32)]) -> Traf
 
 /// The response that tells of splits, and asks for counters often.
 pub(crate) fn splits(splits: &[TrafficSplit]) -> SyncResponse {
-    SyncResponse { splits: splits.to_vec(), report_interval_ms: 100 }
+    SyncResponse { splits: splits.to_vec(), report_interval_ms: 100, ..SyncResponse::default() }
 }

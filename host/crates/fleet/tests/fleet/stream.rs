@@ -118,6 +118,7 @@ async fn nonsense_changes_nothing_and_hides_nothing() {
             split("m", 5, &[("0.1.0", 100)]),
         ],
         report_interval_ms: 1,
+        ..SyncResponse::default()
     });
     host.settles_to("m@0.1.0").await;
     stream.report().await;

@@ -5,15 +5,16 @@ use roadstead_domain::Fault;
 use roadstead_engine::{RemoteCall, RemoteRequests, RemoteResponses, RequestStream};
 use tokio::{sync::mpsc, time::timeout_at};
 
-use super::{Attempted, ProcessRemote, TRIES};
+use super::{Attempted, ServerRemote, TRIES};
 use crate::{
     grpc::{Code, Messages, Outgoing, Part},
     link::Link,
+    place::Place,
     server::Running,
     statuses::{Failed, of_broken, of_error, of_status},
 };
 
-impl ProcessRemote {
+impl<P: Place> ServerRemote<P> {
     pub(super) async fn streaming(
         &self,
         call: RemoteCall,

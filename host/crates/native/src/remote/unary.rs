@@ -5,15 +5,16 @@ use roadstead_domain::Fault;
 use roadstead_engine::RemoteCall;
 use tokio::time::timeout_at;
 
-use super::{Attempted, ProcessRemote, TRIES};
+use super::{Attempted, ServerRemote, TRIES};
 use crate::{
     grpc::{Code, Messages, Outgoing},
     link::Link,
+    place::Place,
     server::Running,
     statuses::{Failed, of_broken, of_error, of_status},
 };
 
-impl ProcessRemote {
+impl<P: Place> ServerRemote<P> {
     pub(super) async fn unary(&self, call: RemoteCall, request: Bytes) -> Result<Bytes, Fault> {
         self.input_fits(&request)?;
         let _calling = self.begin();
@@ -47,9 +48,7 @@ impl ProcessRemote {
     /// Counts the call, and wakes who begins servers where that is news.
     pub(super) fn begin(&self) -> crate::version::Calling {
         let (calling, is_first) = self.version.call();
-        if is_first && self.version.native.idle.is_some() {
-            self.module.changed.notify_one();
-        }
+        self.module.called(&self.version, is_first);
         calling
     }
 

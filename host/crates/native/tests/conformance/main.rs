@@ -13,6 +13,7 @@
 
 mod confinement;
 mod orphans;
+mod pods;
 mod processes;
 mod stage;
 mod suite;

@@ -27,7 +27,10 @@ async fn an_answer_and_what_the_server_is_told() {
     let told = guest.server.calls.lock().pop().unwrap();
     assert_eq!(told.module, *guest.module.id());
     assert_eq!(told.owner.as_deref(), Some("alice"));
-    assert_eq!((&*told.path.modules()[0], told.traceparent.as_deref()), ("outer", Some("00-1-2-01")));
+    assert_eq!(
+        (&*told.path.modules()[0], told.traceparent.as_deref()),
+        ("outer", Some("00-1-2-01"))
+    );
     let left = told.deadline.saturating_duration_since(std::time::Instant::now());
     assert!(left <= Duration::from_secs(5), "{left:?}");
     let stats = guest.module.stats();
