@@ -195,7 +195,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let own = directory.path().join("own");
         fs::create_dir_all(own.join("locked/in")).unwrap();
-        let locked = std::os::unix::fs::PermissionsExt::from_mode(0);
+        let locked = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         fs::set_permissions(own.join("locked"), locked).unwrap();
         let order = Order {
             file: directory.path().join("a.json"),
