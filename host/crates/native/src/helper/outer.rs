@@ -2,7 +2,10 @@
 
 use std::{fs, io, io::Read as _, ops::RangeFrom, os::unix::process::ExitStatusExt as _};
 
-use rustix::process::{Pid, Signal};
+use rustix::{
+    process::{Pid, Signal},
+    thread::{CapabilitySet, CapabilitySets},
+};
 
 use super::{GO, Layers, Order, about, layers, remains::end_all};
 
@@ -60,6 +63,20 @@ fn enter(layers: Layers) -> io::Result<()> {
         fs::write("/proc/self/setgroups", "deny").map_err(about("setgroups"))?;
         fs::write("/proc/self/uid_map", format!("{user} {user} 1")).map_err(about("uid_map"))?;
         fs::write("/proc/self/gid_map", format!("{group} {group} 1")).map_err(about("gid_map"))?;
+        keep_capabilities().map_err(about("keep capabilities"))?;
+    }
+    Ok(())
+}
+
+/// Lets the second helper have what it needs to set the namespaces up. Of a plain user, who keeps
+/// its number in its own namespace, a program that it runs would have none.
+fn keep_capabilities() -> io::Result<()> {
+    let sets = rustix::thread::capabilities(None)?;
+    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN;
+    let sets = CapabilitySets { inheritable: sets.inheritable | needed, ..sets };
+    rustix::thread::set_capabilities(None, sets)?;
+    for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::NET_ADMIN] {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
     }
     Ok(())
 }
