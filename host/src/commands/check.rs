@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use roadstead_domain::{Digest, Limits, ModuleName, SpecFormat, Version};
 use roadstead_engine::EngineConfig;
 use roadstead_proto::v1 as api;
-use roadstead_transcode::{Derived, Locks, World};
+use roadstead_transcode::{Derived, Import, Locks, World};
 use tonic::Code;
 
 use super::{
@@ -96,6 +96,9 @@ fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
         Some(bytes) => roadstead_engine::inspect(&EngineConfig::for_machine(), bytes, &spec)?,
         None => Vec::new(),
     };
+    for import in spec.bindings.keys() {
+        Import::of(&world, import, &name).with_context(|| format!("the binding of `{import}`"))?;
+    }
     let module = api::ModuleVersion {
         name: name.to_string(),
         version: version.to_string(),
