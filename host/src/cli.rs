@@ -114,6 +114,9 @@ pub(crate) enum Verb {
 }
 
 #[derive(Args)]
+#[command(
+    override_usage = "roadstead push [OPTIONS] <FILE.wasm>\n       roadstead push [OPTIONS] --native <SPEC>"
+)]
 pub(crate) struct PushArgs {
     /// The component (or a core module with WIT metadata, which becomes one)
     #[arg(value_name = "FILE.wasm", required_unless_present = "native")]
@@ -153,6 +156,9 @@ pub(crate) struct NativeArgs {
 }
 
 #[derive(Args)]
+#[command(
+    override_usage = "roadstead check [OPTIONS] <FILE.wasm>\n       roadstead check [OPTIONS] --native <SPEC>"
+)]
 pub(crate) struct CheckArgs {
     #[arg(value_name = "FILE.wasm", required_unless_present = "native")]
     pub file: Option<PathBuf>,
