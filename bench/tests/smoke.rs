@@ -33,7 +33,7 @@ fn bench(args: &[&str]) -> Output {
 
 /// The guests in Rust alone: the others take long to compile.
 fn guests(into: &Path) {
-    for guest in ["rust.wasm", "session.wasm", "flow.wasm"] {
+    for guest in ["rust.wasm", "session.wasm", "flow.wasm", "through.wasm"] {
         let from = root().join(".build/bench").join(guest);
         fs::copy(&from, into.join(guest))
             .unwrap_or_else(|error| panic!("{}: {error}: run make modules", from.display()));
