@@ -175,13 +175,15 @@ async fn the_version_that_answers_runs_and_no_other() {
     assert_eq!((runner.running("calc"), *runner.told.lock()), (vec!["0.1.0".to_owned()], told));
     host.registry.pin(&namespace, &name, None).await.unwrap();
     assert_eq!(runner.running("calc"), ["0.1.2"]);
-    // A component in its place: nothing native runs any more.
-    host.push("calc", &calc(0)).await.unwrap();
-    assert_eq!((runner.running("calc"), host.call().await), (vec![], 5));
-    host.registry.delete(&namespace, &name, Some(&"0.1.3".parse().unwrap())).await.unwrap();
-    assert_eq!(runner.running("calc"), ["0.1.2"]);
+    // A component under its name needs the name first.
+    let taken = host.push("calc", &calc(0)).await.unwrap_err();
+    assert!(matches!(taken, PushError::NameTaken(_)), "{taken}");
+    host.registry.delete(&namespace, &name, Some(&"0.1.2".parse().unwrap())).await.unwrap();
+    assert_eq!(runner.running("calc"), ["0.1.1"]);
     host.registry.delete(&namespace, &name, None).await.unwrap();
     assert_eq!(runner.running("calc"), [""; 0]);
+    host.push("calc", &calc(0)).await.unwrap();
+    assert_eq!((runner.running("calc"), host.call().await), (vec![], 5));
 }
 
 #[tokio::test]
@@ -208,10 +210,16 @@ async fn versions_without_state_run_for_the_services_that_they_alone_have() {
 #[tokio::test]
 async fn contracts_hold_from_components_to_native_modules() {
     let (host, _, _data) = host().await;
-    host.push("calc", &calc(0)).await.unwrap();
+    let component = host.push("calc", &calc(0)).await.unwrap();
+    let taken = push(&host, "command: [a]", ADD).await;
+    assert!(matches!(taken, Err(PushError::NameTaken(_))), "{taken:?}");
+    host.registry.delete(&Namespace::default(), &module("calc"), None).await.unwrap();
+    let native = push(&host, "command: [a]", ADD).await.unwrap();
+    // The same services with the same numbers: stubs of the component call it.
+    assert_eq!(native.record.services[0].name, component.record.services[0].name);
+    assert_eq!(native.record.locks, component.record.locks);
     let broken = push(&host, "command: [a]", "add: func(a: string) -> u32;").await;
     assert!(matches!(broken, Err(PushError::Breaks(_))), "{broken:?}");
-    assert!(push(&host, "command: [a]", ADD).await.unwrap().created);
 }
 
 #[tokio::test]
