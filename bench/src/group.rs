@@ -33,6 +33,9 @@ pub(crate) enum Group {
     Push,
     /// Ray's actors and tasks beside calls, one at a time and many in flight
     Ray,
+    /// Native modules beside the same servers called directly, and from Python beside Ray's actors and
+    /// JSON behind FastAPI; how long they take to come and to come back
+    Native,
     /// How well quotas of processor time are kept, by modules that compete for two processors
     CpuQuota,
     /// What a flood of one module's calls leaves of its own answers and its neighbour's latency
@@ -44,7 +47,7 @@ pub(crate) enum Group {
 
 impl Group {
     /// In the order in which they are measured.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Unary,
         Self::HalfLoad,
         Self::Payloads,
@@ -58,6 +61,7 @@ impl Group {
         Self::Start,
         Self::Push,
         Self::Ray,
+        Self::Native,
         Self::CpuQuota,
         Self::Overload,
         Self::Auth,
@@ -79,6 +83,7 @@ impl Group {
             Self::Start => "start",
             Self::Push => "push",
             Self::Ray => "ray",
+            Self::Native => "native",
             Self::CpuQuota => "cpu-quota",
             Self::Overload => "overload",
             Self::Auth => "auth",
@@ -97,7 +102,8 @@ impl Group {
             | Self::Lists
             | Self::Guests
             | Self::Modules
-            | Self::Ray => figure::CALLS,
+            | Self::Ray
+            | Self::Native => figure::CALLS,
             Self::Streams => figure::ITEMS,
             Self::HalfLoad => figure::P99,
             Self::Instances | Self::Auth => figure::SERVER,
@@ -122,6 +128,7 @@ impl Group {
             Self::Compute => Some("times native"),
             Self::Modules => Some("of one module"),
             Self::Ray => Some("times Ray's actor"),
+            Self::Native => Some("of the first"),
             Self::Memory | Self::Start | Self::Push | Self::CpuQuota | Self::Overload => None,
         }
     }
