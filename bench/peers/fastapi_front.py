@@ -38,6 +38,9 @@ async def answer(call: Call):
         return {"result": json.loads(execute(StringValue(value=message)).value)}
 
 
-listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+# The protocol is named: of sockets that do not, asyncio does not turn off the delay of small packets.
+listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+listener.bind(("127.0.0.1", 0))
+listener.listen(1024)
 print(f"listening on 127.0.0.1:{listener.getsockname()[1]}", flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False)).run(sockets=[listener])
