@@ -61,6 +61,8 @@ def measure(address, method, values, in_flight, seconds):
 for line in sys.stdin:
     asked = json.loads(line)
     address, method = asked["target"].split(" ")
+    # Between measurements, the front closes connections that are idle.
+    connections.__dict__.clear()
     kind = TYPES[method]
     values = np.linspace(0, 1, asked["bytes"] // kind().nbytes, dtype=kind).tolist()
     measure(address, method, values, asked["in_flight"], asked["warm_up"])
