@@ -102,20 +102,13 @@ impl Asked {
 }
 
 impl Clients {
-    /// Starts what is here of them; `module` is modules/linalg on a host.
+    /// Starts what is here of them; `module` is modules/linalg on a host. All have answered once, so
+    /// that none is measured while another starts.
     pub(super) fn start(paths: &Paths, module: Result<&Server, String>) -> anyhow::Result<Self> {
-        let module = match module {
-            Ok(server) => {
-                let script = include_str!("../../../peers/native_client.py");
-                let worker = Worker::start(&paths.python, script)?;
-                Ok((worker, format!("{} linalg ", server.at.address())))
-            }
-            Err(reason) => Err(reason),
-        };
         let ray = match Python::ray(&paths.ray_python).check() {
             Ok(python) => {
                 let script = include_str!("../../../peers/native_ray.py");
-                Ok((Worker::start(python, script)?, String::new()))
+                Ok(answered(Worker::start(python, script)?, String::new())?)
             }
             Err(reason) => Err(reason),
         };
@@ -123,9 +116,17 @@ impl Clients {
             Ok(python) => {
                 let servers = fastapi::start(python)?;
                 let prefix = format!("{} ", servers.front.address());
-                (Ok((fastapi::client(python)?, prefix)), Some(servers))
+                (Ok(answered(fastapi::client(python)?, prefix)?), Some(servers))
             }
             Err(reason) => (Err(reason), None),
+        };
+        let module = match module {
+            Ok(server) => {
+                let script = include_str!("../../../peers/native_client.py");
+                let prefix = format!("{} linalg ", server.at.address());
+                Ok(answered(Worker::start(&paths.python, script)?, prefix)?)
+            }
+            Err(reason) => Err(reason),
         };
         Ok(Self { module, ray, fastapi, _servers })
     }
@@ -144,7 +145,17 @@ impl Clients {
             Ok(client) => client,
             Err(reason) => return Ok(Err(reason.clone())),
         };
-        let ask = Ask { target: question, bytes: 0, in_flight: 1, warm_up: 0.0, seconds: 0.0 };
-        worker.ask(&ask).map(Ok)
+        worker.ask(&once(question)).map(Ok)
     }
+}
+
+/// One call, which nobody measures.
+fn once(target: &str) -> Ask<'_> {
+    Ask { target, bytes: SMALL, in_flight: 1, warm_up: 0.0, seconds: 0.0 }
+}
+
+/// A client that has had an answer.
+fn answered(mut worker: Worker, prefix: String) -> anyhow::Result<(Worker, String)> {
+    worker.ask(&once(&format!("{prefix}describe")))?;
+    Ok((worker, prefix))
 }
