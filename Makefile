@@ -88,6 +88,7 @@ bench-setup: setup modules
 	$(RELEASE)
 	bench/build-guests.sh --javascript
 	scripts/setup-ray.sh
+	scripts/setup-fastapi.sh
 
 setup:
 	PYTHON=$(PYTHON) scripts/setup.sh
@@ -107,4 +108,4 @@ deny: ## Licences, bans and sources of every dependency
 	scripts/deny.sh
 
 clean:
-	rm -rf target modules/target .build .venv .venv-jax .venv-ray .tools
+	rm -rf target modules/target .build .venv .venv-fastapi .venv-jax .venv-ray .tools

@@ -3,7 +3,7 @@
 use crate::{
     figure,
     group::Group,
-    groups::{compute, half_load, lists, payloads, ray, unary},
+    groups::{compute, half_load, lists, native, payloads, ray, unary},
     record::{Record, Row},
     report::number,
     stats,
@@ -84,6 +84,9 @@ pub(crate) fn all() -> Vec<Aim> {
         let ours = ("pooled, Rust client", "Ray actor");
         aims.push(calls(what, Group::Ray, ray::case(in_flight, 16), ours, 10.0));
     }
+    let through = (native::THROUGH, native::DIRECTLY);
+    let what = "a native module at 64 callers, of its server called directly".to_owned();
+    aims.push(calls(what, Group::Native, native::case(native::TONIC, 64), through, 0.85));
     aims.extend(Kernel::ALL.map(|kernel| Aim {
         what: format!("{} with fuel and epochs, times without", kernel.name()),
         group: Group::Compute,

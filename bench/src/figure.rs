@@ -41,6 +41,14 @@ pub(crate) const LISTENING: &str = "listening_ms";
 pub(crate) const FIRST_CALL: &str = "first_call_ms";
 /// From the start of an upload to the first answer, compilation included.
 pub(crate) const PUSH: &str = "push_ms";
+/// From making what answers, a push or an actor, to its first answer.
+pub(crate) const CREATED: &str = "created_ms";
+/// A call of a module whose servers had ended because nobody called it.
+pub(crate) const ACTIVATED: &str = "activated_ms";
+/// From the end of a server by `kill -9` to the next answer.
+pub(crate) const RESTORED: &str = "restored_ms";
+/// How much of its state that answer had.
+pub(crate) const KEPT: &str = "kept_percent";
 /// A call whose compiled code had been dropped from memory.
 pub(crate) const EVICTED: &str = "evicted_ms";
 /// A call after that.
@@ -68,6 +76,10 @@ pub(crate) const ALL: &[Figure] = &[
     figure(PUSH, "push ms", 1),
     figure(LISTENING, "listening ms", 1),
     figure(FIRST_CALL, "first call ms", 1),
+    figure(CREATED, "created ms", 1),
+    figure(ACTIVATED, "activated ms", 1),
+    figure(RESTORED, "after kill -9 ms", 1),
+    figure(KEPT, "kept %", 0),
     figure(EVICTED, "evicted ms", 1),
     figure(WARM, "warm ms", 2),
     figure(GRANTED, "granted m", 0),

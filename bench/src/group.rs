@@ -33,6 +33,9 @@ pub(crate) enum Group {
     Push,
     /// Ray's actors and tasks beside calls, one at a time and many in flight
     Ray,
+    /// Native modules beside the same servers called directly, and from Python beside Ray's actors and
+    /// JSON behind FastAPI; how long they take to come and to come back
+    Native,
     /// How well quotas of processor time are kept, by modules that compete for two processors
     CpuQuota,
     /// What a flood of one module's calls leaves of its own answers and its neighbour's latency
@@ -60,6 +63,7 @@ impl Group {
         Self::Start,
         Self::Push,
         Self::Ray,
+        Self::Native,
         Self::CpuQuota,
         Self::Overload,
         Self::Auth,
@@ -82,6 +86,7 @@ impl Group {
             Self::Start => "start",
             Self::Push => "push",
             Self::Ray => "ray",
+            Self::Native => "native",
             Self::CpuQuota => "cpu-quota",
             Self::Overload => "overload",
             Self::Auth => "auth",
@@ -101,7 +106,8 @@ impl Group {
             | Self::Lists
             | Self::Guests
             | Self::Modules
-            | Self::Ray => figure::CALLS,
+            | Self::Ray
+            | Self::Native => figure::CALLS,
             Self::Streams => figure::ITEMS,
             Self::HalfLoad => figure::P99,
             Self::Instances | Self::Auth | Self::Bindings => figure::SERVER,
@@ -127,6 +133,7 @@ impl Group {
             Self::Compute => Some("times native"),
             Self::Modules => Some("of one module"),
             Self::Ray => Some("times Ray's actor"),
+            Self::Native => Some("of the first"),
             Self::Memory | Self::Start | Self::Push | Self::CpuQuota | Self::Overload => None,
         }
     }

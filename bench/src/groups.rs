@@ -8,6 +8,7 @@ mod guests;
 pub(crate) mod half_load;
 mod instances;
 pub(crate) mod lists;
+pub(crate) mod native;
 mod overload;
 pub(crate) mod payloads;
 mod published;
@@ -35,6 +36,7 @@ pub(crate) async fn measure(groups: &[Group], stage: &mut Stage) -> anyhow::Resu
             Group::Memory => resident::measure(stage).await?,
             Group::Push => push::measure(&stage.paths).await?,
             Group::Ray => ray::measure(stage).await?,
+            Group::Native => native::measure(stage).await?,
             Group::CpuQuota => cpu_quota::measure(stage).await?,
             Group::Auth => auth::measure(stage).await?,
             Group::Bindings => bindings::measure(stage).await?,

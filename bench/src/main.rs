@@ -5,6 +5,7 @@
 
 mod aims;
 mod compare;
+mod family;
 mod figure;
 mod flow;
 mod group;
@@ -71,7 +72,7 @@ struct Args {
     serve_native: bool,
 }
 
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 struct PathArgs {
     /// The host's binary; a release build, or the figures mean nothing
     #[arg(long, global = true, value_name = "FILE", default_value = "target/release/roadstead")]
@@ -88,6 +89,12 @@ struct PathArgs {
     /// A Python with Ray
     #[arg(long, global = true, value_name = "FILE", default_value = ".venv-ray/bin/python")]
     ray_python: PathBuf,
+    /// A Python with FastAPI, uvicorn and grpcio
+    #[arg(long, global = true, value_name = "FILE", default_value = ".venv-fastapi/bin/python")]
+    fastapi_python: PathBuf,
+    /// A Python with JAX and Roadstead's package
+    #[arg(long, global = true, value_name = "FILE", default_value = ".venv-jax/bin/python")]
+    jax_python: PathBuf,
 }
 
 #[derive(Subcommand)]
@@ -104,6 +111,14 @@ enum Verb {
         #[arg(long)]
         all: bool,
     },
+}
+
+impl From<PathArgs> for Paths {
+    fn from(args: PathArgs) -> Self {
+        let PathArgs { bin, modules, guests, python, ray_python, fastapi_python, jax_python } =
+            args;
+        Self { host: bin, modules, guests, python, ray_python, fastapi_python, jax_python }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -146,14 +161,7 @@ async fn measure(args: &Args, groups: &[Group]) -> anyhow::Result<()> {
     let plan = args.plan();
     ensure!(plan.modules.is_sorted(), "--published wants its numbers in ascending order");
     let mut record = Record::begin(&plan);
-    let PathArgs { bin, modules, guests, python, ray_python } = &args.paths;
-    let paths = Paths {
-        host: bin.clone(),
-        modules: modules.clone(),
-        guests: guests.clone(),
-        python: python.clone(),
-        ray_python: ray_python.clone(),
-    };
+    let paths = args.paths.clone().into();
     record.rows = groups::measure(groups, &mut Stage::new(paths, plan)).await?;
     report::print(&record, args.json)?;
     if let Some(directory) = &args.record {

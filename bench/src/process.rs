@@ -3,15 +3,20 @@
 use std::{
     ffi::OsString,
     io::{BufRead as _, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream},
     ops::Deref,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
 use rustix::time::{ClockId, clock_gettime};
 use tonic::transport::{Channel, Endpoint};
+
+/// How long a program that says nothing may take until it listens.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that serves, wherever its owner is.
 #[derive(Debug, Clone)]
@@ -29,6 +34,10 @@ impl Process {
             .connect()
             .await
             .with_context(|| format!("connect to {}", self.url))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.id
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -86,6 +95,35 @@ impl Child {
         }
         bail!("{} ended before it listened: {}", program.display(), process.wait()?)
     }
+
+    /// Starts a program that is told by a variable where to listen and does not say that it does.
+    pub(crate) fn start_quiet(
+        program: &Path,
+        args: &[OsString],
+        variable: &str,
+    ) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let process = Command::new(program)
+            .args(args)
+            .env(variable, address.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        let at = Process { id: process.id(), url: format!("http://{address}") };
+        let mut child = Self { process, at };
+        let began = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            if let Some(status) = child.process.try_wait()? {
+                bail!("{} ended before it listened: {status}", program.display());
+            }
+            if PATIENCE < began.elapsed() {
+                bail!("{} does not listen", program.display());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(child)
+    }
 }
 
 impl Deref for Child {
@@ -102,6 +140,11 @@ impl Drop for Child {
         drop(self.process.kill());
         drop(self.process.wait());
     }
+}
+
+/// An address of this machine that nobody uses now.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 /// Processor time that this process has used.

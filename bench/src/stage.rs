@@ -42,6 +42,10 @@ pub(crate) struct Paths {
     pub python: PathBuf,
     /// A Python with Ray.
     pub ray_python: PathBuf,
+    /// A Python with FastAPI.
+    pub fastapi_python: PathBuf,
+    /// A Python with JAX.
+    pub jax_python: PathBuf,
 }
 
 impl Paths {

@@ -42,6 +42,7 @@ fn code(protos: &Path, names: &[PathBuf], into: &Path) {
     let mut compiler = protox::Compiler::new([protos]).unwrap();
     compiler.include_imports(true).include_source_info(true);
     compiler.open_files(names).unwrap();
+    fs::write(into.join("bench.binpb"), compiler.encode_file_descriptor_set()).unwrap();
     tonic_prost_build::configure()
         .out_dir(into)
         .build_client(false)

@@ -57,6 +57,10 @@ fn a_quick_run_measures_every_group_and_keeps_a_record() {
         directory.path().to_str().unwrap(),
         "--ray-python",
         "none",
+        "--fastapi-python",
+        "none",
+        "--jax-python",
+        "none",
     ]);
     let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
     let rows = printed["rows"].as_array().unwrap();
@@ -75,6 +79,7 @@ fn a_quick_run_measures_every_group_and_keeps_a_record() {
         "start",
         "push",
         "ray",
+        "native",
         "cpu-quota",
         "overload",
         "auth",

@@ -1,11 +1,22 @@
-//! The native peer: the same functions in an ordinary tonic server, in a process of its own.
+//! The native peer: the same functions in an ordinary tonic server, in a process of its own; as a
+//! native module too, where a host starts it.
 
 use std::path::Path;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
-use tokio_stream::{StreamExt as _, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status, async_trait, transport::Server};
+use roadstead_proto::v1::{
+    GetProgressRequest, GetProgressResponse,
+    native_service_server::{NativeService, NativeServiceServer},
+};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::{
+    StreamExt as _,
+    wrappers::{TcpListenerStream, UnixListenerStream},
+};
+use tonic::{
+    Request, Response, Status, async_trait,
+    transport::{Server, server::Router},
+};
 
 use crate::{
     items, kernels,
@@ -19,8 +30,16 @@ use crate::{
     work::readings,
 };
 
-/// Serves until the process ends; says where in the same words as a host does.
+/// What the server says of its services: the files that hosts derive.
+const DESCRIPTORS: &[u8] = include_bytes!("../gen/bench.binpb");
+
+/// Serves until the process ends: on the socket that a host names, else on loopback, and then says
+/// where in the same words as a host does.
 pub(crate) async fn serve() -> anyhow::Result<()> {
+    if let Some(socket) = std::env::var_os("ROADSTEAD_SOCKET") {
+        let incoming = UnixListenerStream::new(UnixListener::bind(socket)?);
+        return Ok(router().await?.serve_with_incoming(incoming).await?);
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     report::line(format_args!("listening on {}", listener.local_addr()?));
     let incoming = TcpListenerStream::new(listener).map(|stream| {
@@ -28,16 +47,37 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
         stream.set_nodelay(true)?;
         Ok::<_, std::io::Error>(stream)
     });
+    Ok(router().await?.serve_with_incoming(incoming).await?)
+}
+
+/// The measured functions, and what a host asks of a native module.
+async fn router() -> anyhow::Result<Router> {
     let transfer = TransferServer::new(Native)
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(usize::MAX);
-    Server::builder()
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<TransferServer<Native>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()?;
+    Ok(Server::builder()
         .add_service(transfer)
         .add_service(ComputeServer::new(Native))
         .add_service(FlowServer::new(Native))
-        .serve_with_incoming(incoming)
-        .await?;
-    Ok(())
+        .add_service(NativeServiceServer::new(Native))
+        .add_service(health)
+        .add_service(reflection))
+}
+
+#[async_trait]
+impl NativeService for Native {
+    /// No call of it takes long: that it answers is all there is to say.
+    async fn get_progress(
+        &self,
+        _: Request<GetProgressRequest>,
+    ) -> Result<Response<GetProgressResponse>, Status> {
+        Ok(Response::new(GetProgressResponse::default()))
+    }
 }
 
 /// Starts this program as the native peer.

@@ -12,7 +12,11 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::{figure, load::closed::latency, record::Sample};
+use crate::{
+    figure,
+    load::closed::{latency, throughput},
+    record::Sample,
+};
 
 /// How long a client may take to end what it started, as Ray's does a cluster.
 const FAREWELL: Duration = Duration::from_secs(20);
@@ -40,12 +44,15 @@ pub(crate) struct Ask<'a> {
     pub seconds: f64,
 }
 
+/// What was measured.
 #[derive(Debug, Deserialize)]
-struct Answer {
-    calls: f64,
-    seconds: f64,
+pub(crate) struct Answer {
+    pub calls: f64,
+    pub seconds: f64,
     /// Of each batch.
-    latencies: Vec<f64>,
+    pub latencies: Vec<f64>,
+    /// How much of its state a subject had that was killed, where that was asked.
+    pub kept: Option<f64>,
 }
 
 impl Worker {
@@ -63,6 +70,11 @@ impl Worker {
 
     /// Blocks until it is measured.
     pub(crate) fn measure(&mut self, ask: &Ask<'_>) -> anyhow::Result<Sample> {
+        Ok(sample(self.ask(ask)?, ask))
+    }
+
+    /// The same, as the client answers it.
+    pub(crate) fn ask(&mut self, ask: &Ask<'_>) -> anyhow::Result<Answer> {
         let mut line = serde_json::to_string(ask)?;
         line.push('\n');
         self.stdin.as_mut().context("the client's stdin")?.write_all(line.as_bytes())?;
@@ -74,15 +86,17 @@ impl Worker {
                 bail!("the client in Python ended while it measured {}", ask.target);
             }
         }
-        let answer: Answer = serde_json::from_str(&line).context("the client's answer")?;
-        Ok(sample(answer, ask.in_flight))
+        serde_json::from_str(&line).context("the client's answer")
     }
 }
 
 /// Latency is shown for calls one at a time: that of a batch is none of a call.
-fn sample(answer: Answer, in_flight: usize) -> Sample {
-    let mut figures = vec![(figure::CALLS, answer.calls / answer.seconds)];
-    if in_flight == 1 {
+fn sample(answer: Answer, ask: &Ask<'_>) -> Sample {
+    let calls = answer.calls / answer.seconds;
+    let mut figures = vec![(figure::CALLS, calls)];
+    let both_ways = usize::try_from(ask.bytes).unwrap_or(usize::MAX).saturating_mul(2);
+    figures.extend(throughput(calls, both_ways));
+    if ask.in_flight == 1 {
         let duration = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let mut latencies: Vec<_> = answer.latencies.into_iter().map(duration).collect();
         figures.extend(latency(&mut latencies));
@@ -107,12 +121,25 @@ impl Drop for Worker {
 mod tests {
     use super::*;
 
+    fn ask(in_flight: usize, bytes: u32) -> Ask<'static> {
+        Ask { target: "", bytes, in_flight, warm_up: 0.0, seconds: 0.0 }
+    }
+
+    fn answer() -> Answer {
+        Answer { calls: 100.0, seconds: 0.5, latencies: vec![0.25, 0.25], kept: None }
+    }
+
     #[test]
     fn latencies_are_those_of_single_calls() {
-        let answer = || Answer { calls: 100.0, seconds: 0.5, latencies: vec![0.25, 0.25] };
-        let Sample::Measured(figures) = sample(answer(), 1) else { panic!() };
+        let Sample::Measured(figures) = sample(answer(), &ask(1, 16)) else { panic!() };
         assert_eq!(figures, [(figure::CALLS, 200.0), (figure::P50, 250.0), (figure::P99, 250.0)]);
-        let Sample::Measured(figures) = sample(answer(), 50) else { panic!() };
+        let Sample::Measured(figures) = sample(answer(), &ask(50, 16)) else { panic!() };
         assert_eq!(figures, [(figure::CALLS, 200.0)]);
+    }
+
+    #[test]
+    fn payloads_count_there_and_back() {
+        let Sample::Measured(figures) = sample(answer(), &ask(2, 1_000_000)) else { panic!() };
+        assert_eq!(figures, [(figure::CALLS, 200.0), (figure::GIGABYTES, 0.4)]);
     }
 }
