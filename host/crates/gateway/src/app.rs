@@ -162,7 +162,7 @@ impl App {
         let trace = TraceId::new(parent.as_ref(), self.trace, id);
         let record = |traces: &Arc<Traces>| traces.record(trace, parent.as_ref(), id);
         let recording = self.traces.as_ref().and_then(record);
-        Named { id, trace, peer, parent, recording, decides: self.traces.is_some() }
+        Named { id, trace, peer, parent, recording, decides: self.traces.is_some(), counted: true }
     }
 }
 

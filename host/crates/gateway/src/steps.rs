@@ -46,6 +46,8 @@ pub(crate) struct Target {
     plan: Arc<MethodPlan>,
     compiled: bool,
     module: Arc<Module>,
+    /// Whether the caller named this very version.
+    by_version: bool,
     /// Where the method takes handles, which may lead to another version.
     leads: Option<Leads>,
 }
@@ -98,6 +100,7 @@ impl Caller {
         headers: &HeaderMap,
     ) -> Result<Target, Fault> {
         let wanted: Option<ModuleRef> = parsed(headers, MODULE)?;
+        let by_version = wanted.as_ref().is_some_and(|wanted| wanted.version.is_some());
         let routes = registry.routes();
         let parts = |live: &Arc<LiveVersion>| {
             let method = live.method(path.service, path.method)?.clone();
@@ -108,7 +111,7 @@ impl Caller {
             .and_then(|live| {
                 // What cannot run here fails every call that it is chosen for.
                 parts(live).inspect_err(|fault: &Fault| {
-                    if fault.blames_version() {
+                    if fault.blames_version() && !by_version {
                         live.count(Some(fault));
                     }
                 })
@@ -123,7 +126,7 @@ impl Caller {
             }
         };
         let leads = plan.takes_handles().then_some(Leads { routes, otherwise });
-        Ok(Target { caller: self, live, plan, compiled, module, leads })
+        Ok(Target { caller: self, live, plan, compiled, module, by_version, leads })
     }
 }
 
@@ -132,8 +135,9 @@ impl Target {
     ///
     /// # Errors
     /// [`Fault::NotGranted`] for who may look at what the namespace holds, and no more.
-    pub(crate) fn authorize(self, named: Named) -> Result<Permit, Fault> {
+    pub(crate) fn authorize(self, mut named: Named) -> Result<Permit, Fault> {
         self.caller.authorize(Role::Caller)?;
+        named.counted = !self.by_version;
         if let Some(recording) = &named.recording {
             recording.permitted(&self.live, &self.plan);
         }

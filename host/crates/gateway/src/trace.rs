@@ -54,6 +54,9 @@ pub(crate) struct Named {
     pub recording: Option<Arc<Recording>>,
     /// Whether this host decided that, or only passes on what its caller decided.
     pub decides: bool,
+    /// Whether it says something about how its version does in a rollout: a call that names the
+    /// version goes there whatever a split says.
+    pub counted: bool,
 }
 
 impl Parent {
@@ -130,7 +133,9 @@ impl Named {
         began: Instant,
         (fault, usage): (Option<&Fault>, &Usage),
     ) {
-        live.count(fault);
+        if self.counted {
+            live.count(fault);
+        }
         if let Some(recording) = &self.recording {
             recording.ended((live, plan), began.into_std(), (fault, usage));
         }
@@ -258,7 +263,7 @@ mod tests {
         let trace = TraceId::new(parent.as_ref(), 1, CallId(7));
         let named = |decides| {
             let id = CallId(7);
-            Named { id, trace, peer: "public", parent, recording: None, decides }
+            Named { id, trace, peer: "public", parent, recording: None, decides, counted: true }
         };
         assert_eq!(named(false).onward(None), GOOD);
         // Too many were traced already.

@@ -59,12 +59,13 @@ async fn five_of_a_hundred_calls_are_five() {
 #[tokio::test]
 async fn outcomes_count_what_the_version_is_to_blame_for() {
     let (host, channel) = shared().await;
-    let on = async |method: &str, message: &[u8]| {
+    steer(&host, "guest", 2, &[("0.2.0", 100)]).await;
+    let of = async |module: &str, method: &str, message: &[u8]| {
         let mut request = Request::new(Bytes::copy_from_slice(message));
-        let version = "guest@0.2.0".parse().unwrap();
-        request.metadata_mut().insert("roadstead-module", version);
+        request.metadata_mut().insert("roadstead-module", module.parse().unwrap());
         call_with(Grpc::new(channel.clone()), &guest::path(method), request).await
     };
+    let on = async |method: &str, message: &[u8]| of("guest", method, message).await;
     on("Add", &[0x08, 2, 0x10, 3]).await.unwrap();
     assert_eq!(outcomes(&host), [(0, 0), (1, 0)]);
     assert_eq!(failure(on("Trap", b"").await).1, "GUEST_TRAP");
@@ -75,6 +76,10 @@ async fn outcomes_count_what_the_version_is_to_blame_for() {
     let left = tokio::time::timeout(std::time::Duration::from_millis(200), on("Spin", b"")).await;
     assert!(left.is_err());
     on("Add", &[0x08, 2, 0x10, 3]).await.unwrap();
+    assert_eq!(outcomes(&host), [(0, 0), (4, 1)]);
+    // Whoever names a version goes past the split, and counts for nothing in it.
+    assert_eq!(failure(of("guest@0.2.0", "Trap", b"").await).1, "GUEST_TRAP");
+    assert_eq!(failure(of("guest@0.1.0", "Trap", b"").await).1, "GUEST_TRAP");
     assert_eq!(outcomes(&host), [(0, 0), (4, 1)]);
     host.stop().await;
 }
