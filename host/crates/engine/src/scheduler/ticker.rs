@@ -36,7 +36,8 @@ pub(super) struct Ticker {
 pub(super) fn start(shared: &Arc<Shared>, engine: EngineWeak) -> io::Result<()> {
     let ticking = Arc::clone(shared);
     let thread = Builder::new().name("roadstead-tick".to_owned()).spawn(move || {
-        ticking.ticker.run(&engine, || ticking.fill_seats());
+        let mut owed = 0;
+        ticking.ticker.run(&engine, || ticking.fill_seats(&mut owed));
     })?;
     *shared.ticker.thread.lock() = Some(thread.thread().clone());
     shared.started(thread);
@@ -44,13 +45,29 @@ pub(super) fn start(shared: &Arc<Shared>, engine: EngineWeak) -> io::Result<()> 
 }
 
 impl Shared {
-    /// Starts a thread for each seat that was lost.
-    fn fill_seats(self: &Arc<Self>) {
-        for _ in 0..self.seats.look(self.now()) {
-            if let Err(error) = worker::start(self) {
-                tracing::error!(%error, "replace a guest thread");
-            }
+    /// Starts a thread for each seat that was lost; whether all are there. Those that the system
+    /// does not give are owed, and asked for again.
+    fn fill_seats(self: &Arc<Self>, owed: &mut usize) -> bool {
+        let before = *owed;
+        *owed += self.seats.look(self.now());
+        repay(owed, || worker::start(self));
+        match (before, *owed) {
+            (0, 1..) => tracing::error!(threads = *owed, "guest threads cannot be replaced now"),
+            (1.., 0) => tracing::info!("all guest threads are there again"),
+            _ => {}
         }
+        *owed == 0
+    }
+}
+
+/// Starts as many as are owed, up to the first that fails.
+fn repay(owed: &mut usize, mut start: impl FnMut() -> io::Result<()>) {
+    while 0 < *owed {
+        if let Err(error) = start() {
+            tracing::debug!(%error, "replace a guest thread");
+            return;
+        }
+        *owed -= 1;
     }
 }
 
@@ -79,7 +96,7 @@ impl Ticker {
         }
     }
 
-    fn run(&self, engine: &EngineWeak, each_tick: impl Fn()) {
+    fn run(&self, engine: &EngineWeak, mut each_tick: impl FnMut() -> bool) {
         let mut quiet = 0;
         let mut seen = 0;
         while !self.closing.load(Ordering::SeqCst) {
@@ -87,9 +104,11 @@ impl Ticker {
             let Some(engine) = engine.upgrade() else { return };
             engine.increment_epoch();
             drop(engine);
-            each_tick();
+            let whole = each_tick();
             let slices = self.slices.load(Ordering::Relaxed);
-            let active = slices != seen || 0 < self.running.load(Ordering::SeqCst);
+            let runs = slices != seen || 0 < self.running.load(Ordering::SeqCst);
+            // Nobody may be left to wake it for the next call.
+            let active = runs || !whole;
             seen = slices;
             quiet = if active { 0 } else { quiet + 1 };
             if QUIET_TICKS <= quiet {
@@ -110,5 +129,28 @@ impl Ticker {
             std::thread::park();
         }
         self.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_the_system_refuses_are_asked_for_again() {
+        let mut owed = 3;
+        let mut given = 1;
+        let mut start = || match given {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            _ => {
+                given -= 1;
+                Ok(())
+            }
+        };
+        repay(&mut owed, &mut start);
+        repay(&mut owed, &mut start);
+        assert_eq!(owed, 2);
+        repay(&mut owed, || Ok(()));
+        assert_eq!(owed, 0);
     }
 }
