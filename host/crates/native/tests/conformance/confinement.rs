@@ -108,7 +108,7 @@ async fn servers_run_where_nothing_confines_them() {
         config.namespaces = false;
         config.cgroups = false;
     });
-    let stage = Stage::run(&backend, Program::Probe, ALL, "");
+    let stage = Stage::run(&backend, Program::Probe, ALL, "limits: {deadline: 60s}");
     assert!(stage.look("processes").await.split(' ').count() > 3);
     let words = backend.processes.standing(&stage.id).confinement;
     assert!(words.contains("no control group") && words.contains("no namespaces"), "{words}");

@@ -109,9 +109,9 @@ pub(crate) async fn an_idle_server_ends_and_a_call_begins_the_next(backend: &imp
 pub(crate) async fn a_call_that_runs_is_finished_when_its_server_ends(backend: &impl Backend) {
     let stage = Stage::run(backend, Program::Probe, "concurrent: ['*']", "");
     stage.ready(1).await;
-    let calls = futures::future::join(stage.call("wait", number(1500)), async {
+    let calls = futures::future::join(stage.call("wait", number(6000)), async {
         until("it runs", || stage.module.stats().running == 1).await;
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         stage.wanted(&[]);
         until("it ends", || stage.state() == NativeState::Draining).await;
         stage.call("echo", data("x")).await
@@ -186,7 +186,7 @@ pub(crate) async fn servers_that_fail_are_begun_ever_more_seldom(backend: &impl 
 
 pub(crate) async fn kill_in_every_state_comes_to_the_same_end(backend: &impl Backend) {
     let native = "idle: 1h, concurrent: ['*']";
-    let stage = Stage::run(backend, Program::Probe, native, "");
+    let stage = Stage::run(backend, Program::Probe, native, "limits: {deadline: 5m}");
     // While it starts.
     until("it starts", || !stage.epochs(&NativeState::Starting).is_empty()).await;
     let starting = stage.epochs(&NativeState::Starting)[0];
@@ -194,17 +194,18 @@ pub(crate) async fn kill_in_every_state_comes_to_the_same_end(backend: &impl Bac
     let ready = stage.ready(1).await[0];
     assert!(ready > starting);
     // While it is ready, with a call.
-    let calls = futures::future::join(stage.call("wait", number(60_000)), async {
+    let calls = futures::future::join(stage.call("wait", number(300_000)), async {
         until("it runs", || stage.module.stats().running == 1).await;
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         backend.signal(ready, "KILL").await;
     });
     let (broken, ()) = calls.await;
     assert!(matches!(broken, Err(Fault::Interrupted(_))), "{broken:?}");
     let next = stage.ready(1).await[0];
     // While it ends.
-    let calls = futures::future::join(stage.call("wait", number(60_000)), async {
+    let calls = futures::future::join(stage.call("wait", number(300_000)), async {
         until("it runs", || stage.module.stats().running == 1).await;
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         stage.wanted(&[]);
         until("it ends", || stage.state() == NativeState::Draining).await;
         backend.signal(next, "KILL").await;
