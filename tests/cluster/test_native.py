@@ -1,0 +1,239 @@
+"""Native modules as pods of a real node: pushed, applied, called, idle, killed, deleted.
+
+Needs root and Linux, and the programs of `tools.sh node`.
+"""
+
+import json
+import signal
+
+import chart
+import pytest
+from native import CONTROLLER, COUNTER, LINALG, PROBE, TEAM, Natives, calling, example
+from processes import PATIENCE, until
+from release import HOST, SPACE, uninstall
+
+FIRST, COUNTERS = "linalg-0.1.0", "counter-0.1.0"
+DESCRIBE = "demo.linalg.linalg.v0_1.Linalg/Describe"
+NUMBERS = {"values": [1, 2, 3, 6]}
+STATE = "/var/lib/roadstead/state"
+
+
+@pytest.fixture(scope="module")
+def natives(node):
+    made = Natives(node)
+    yield made
+    uninstall(node)
+
+
+def mean(natives):
+    return natives.call(DESCRIBE, NUMBERS)["value"]["mean"]
+
+
+def remove(natives, module):
+    """Deletes a module, and waits until nothing of it is left, and nothing of it runs."""
+    natives.cli("delete", module)
+    until(f"the end of {module}", lambda: not natives.owned(module))
+    until(f"the end of its processes", lambda: not natives.processes(f"/app/{module}.py"))
+
+
+@pytest.fixture
+def linalg(natives):
+    """The chart's example, made small, with one server that stays."""
+    natives.push(example(replicas=1, idle=None))
+    natives.becomes(FIRST, "Ready", "1 of 1")
+    yield natives
+    remove(natives, "linalg")
+
+
+def test_what_no_node_has_room_for_says_so(natives):
+    natives.push(example(resources={"cpu": 500, "memory": "1Gi"}))
+    said = natives.becomes(FIRST, "BackingOff", "Insufficient cpu")
+    assert "it has no node" in said
+    assert "Insufficient cpu" in natives.cli("describe", "linalg").stdout
+    remove(natives, "linalg")
+
+
+def test_an_image_that_is_not_allowed_says_what_to_set(natives):
+    natives.push(example(image="registry.example.com/team-b/linalg:1"))
+    said = natives.becomes(FIRST, "ImageNotAllowed", "registry.example.com/team-b/linalg:1")
+    assert "native.allow.images" in said
+    assert natives.owned("linalg") == []
+    refused = natives.call(DESCRIBE, NUMBERS, code=1)
+    assert "native.allow.images" in refused
+    remove(natives, "linalg")
+
+
+def test_it_answers_as_a_component_does(linalg):
+    assert mean(linalg) == 3
+    described = json.loads(linalg.cli("--json", "describe", "linalg").stdout)
+    (version,) = described["module"]["versions"]
+    assert version["native"]["isolation"] == "container"
+    assert version["native"]["state"] == "ready"
+
+
+def test_its_pod_has_no_rights(linalg):
+    (process,) = linalg.processes("/app/linalg.py")
+    with open(f"/proc/{process}/status") as file:
+        fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+    assert fields["Uid"].split() == ["65532"] * 4
+    assert fields["NoNewPrivs"].strip() == "1" and fields["Seccomp"].strip() == "2"
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    (pod,) = linalg.get("pods")["items"]
+    assert [volume["name"] for volume in pod["spec"]["volumes"]] == ["identity", "tmp"]
+
+
+def test_a_killed_server_is_begun_again(linalg):
+    assert mean(linalg) == 3
+    linalg.kill("/app/linalg.py")
+    assert mean(linalg) == 3
+    (pod,) = linalg.get("pods")["items"]
+    assert pod["status"]["containerStatuses"][0]["restartCount"] == 1
+
+
+def test_a_deleted_pod_is_replaced(linalg):
+    before = linalg.pods("linalg")
+    linalg.plane.kubectl("delete", "-n", TEAM, *before, "--force", "--grace-period=0")
+    assert mean(linalg) == 3
+    assert not set(before) & set(linalg.pods("linalg"))
+
+
+def test_what_others_change_is_put_back(linalg):
+    (policy,) = linalg.owned("linalg", "networkpolicies")
+    open_to_all = json.dumps([{"op": "replace", "path": "/spec/ingress", "value": [{}]}])
+    linalg.plane.kubectl("patch", "-n", TEAM, policy, "--type=json", "-p", open_to_all)
+
+    def is_closed():
+        rules = linalg.get(policy)["spec"]["ingress"]
+        return rules[0].get("from") is not None
+
+    until("the policy as it was", is_closed)
+    linalg.plane.kubectl("delete", "-n", TEAM, *linalg.owned("linalg", "services,deployments"))
+    until("its objects", lambda: len(linalg.owned("linalg", "services,deployments")) == 2)
+    assert mean(linalg) == 3
+
+
+def test_a_new_version_takes_over_and_a_bad_one_does_not(linalg):
+    linalg.push(example(replicas=1, idle=None, env={"OPENBLAS_NUM_THREADS": "2"}))
+    linalg.becomes("linalg-0.1.1", "Ready", "1 of 1")
+    until("the old one's end", lambda: len(linalg.pods("linalg")) == 1)
+    assert mean(linalg) == 3
+
+
+def test_objects_that_are_applied_are_a_module_too(linalg):
+    """What the cluster keeps of a push makes the same module again where its code is known."""
+    kinds = ("nativemodule", "nativemoduleversion")
+    kept = [bare(linalg.get(kind, name)) for kind, name in zip(kinds, ("linalg", FIRST))]
+    remove(linalg, "linalg")
+    linalg.apply(*kept)
+    linalg.becomes(FIRST, "Ready", "1 of 1")
+    assert mean(linalg) == 3
+
+
+def bare(found):
+    """An object as somebody would write it."""
+    metadata = {name: found["metadata"][name] for name in ("name", "namespace")}
+    for name in ("labels", "annotations"):
+        if found["metadata"].get(name):
+            metadata[name] = found["metadata"][name]
+    kept = {name: found[name] for name in ("apiVersion", "kind", "spec")}
+    return kept | {"metadata": metadata}
+
+
+def test_who_calls_nobody_ends_and_a_call_begins_it_again(natives):
+    natives.push(example(replicas=2, idle="5s"))
+    natives.becomes(FIRST, "Idle")
+    until("no pod", lambda: not natives.pods("linalg"))
+    assert natives.owned("linalg", "deployments")
+    assert mean(natives) == 3
+    natives.becomes(FIRST, "Idle")
+    until("no pod", lambda: not natives.pods("linalg"))
+    remove(natives, "linalg")
+
+
+def test_a_call_finds_servers_though_the_controller_is_killed(natives):
+    """It waits for one, and the next controller hears of it."""
+    natives.push(example(replicas=1, idle="5s"))
+    natives.becomes(FIRST, "Idle")
+    until("no pod", lambda: not natives.pods("linalg"))
+    natives.kill("/usr/bin/roadstead-controller")
+    assert mean(natives) == 3
+    remove(natives, "linalg")
+
+
+@pytest.fixture(scope="module")
+def counter(natives):
+    spec = {
+        "name": "counter",
+        "wit": str(chart.ROOT / PROBE / "wit"),
+        "limits": {"deadline": f"{PATIENCE}s"},
+        "native": {
+            "image": COUNTER,
+            "stateful": True,
+            "resources": {"cpu": "100m", "memory": "256Mi"},
+            "activation_timeout": f"{PATIENCE}s",
+            "grace": "10s",
+        },
+    }
+    natives.push(spec)
+    natives.becomes(COUNTERS, "Ready", "1 of 1")
+    return natives
+
+
+def step(counter):
+    return int(counter.call("demo.probe.probe.v0_1.Probe/Step", {})["value"])
+
+
+def look(counter, what):
+    return counter.call("demo.probe.probe.v0_1.Probe/Look", {"what": what})["value"]
+
+
+def epoch(counter):
+    return int(look(counter, f"read:{STATE}/epoch"))
+
+
+def test_state_outlives_pods_and_processes(counter):
+    assert [step(counter) for _ in range(3)] == [1, 2, 3]
+    epochs = [epoch(counter)]
+    counter.plane.kubectl("delete", "-n", TEAM, *counter.pods("counter"))
+    assert step(counter) == 4
+    epochs.append(epoch(counter))
+    force = ("--force", "--grace-period=0")
+    counter.plane.kubectl("delete", "-n", TEAM, *counter.pods("counter"), *force)
+    assert step(counter) == 5
+    epochs.append(epoch(counter))
+    counter.kill("/app/counter.py")
+    assert step(counter) == 6
+    epochs.append(epoch(counter))
+    assert epochs == sorted(set(epochs)), epochs
+
+
+def test_state_outlives_a_controller_that_dies_meanwhile(counter):
+    last, before = step(counter), epoch(counter)
+    pods = counter.pods("counter")
+    counter.kill("/usr/bin/roadstead-controller")
+    counter.plane.kubectl("delete", "-n", TEAM, *pods)
+    counter.kill("/usr/bin/roadstead-controller")
+    assert step(counter) == last + 1
+    assert epoch(counter) > before
+
+
+def test_a_new_version_has_the_state_of_the_old(counter):
+    last = step(counter)
+    described = json.loads(counter.cli("--json", "describe", "counter").stdout)
+    assert described["module"]["versions"][0]["native"]["state"] == "ready"
+    assert last > 0
+
+
+def test_a_server_sees_what_it_was_given_and_no_more(counter):
+    assert look(counter, "write:/app/counter.py") == "error 30"
+    assert look(counter, "list:/var/run/secrets") == "error 2"
+    assert look(counter, "write:/tmp/note") == "written"
+    assert look(counter, "processes").split()[0] == "1"
+    variables = look(counter, "variables").split()
+    assert not [name for name in variables if "KUBERNETES" in name or "TOKEN" in name]
+
+
+def test_a_deleted_module_leaves_no_state(counter):
+    assert counter.owned("counter", "pvc")
+    remove(counter, "counter")
+    assert counter.call("demo.probe.probe.v0_1.Probe/Step", {}, code=1)
