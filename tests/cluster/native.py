@@ -160,10 +160,13 @@ class Natives:
 
     def kill(self, program: str) -> None:
         """As the kernel does when memory runs out."""
-        found = self.processes(program)
-        assert found, f"nothing runs {program}"
-        for process in found:
-            os.kill(process, signal.SIGKILL)
+        self.signal(program, signal.SIGKILL)
+
+    def signal(self, program: str, sign: signal.Signals) -> None:
+        """Sends it to what serves the program, once something does."""
+        until(f"{program} runs", lambda: self.processes(program))
+        for process in self.processes(program):
+            os.kill(process, sign)
 
     def state_of_things(self, version: str) -> str:
         where = ("-n", TEAM)
