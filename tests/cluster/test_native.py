@@ -254,6 +254,36 @@ def test_a_server_sees_what_it_was_given_and_no_more(counter):
     assert own == VARIABLES
 
 
+def test_a_stopped_server_loses_its_pod(counter):
+    """Its port is open and nobody answers there: hosts say so, and the state goes on elsewhere."""
+    last, pods = step(counter), counter.pods("counter")
+    before = uid(counter, pods)
+    counter.signal("/app/counter.py", signal.SIGSTOP)
+    until("another pod", lambda: uid(counter, pods) not in (before, None))
+    until("an answer", lambda: look(counter, "env:NEW") == "1")
+    assert step(counter) == last + 1
+
+
+def test_a_server_that_gets_nowhere_loses_its_pod(counter):
+    """It answers questions; a call of it makes no progress."""
+    counter.push(counting(probes={"progress": "3s", "period": "1s"}, concurrent=["fail"]))
+    counter.becomes("counter-0.1.2", "Ready", "1 of 1")
+    last, pods = step(counter), counter.pods("counter")
+    before = uid(counter, pods)
+    hangs = counter.begin(*calling("demo.probe.probe.v0_1.Probe/Fail", {"how": "hang"}))
+    said, _ = hangs.communicate(timeout=PATIENCE)
+    assert "INTERRUPTED" in said, said
+    until("another pod", lambda: uid(counter, pods) not in (before, None))
+    assert step(counter) == last + 1
+
+
+def uid(natives, pods):
+    """Tells a pod from another of the same name."""
+    (name,) = pods
+    found = natives.plane.kubectl("get", "-n", TEAM, name, "-o", "json", code=None).stdout
+    return json.loads(found)["metadata"]["uid"] if found else None
+
+
 def test_a_deleted_module_leaves_no_state(counter):
     assert counter.owned("counter", "pvc")
     remove(counter, "counter")
