@@ -39,7 +39,11 @@ VALUES = {
     "service": {"type": "NodePort", "nodePort": PORT},
     "host": {
         "drainSeconds": 1,
-        "settings": {"memory_budget": "600Mi", "guest_threads": 1},
+        "settings": {
+            "memory_budget": "600Mi",
+            "guest_threads": 1,
+            "compile": {"workers": 1, "memory": "512Mi"},
+        },
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
     },
     "native": {

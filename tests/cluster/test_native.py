@@ -7,6 +7,7 @@ import json
 import signal
 
 import chart
+import harness
 import pytest
 from native import COUNTER, PROBE, TEAM, Natives, calling, example
 from processes import PATIENCE, until
@@ -148,6 +149,31 @@ def bare(found):
             metadata[name] = found["metadata"][name]
     kept = {name: found[name] for name in ("apiVersion", "kind", "spec")}
     return kept | {"metadata": metadata}
+
+
+def test_a_server_that_breaks_its_contract_is_never_called(spare):
+    """The image is of another module."""
+    spare.push(example(image=COUNTER, replicas=1, idle=None))
+    said = spare.becomes(FIRST, "ContractMismatch")
+    assert "linalg" in said.lower()
+    assert "ContractMismatch" in spare.call(DESCRIBE, NUMBERS, code=1)
+
+
+def test_a_server_that_fails_at_its_start_says_so(spare):
+    spare.push(example(replicas=1, idle=None, env={"ROADSTEAD_MAX_MESSAGE": "many"}))
+    said = spare.becomes(FIRST, "BackingOff", "CrashLoopBackOff")
+    assert "it ended with" in said
+
+
+def test_a_component_is_bound_to_it(linalg):
+    """Wasm in the host, numpy in a pod."""
+    spec = harness.MODULES / "regression.yaml"
+    linalg.cli("push", harness.module("regression"), "--spec", spec)
+    points = [{"x": x, "y": 2 * x + 1} for x in (0, 1, 2, 3)]
+    line = "demo.regression.regression.v0_1.Regression/Line"
+    found = linalg.call(line, {"points": points})["value"]
+    assert [round(each, 6) for each in found["coefficients"]] == [1, 2]
+    linalg.cli("delete", "regression")
 
 
 def test_who_is_called_by_nobody_ends_and_a_call_begins_it(spare):

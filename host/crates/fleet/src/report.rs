@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use roadstead_domain::ModuleId;
 use roadstead_proto::v1::{
-    HostLoad, HostReport, Judgement as ToldJudgement, NativeUse, StuckServer, VersionKey, VersionReport,
-    VersionState,
+    HostLoad, HostReport, Judgement as ToldJudgement, NativeUse, StuckServer, VersionKey,
+    VersionReport, VersionState,
 };
 use roadstead_registry::Standing;
 

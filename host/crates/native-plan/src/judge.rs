@@ -34,9 +34,10 @@ pub(crate) fn judge(attempt: &Attempt, now: Moment) -> Verdict {
         return Verdict::End(Why::Failed(why));
     }
     let busy = attempt.progress.filter(|progress| 0 < progress.calls);
-    let left = probes.progress.zip(busy).map(|(limit, progress)| {
-        now.after(limit.duration().saturating_sub(progress.idle))
-    });
+    let left = probes
+        .progress
+        .zip(busy)
+        .map(|(limit, progress)| now.after(limit.duration().saturating_sub(progress.idle)));
     Verdict::Fine(left)
 }
 

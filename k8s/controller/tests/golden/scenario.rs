@@ -446,7 +446,9 @@ fn report(says: HostSays) -> HostReport {
             version: version.to_owned(),
         };
         let reason = "no progress".to_owned();
-        let stuck = stuck.iter().map(|pod| StuckServer { id: format!("uid-{pod}"), reason: reason.clone() });
+        let stuck = stuck
+            .iter()
+            .map(|pod| StuckServer { id: format!("uid-{pod}"), reason: reason.clone() });
         let last_unix_ms = start + 1000 * last;
         NativeUse { key: Some(key), calls, last_unix_ms, mismatch, stuck: stuck.collect() }
     });
