@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roadstead_proto::v1::VersionReport;
+use roadstead_proto::v1::{StuckServer, VersionReport};
 
 use super::*;
 
