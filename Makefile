@@ -48,7 +48,7 @@ test-control-plane: setup ## Image and Helm chart, against a Kubernetes API serv
 	$(BUILD)
 	tests/cluster/tools.sh control-plane
 	$(CLUSTER) tests/cluster/test_apply.py tests/cluster/test_chart.py tests/cluster/test_image.py \
-		tests/cluster/test_rbac.py
+		tests/cluster/test_python_image.py tests/cluster/test_rbac.py
 
 test-node: setup modules ## The chart on a real node of this machine, called from within and without (Linux, as root)
 	$(BUILD)

@@ -9,8 +9,11 @@ import hashlib
 import io
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from layer import Entry, file, symlink
 
 MIRROR = "http://deb.debian.org"
 SNAPSHOT = "http://snapshot.debian.org/archive"
@@ -110,13 +113,24 @@ class Packages:
 
 def files(package: bytes) -> dict[str, bytes]:
     """The regular files of a package, by absolute path."""
+    return {path: data for path, info, data in _content(package) if info.isreg()}
+
+
+def entries(package: bytes) -> list[Entry]:
+    """Its files and symbolic links, as entries of a layer."""
+    return [
+        symlink(path, info.linkname) if info.issym() else file(path, data, info.mode & 0o755)
+        for path, info, data in _content(package)
+    ]
+
+
+def _content(package: bytes) -> Iterator[tuple[str, tarfile.TarInfo, bytes]]:
     content = _member(package, "data.tar")
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:*") as tar:
-        return {
-            "/" + info.name.removeprefix("./"): tar.extractfile(info).read()
-            for info in tar
-            if info.isreg()
-        }
+        for info in tar:
+            if info.isreg() or info.issym():
+                data = tar.extractfile(info).read() if info.isreg() else b""
+                yield "/" + info.name.removeprefix("./"), info, data
 
 
 def _member(package: bytes, prefix: str) -> bytes:

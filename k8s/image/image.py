@@ -1,4 +1,4 @@
-"""An image of two layers as one tar archive, which is an OCI layout and a docker-archive at once.
+"""An image as one tar archive, which is an OCI layout and a docker-archive at once.
 
 `docker load`, `podman load`, `ctr images import`, `skopeo copy oci-archive:` and `docker-archive:`
 all read it.

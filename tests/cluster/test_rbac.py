@@ -60,7 +60,7 @@ ALLOWED_NATIVE = (
     product([HOST], OPTED_IN, NATIVE, WRITES)
     | product([CONTROLLER], OPTED_IN, SERVERS, (*READS, "create", "patch", "delete"))
     | product([CONTROLLER], OPTED_IN, ["/persistentvolumeclaims"], (*READS, "create", "patch"))
-    | product([CONTROLLER], OPTED_IN, ["/pods"], READS)
+    | product([CONTROLLER], OPTED_IN, ["/pods"], (*READS, "delete"))
     | product([CONTROLLER], OPTED_IN, ["/secrets"], ("get", "create", "patch"))
     | product([CONTROLLER], [chart.NAMESPACE], ["/secrets"], ["create"])
 )

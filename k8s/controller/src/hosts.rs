@@ -17,6 +17,8 @@ const HOSTS: usize = 8_192;
 const VERSIONS: usize = 50_000;
 /// Native versions of which one host may tell the use.
 const NATIVES: usize = 10_000;
+/// And servers of one version that do not get on.
+const STUCK: usize = 1_000;
 /// Versions of one host that are judged and not published.
 const JUDGEMENTS: usize = 1_000;
 /// Namespaces that one host may serve.
@@ -160,11 +162,20 @@ impl Hosts {
 
     /// How a native module is called, on all hosts that are heard.
     pub fn used(&self, key: &ModuleKey) -> BTreeMap<Version, Use> {
-        let heard = self.serving(&key.namespace).filter(|(_, host)| host.live);
+        let heard = || self.serving(&key.namespace).filter(|(_, host)| host.live);
         let mut all: BTreeMap<Version, Use> = BTreeMap::new();
-        for (version, used) in heard.filter_map(|(_, host)| host.natives.get(key)).flatten() {
+        for (version, used) in heard().filter_map(|(_, host)| host.natives.get(key)).flatten() {
             let sum = all.remove(version).unwrap_or_default().with(used);
             all.insert(version.clone(), sum);
+        }
+        // One host that cannot reach a server says nothing of how it is.
+        for (version, used) in &mut all {
+            used.stuck.retain(|id, _| {
+                heard().all(|(_, host)| {
+                    let said = host.natives.get(key).and_then(|said| said.get(version));
+                    said.is_some_and(|said| said.stuck.contains_key(id))
+                })
+            });
         }
         all
     }
@@ -343,10 +354,12 @@ impl Host {
         touched: &mut Touched,
         natives: HashMap<ModuleKey, BTreeMap<Version, Use>>,
     ) {
-        let news = |used: &BTreeMap<Version, Use>| -> Vec<(Version, bool, Option<String>)> {
-            let news = used.iter();
-            news.map(|(version, used)| (version.clone(), used.calls > 0, used.mismatch.clone()))
-                .collect()
+        let news = |used: &BTreeMap<Version, Use>| -> Vec<_> {
+            let news = used.iter().map(|(version, used)| {
+                let Use { calls, mismatch, stuck, .. } = used.clone();
+                (version.clone(), calls > 0, mismatch, stuck)
+            });
+            news.collect()
         };
         let none = BTreeMap::new();
         for key in self.natives.keys().chain(natives.keys()) {
@@ -411,11 +424,16 @@ impl Report {
 
 fn uses(natives: Vec<NativeUse>) -> Result<HashMap<ModuleKey, BTreeMap<Version, Use>>, BadReport> {
     let mut all: HashMap<ModuleKey, BTreeMap<Version, Use>> = HashMap::new();
-    for NativeUse { key: module, calls, last_unix_ms, mismatch } in natives {
+    for NativeUse { key: module, calls, last_unix_ms, mismatch, stuck } in natives {
+        if STUCK < stuck.len() {
+            return Err(BadReport::TooMany { what: "servers that do not get on", limit: STUCK });
+        }
+        stuck.iter().try_for_each(|one| word("id", &one.id))?;
+        let stuck = stuck.into_iter().map(|one| (one.id, text(&one.reason))).collect();
         let (module, version) = key(module)?;
         let module = ModuleKey { native: true, ..module };
         let mismatch = Some(text(&mismatch)).filter(|mismatch| !mismatch.is_empty());
-        let used = Use { calls, last_unix_ms, mismatch };
+        let used = Use { calls, last_unix_ms, mismatch, stuck };
         all.entry(module).or_default().insert(version, used);
     }
     Ok(all)

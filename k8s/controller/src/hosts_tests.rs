@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use roadstead_proto::v1::VersionReport;
+use roadstead_proto::v1::{StuckServer, VersionReport};
 
 use super::*;
 
@@ -117,6 +117,11 @@ fn what_is_out_of_bounds_is_refused() {
         HostReport { namespaces: vec![String::new(); NAMESPACES + 1], ..HostReport::default() };
     let what = "namespaces";
     assert_eq!(refused(report), BadReport::TooMany { what, limit: NAMESPACES });
+    let stuck = vec![StuckServer::default(); STUCK + 1];
+    let used = NativeUse { key: Some(version_key("0.1.0")), stuck, ..NativeUse::default() };
+    let report = HostReport { natives: vec![used], ..HostReport::default() };
+    let what = "servers that do not get on";
+    assert_eq!(refused(report), BadReport::TooMany { what, limit: STUCK });
 }
 
 #[test]

@@ -2851,7 +2851,7 @@ pub struct HostReport {
     pub natives: ::prost::alloc::vec::Vec<NativeUse>,
 }
 /// How a native version is called, by which the controller lets its servers begin and end.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct NativeUse {
     #[prost(message, optional, tag = "1")]
     pub key: ::core::option::Option<VersionKey>,
@@ -2864,6 +2864,18 @@ pub struct NativeUse {
     /// How its servers differ from what its wire contract says; empty where they keep it.
     #[prost(string, tag = "4")]
     pub mismatch: ::prost::alloc::string::String,
+    /// Servers that were ready and do not get on: they leave probes unanswered, or have calls and make
+    /// no progress.
+    #[prost(message, repeated, tag = "5")]
+    pub stuck: ::prost::alloc::vec::Vec<StuckServer>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StuckServer {
+    /// As NativeServer has it.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct VersionKey {

@@ -69,7 +69,7 @@ pub(crate) struct Seen {
 }
 
 /// The host at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Observation {
     pub(crate) revision: u64,
     pub(crate) current: bool,

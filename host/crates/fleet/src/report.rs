@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use roadstead_domain::ModuleId;
 use roadstead_proto::v1::{
-    HostLoad, HostReport, Judgement as ToldJudgement, NativeUse, VersionKey, VersionReport,
-    VersionState,
+    HostLoad, HostReport, Judgement as ToldJudgement, NativeUse, StuckServer, VersionKey,
+    VersionReport, VersionState,
 };
 use roadstead_registry::Standing;
 
@@ -79,8 +79,8 @@ impl Told {
 }
 
 /// Which native versions are called, and how their servers break their contract: a call may wait.
-fn called(natives: &[NativeUse]) -> Vec<(&Option<VersionKey>, bool, &str)> {
-    natives.iter().map(|one| (&one.key, one.calls > 0, one.mismatch.as_str())).collect()
+fn called(natives: &[NativeUse]) -> Vec<(&Option<VersionKey>, bool, &str, &[StuckServer])> {
+    natives.iter().map(|one| (&one.key, one.calls > 0, &*one.mismatch, &*one.stuck)).collect()
 }
 
 fn key(id: &ModuleId) -> VersionKey {
@@ -212,7 +212,8 @@ mod tests {
         let mut sent = Told::default();
         let used = |calls, mismatch: &str| {
             let mismatch = mismatch.to_owned();
-            let one = NativeUse { key: Some(key(&id(0))), calls, last_unix_ms: 7, mismatch };
+            let key = Some(key(&id(0)));
+            let one = NativeUse { key, calls, last_unix_ms: 7, mismatch, ..NativeUse::default() };
             Observation { natives: vec![one], ..Observation::default() }
         };
         assert!(sent.is_news(&used(0, "")));
@@ -221,6 +222,9 @@ mod tests {
         sent.next(used(1, ""));
         assert!(!sent.is_news(&used(9, "")) && sent.is_news(&used(9, "no Add")));
         assert_eq!(sent.next(used(9, "")).natives[0].calls, 9, "all are told every time");
+        let mut stuck = used(9, "");
+        stuck.natives[0].stuck.push(StuckServer::default());
+        assert!(sent.is_news(&stuck));
     }
 
     fn observations() -> impl Strategy<Value = Observation> {

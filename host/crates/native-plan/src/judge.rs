@@ -30,25 +30,26 @@ pub(crate) fn judge(attempt: &Attempt, now: Moment) -> Verdict {
             Verdict::Fine(Some(until))
         };
     }
-    if attempt.missed >= probes.failures {
-        let text = format!("it left {} probes in a row unanswered", attempt.missed);
-        return Verdict::End(Why::Failed(text));
+    if let Some(why) = stuck(attempt) {
+        return Verdict::End(Why::Failed(why));
     }
-    stuck(attempt, now)
+    let busy = attempt.progress.filter(|progress| 0 < progress.calls);
+    let left = probes
+        .progress
+        .zip(busy)
+        .map(|(limit, progress)| now.after(limit.duration().saturating_sub(progress.idle)));
+    Verdict::Fine(left)
 }
 
-fn stuck(attempt: &Attempt, now: Moment) -> Verdict {
-    let (Some(limit), Some(progress)) = (attempt.spec.probes.progress, attempt.progress) else {
-        return Verdict::Fine(None);
-    };
-    let limit = limit.duration();
-    match limit.checked_sub(progress.idle) {
-        _ if progress.calls == 0 => Verdict::Fine(None),
-        Some(left) if !left.is_zero() => Verdict::Fine(Some(now.after(left))),
-        _ => Verdict::End(Why::Failed(format!(
-            "it was stuck: {} calls and no progress for {} ms",
-            progress.calls,
-            progress.idle.as_millis()
-        ))),
+/// Why a server that was ready does not get on, if it does not.
+pub fn stuck(attempt: &Attempt) -> Option<String> {
+    let probes = &attempt.spec.probes;
+    if attempt.missed >= probes.failures {
+        return Some(format!("it left {} probes in a row unanswered", attempt.missed));
     }
+    let (limit, progress) = (probes.progress?.duration(), attempt.progress?);
+    (0 < progress.calls && limit <= progress.idle).then(|| {
+        let (calls, idle) = (progress.calls, progress.idle.as_millis());
+        format!("it was stuck: {calls} calls and no progress for {idle} ms")
+    })
 }

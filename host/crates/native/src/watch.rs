@@ -99,7 +99,7 @@ pub(crate) async fn is_serving(link: &Link, within: Duration) -> Result<bool, Un
     Ok(asked.await?.status == SERVING)
 }
 
-async fn progress(link: &Link, within: Duration) -> Option<Progress> {
+pub(crate) async fn progress(link: &Link, within: Duration) -> Option<Progress> {
     let question = GetProgressRequest {};
     let path = "/roadstead.v1.NativeService/GetProgress";
     let answer = link.ask::<_, GetProgressResponse>(path, &question, within, ANSWER).await.ok()?;

@@ -83,10 +83,15 @@ fn pod(status: &Value) -> Pod {
         let message = text(waiting, "message");
         Some(format!("{reason}: {message}{}", how.unwrap_or_default()))
     });
+    let ended = list("containerStatuses").find_map(|container| {
+        let ended = container.get("state")?.get("terminated")?;
+        let code = ended.get("exitCode").and_then(Value::as_i64).filter(|code| *code != 0)?;
+        Some(format!("{}: it ended with {code}", text(ended, "reason")))
+    });
     let failed = (text(status, "phase") == "Failed")
         .then(|| format!("{}: {}", text(status, "reason"), text(status, "message")));
     let unscheduled = unscheduled.map(|one| format!("it has no node: {}", text(one, "message")));
-    let problem = waiting.or(failed).or(unscheduled).filter(|_| !ready);
+    let problem = waiting.or(ended).or(failed).or(unscheduled).filter(|_| !ready);
     let address = Some(text(status, "podIP")).filter(|address| !address.is_empty());
     Pod { ready, address, problem: problem.map(|text| text.chars().take(PROBLEM).collect()) }
 }
@@ -111,6 +116,13 @@ mod tests {
         let problem = pod(&waits("CrashLoopBackOff")).problem.unwrap();
         assert_eq!(problem, "CrashLoopBackOff: m (it ended with 3, Error)");
         assert_eq!(pod(&waits("ContainerCreating")).problem, None);
+        let ended = |code: i64| {
+            json!({"containerStatuses": [
+                {"state": {"terminated": {"exitCode": code, "reason": "Error"}}},
+            ]})
+        };
+        assert_eq!(pod(&ended(3)).problem.as_deref(), Some("Error: it ended with 3"));
+        assert_eq!(pod(&ended(0)).problem, None);
         let full = json!({"conditions": [
             {"type": "PodScheduled", "status": "False", "message": "Insufficient google.com/tpu"},
         ]});

@@ -3,7 +3,7 @@
 //! Kubernetes begins pods again that end, ever more seldom; here is decided only whether there
 //! should be any, by the same rule as for processes ([`roadstead_native_plan::target`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use roadstead_domain::{Digest, NativeSpec, Version};
@@ -22,6 +22,8 @@ pub struct Use {
     pub last_unix_ms: i64,
     /// How its servers differ from its contract.
     pub mismatch: Option<String>,
+    /// By the ids of pods, servers that do not get on, and why.
+    pub stuck: BTreeMap<String, String>,
 }
 
 impl Use {
@@ -32,6 +34,7 @@ impl Use {
             calls: self.calls.saturating_add(other.calls),
             last_unix_ms: self.last_unix_ms.max(other.last_unix_ms),
             mismatch: self.mismatch.or_else(|| other.mismatch.clone()),
+            stuck: self.stuck.into_iter().chain(other.stuck.clone()).collect(),
         }
     }
 }
@@ -197,7 +200,7 @@ mod tests {
         let called = |calls, seconds: i64| Use {
             calls,
             last_unix_ms: at(seconds).as_millisecond(),
-            mismatch: None,
+            ..Use::default()
         };
         assert_eq!(look(Use::default(), 59), (3, State::Starting, Some(at(60))));
         assert_eq!(look(Use::default(), 60), (0, State::Idle, None));

@@ -179,7 +179,17 @@ pub(super) fn plan(
         }
     }
     plan.delete = excess(known, key, &wanted, &plan.standings);
+    plan.delete.extend(stuck(known, key));
     (plan, waits)
+}
+
+/// Pods whose servers do not get on, as all hosts say: Kubernetes makes others in their place.
+fn stuck(known: &Known<'_>, key: &ModuleKey) -> Vec<(Kind, String, String)> {
+    let used = known.hosts.used(key);
+    let is_stuck = |uid: &String| used.values().any(|used| used.stuck.contains_key(uid));
+    let pods = known.world.workloads(key).filter(|one| one.kind == Kind::Pod && !one.leaving);
+    let pods = pods.filter(|one| is_stuck(&one.id.uid));
+    pods.map(|one| (one.kind, one.id.name.clone(), one.id.uid.clone())).collect()
 }
 
 fn wanted(

@@ -22,7 +22,8 @@ use roadstead_controller::{
 use roadstead_domain::Digest;
 use roadstead_k8s_api::version_object;
 use roadstead_proto::v1::{
-    HostHello, HostReport, Judgement, NativeUse, VersionKey, VersionReport, VersionState,
+    HostHello, HostReport, Judgement, NativeUse, StuckServer, VersionKey, VersionReport,
+    VersionState,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -107,6 +108,9 @@ struct HostSays {
     /// the contract is broken.
     #[serde(default)]
     natives: BTreeMap<String, (u64, i64, String)>,
+    /// Pods whose servers do not get on, of any of these.
+    #[serde(default)]
+    stuck: Vec<String>,
     /// When its process began.
     #[serde(default)]
     started: i64,
@@ -432,7 +436,7 @@ fn lock(word: &str) -> Digest {
 }
 
 fn report(says: HostSays) -> HostReport {
-    let HostSays { natives, versions, problem, judges, namespaces, .. } = says;
+    let HostSays { natives, stuck, versions, problem, judges, namespaces, .. } = says;
     let start = "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap().as_millisecond();
     let natives = natives.into_iter().map(|(name, (calls, last, mismatch))| {
         let (module, version) = name.split_once('@').unwrap();
@@ -441,7 +445,12 @@ fn report(says: HostSays) -> HostReport {
             module: module.to_owned(),
             version: version.to_owned(),
         };
-        NativeUse { key: Some(key), calls, last_unix_ms: start + 1000 * last, mismatch }
+        let reason = "no progress".to_owned();
+        let stuck = stuck
+            .iter()
+            .map(|pod| StuckServer { id: format!("uid-{pod}"), reason: reason.clone() });
+        let last_unix_ms = start + 1000 * last;
+        NativeUse { key: Some(key), calls, last_unix_ms, mismatch, stuck: stuck.collect() }
     });
     let versions = versions.into_iter().map(|(name, (state, calls, failures))| {
         let (module, version) = name.split_once('@').unwrap();

@@ -94,7 +94,7 @@ fn used(calls: u64, last_unix_ms: i64) -> Vec<NativeUse> {
         module: "m".to_owned(),
         version: "0.1.0".to_owned(),
     };
-    vec![NativeUse { key: Some(key), calls, last_unix_ms, mismatch: String::new() }]
+    vec![NativeUse { key: Some(key), calls, last_unix_ms, ..NativeUse::default() }]
 }
 
 async fn comes(seen: &Seen<'_>, kind: &str, reason: &str) {

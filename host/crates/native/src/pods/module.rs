@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use roadstead_domain as domain;
 use roadstead_native_plan::{Attempt, Standing, State as Stands};
-use roadstead_proto::v1::{NativeServers, NativeUse, VersionKey};
+use roadstead_proto::v1::{NativeServers, NativeUse, StuckServer, VersionKey};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -46,11 +46,15 @@ struct State {
     /// Versions that were called.
     called: BTreeSet<domain::Version>,
     mismatches: BTreeMap<domain::Version, String>,
+    /// By the ids of pods, servers that do not get on, and why.
+    stuck: BTreeMap<String, (domain::Version, String)>,
 }
 
 /// Where a server is, and what it is known by.
 #[derive(Debug, Clone)]
 pub(super) struct Address {
+    /// The pod's.
+    pub(super) id: String,
     pub(super) address: String,
     pub(super) name: String,
     /// PEM.
@@ -84,6 +88,7 @@ impl Module {
         let Some(told) = state.told.clone() else { return };
         let ids: BTreeSet<&str> = told.servers.iter().map(|server| server.id.as_str()).collect();
         state.servers.retain(|id, _| ids.contains(id.as_str()));
+        state.stuck.retain(|id, _| ids.contains(id.as_str()));
         let key: Result<[u8; 32], _> = told.call_key.as_ref().try_into();
         for server in &told.servers {
             let version = server.version.parse::<domain::Version>().ok();
@@ -97,6 +102,7 @@ impl Module {
             let seen = Attempt::new(number, version.id.version.clone(), spec, self.clock.now());
             let made = Arc::new(Server::new(version, CallKey::of(key), seen));
             let address = Address {
+                id: server.id.clone(),
                 address: server.address.clone(),
                 name: told.server_name.clone(),
                 authority: told.authority.clone(),
@@ -131,6 +137,25 @@ impl Module {
         }
     }
 
+    /// Whether a server gets on, and why not.
+    pub(super) fn stands(&self, server: &Server, id: &str, stuck: Option<String>) {
+        let mut state = self.state.lock();
+        let is_known = state.stuck.contains_key(id);
+        let is_stuck = stuck.is_some();
+        match stuck {
+            Some(why) if !is_known => {
+                server.version.log.host(&why);
+                state.stuck.insert(id.to_owned(), (server.version.id.version.clone(), why));
+            }
+            Some(_) => {}
+            None => drop(state.stuck.remove(id)),
+        }
+        drop(state);
+        if is_known != is_stuck {
+            self.tell();
+        }
+    }
+
     fn look(&self) {
         self.round.send_modify(|round| *round = round.wrapping_add(1));
     }
@@ -153,7 +178,11 @@ impl Module {
             let id = &version.id;
             let mismatch = state.mismatches.get(&id.version).cloned().unwrap_or_default();
             let called = state.called.contains(&id.version);
-            if !called && mismatch.is_empty() {
+            let stuck = state.stuck.iter().filter(|(_, (version, _))| *version == id.version);
+            let stuck: Vec<StuckServer> = stuck
+                .map(|(id, (_, why))| StuckServer { id: id.clone(), reason: why.clone() })
+                .collect();
+            if !called && mismatch.is_empty() && stuck.is_empty() {
                 continue;
             }
             let demand = version.demand();
@@ -169,6 +198,7 @@ impl Module {
                 calls: demand.calls,
                 last_unix_ms: if called { i64::try_from(last).unwrap_or(i64::MAX) } else { 0 },
                 mismatch,
+                stuck,
             });
         }
         all

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use roadstead_native_plan::Contract;
+use roadstead_native_plan::{Contract, stuck};
 use tokio::time::sleep;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     link::Link,
     server::Server,
-    watch::{is_serving, kept},
+    watch::{is_serving, kept, progress},
 };
 
 /// Pauses between attempts: twice as long each time.
@@ -31,7 +31,7 @@ pub(super) async fn watch(module: Weak<Module>, server: Arc<Server>, address: Ad
         match connect(&module.config, &address).await {
             Ok(link) => {
                 pause = FIRST;
-                follow(&module, &server, link).await;
+                follow(&module, &server, &address.id, link).await;
                 module.see(&server, |seen| seen.serving = false);
             }
             Err(error) => {
@@ -46,24 +46,34 @@ pub(super) async fn watch(module: Weak<Module>, server: Arc<Server>, address: Ad
 }
 
 /// Until the connection is no more, or is of no use.
-async fn follow(module: &Arc<Module>, server: &Server, link: Link) {
-    let period = server.version.native.probes.period.duration();
+async fn follow(module: &Arc<Module>, server: &Server, id: &str, link: Link) {
+    let probes = &server.version.native.probes;
+    let period = probes.period.duration();
     let mut missed = 0;
     let mut is_known = false;
-    while missed < server.version.native.probes.failures {
+    while missed < probes.failures {
         let serving = matches!(is_serving(&link, period).await, Ok(true));
         if serving && !is_known {
             is_known = contract(module, server, &link).await;
             server.connect(link.clone());
         }
         let answers = serving && is_known;
+        let got_on = match probes.progress {
+            Some(_) if answers => progress(&link, period).await,
+            _ => None,
+        };
         let now = crate::place::Place::clock(&**module).now();
         module.see(server, |seen| {
             seen.serving = answers;
             if answers {
                 seen.ready.get_or_insert(now);
+                seen.missed = 0;
+            } else if seen.ready.is_some() {
+                seen.missed = seen.missed.saturating_add(1);
             }
+            seen.progress = got_on;
         });
+        module.stands(server, id, stuck(&server.seen()));
         missed = if serving { 0 } else { missed.saturating_add(1) };
         let again = if answers { period } else { FIRST.max(period.min(FIRST * 4)) };
         tokio::select! {

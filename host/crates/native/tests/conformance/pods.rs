@@ -21,7 +21,7 @@ use crate::{
     processes::program_yaml,
     stage::{Backend, Program, Stage, engine, fixtures, until},
     suite,
-    wire::{Data, data},
+    wire::{Data, data, text},
 };
 
 const NAME: &str = "native-probe.default.native.roadstead.internal";
@@ -282,4 +282,29 @@ async fn a_server_that_another_authority_signed_is_never_called() {
     let refused = stage.call("echo", data("x")).await.unwrap_err();
     assert!(matches!(refused, Fault::NotReady(_)), "{refused:?}");
     assert_eq!(stage.state(), NativeState::Starting);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_controller_hears_of_servers_that_do_not_get_on() {
+    let backend = LocalPods::new();
+    let probes = "concurrent: ['*'], probes: {period: 100ms, failures: 2, progress: 1s}";
+    let stage = Stage::run(&backend, Program::Probe, probes, "limits: {deadline: 60s}");
+    stage.ready(1).await;
+    let pods = &backend.cluster.pods;
+    let stuck = || -> Vec<String> {
+        let all = pods.used().into_iter().flat_map(|one| one.stuck);
+        all.map(|one| one.reason).collect()
+    };
+    assert_eq!(stuck(), Vec::<String>::new());
+    backend.signal(0, "STOP").await;
+    until("its silence is told", || stuck().iter().any(|why| why.contains("unanswered"))).await;
+    backend.signal(0, "CONT").await;
+    until("it is well again", || stuck().is_empty()).await;
+    // One that answers questions, and has a call that gets nowhere.
+    let call = Box::pin(stage.call("fail", text("hang")));
+    let told = Box::pin(until("it is told", || {
+        stuck().iter().any(|why| why.contains("1 calls and no progress"))
+    }));
+    let either = futures::future::select(call, told).await;
+    assert!(matches!(either, futures::future::Either::Right(_)), "the call ended first");
 }
