@@ -185,7 +185,8 @@ pub(crate) async fn servers_that_fail_are_begun_ever_more_seldom(backend: &impl 
 }
 
 pub(crate) async fn kill_in_every_state_comes_to_the_same_end(backend: &impl Backend) {
-    let native = "idle: 1h, concurrent: ['*']";
+    // A loaded machine answers probes late.
+    let native = "idle: 1h, concurrent: ['*'], grace: 2m, probes: {failures: 100}";
     let stage = Stage::run(backend, Program::Probe, native, "limits: {deadline: 5m}");
     // While it starts.
     until("it starts", || !stage.epochs(&NativeState::Starting).is_empty()).await;
