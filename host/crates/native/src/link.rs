@@ -1,6 +1,6 @@
 //! The one connection to a server: HTTP/2 over its Unix socket, or over TLS to its pod.
 
-use std::{error::Error as _, io, path::Path, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri, header};
@@ -12,12 +12,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::UnixStream,
     sync::watch,
     time::timeout,
 };
 
-use crate::grpc::{Broken, Code, Messages, Outgoing, Status};
+use crate::{
+    grpc::{Broken, Code, Messages, Outgoing, Status},
+    socket::{Directory, NoWay},
+};
 
 /// Bytes of a stream, and of all streams, that may be on their way unread.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -52,13 +54,11 @@ pub(crate) enum Unanswered {
 }
 
 impl Link {
-    pub(crate) async fn connect(socket: &Path) -> io::Result<Self> {
-        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        timeout(CONNECT, Self::open(socket)).await.map_err(late)?
-    }
-
-    async fn open(socket: &Path) -> io::Result<Self> {
-        Self::over(UnixStream::connect(socket).await?).await
+    /// To the server of which `first` is the first process, by the socket in its directory.
+    pub(crate) async fn connect(home: &Directory, first: i32) -> Result<Self, NoWay> {
+        let connecting = async { Ok(Self::over(home.connect(first).await?).await?) };
+        let late = |_| NoWay::Nobody(io::ErrorKind::TimedOut.into());
+        timeout(CONNECT, connecting).await.map_err(late)?
     }
 
     /// Speaks HTTP/2 over a connection that is there.

@@ -58,6 +58,7 @@ with_processes! {
     calls::streams_hold_back_who_is_faster,
     lies::a_contract_that_is_not_kept_is_never_ready,
     lies::a_server_that_is_never_well_is_never_ready,
+    lies::a_contract_is_compared_over_every_connection,
     lies::answers_that_lie_are_typed_errors,
     lies::streams_that_lie_hurt_nobody,
 }
