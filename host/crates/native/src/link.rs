@@ -35,8 +35,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     sender: SendRequest<Outgoing>,
-    /// Closed once the connection is.
-    closed: watch::Receiver<()>,
+    /// Whether the connection takes no more calls.
+    over: watch::Sender<bool>,
 }
 
 /// Why a question of the host's own was not answered.
@@ -75,26 +75,36 @@ impl Link {
             .max_header_list_size(HEADERS);
         let handshake = http.handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(io::Error::other)?;
-        let (open, closed) = watch::channel(());
+        let over = watch::Sender::new(false);
+        let ended = over.clone();
         // Ends with its last sender and its last answer.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to a server");
             }
-            drop(open);
+            ended.send_replace(true);
         });
         std::future::poll_fn(|cx| sender.poll_ready(cx)).await.map_err(io::Error::other)?;
-        Ok(Self { sender, closed })
+        Ok(Self { sender, over })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        *self.over.borrow() || self.sender.is_closed()
     }
 
-    /// Waits until the connection is no more.
+    /// Waits until the connection takes no more calls.
     pub(crate) async fn closed(&self) {
-        let mut closed = self.closed.clone();
-        while closed.changed().await.is_ok() {}
+        self.over.subscribe().wait_for(|over| *over).await.ok();
+    }
+
+    /// What a call broke off with tells whether the connection ended, too. That is known at once, so
+    /// that the call is not sent by it again.
+    pub(crate) fn heed(&self, error: &hyper::Error) {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+        let ended = cause.is_some_and(|cause| cause.is_go_away() || cause.is_io());
+        if ended || error.is_canceled() || error.is_closed() {
+            self.over.send_replace(true);
+        }
     }
 
     pub(crate) async fn send(
@@ -102,7 +112,11 @@ impl Link {
         request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, hyper::Error> {
         let mut sender = self.sender.clone();
-        sender.try_send_request(request).await.map_err(|error| error.into_error())
+        sender.try_send_request(request).await.map_err(|error| {
+            let error = error.into_error();
+            self.heed(&error);
+            error
+        })
     }
 
     /// Asks one question of the host's own, and waits for one answer.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use roadstead_native_plan::{Contract, Progress};
 use roadstead_proto::v1::{GetProgressRequest, GetProgressResponse};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     contract::compare,
@@ -18,6 +18,9 @@ use crate::{
     socket::{Directory, NoWay},
 };
 
+/// From one connection to the next of a server that is ready, at the least: one that ends them all
+/// is not besieged.
+const BETWEEN: Duration = Duration::from_millis(200);
 /// How often a server that starts is asked.
 const STARTING: Duration = Duration::from_millis(50);
 /// How long all of its reflection may take.
@@ -42,14 +45,15 @@ pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) 
         }
     }
     let period = server.version.native.probes.period.duration();
-    let mut is_known = true;
+    let (mut is_known, mut connected) = (true, Instant::now());
     loop {
         tokio::select! {
             () = sleep(period) => {}
             // It went away, or closed the connection by itself.
             () = link.closed() => {
+                sleep_until(connected + BETWEEN).await;
                 link = connect(&module, &server, &home).await;
-                is_known = false;
+                (is_known, connected) = (false, Instant::now());
             }
         }
         let serving = matches!(is_serving(&link, period).await, Ok(true));
