@@ -108,8 +108,10 @@ impl<P: Place> ServerRemote<P> {
         let broken = |broken| self.broken(link, &broken);
         let most = usize::try_from(output).unwrap_or(usize::MAX);
         let mut messages = Messages::new(response, most).map_err(broken)?;
+        let mut has_answered = false;
         while let Some(message) = messages.next().await.map_err(broken)? {
             let message: Bytes = message;
+            has_answered = true;
             if responses.send(message).await.is_err() {
                 return Err(Fault::Cancelled.into());
             }
@@ -117,7 +119,13 @@ impl<P: Place> ServerRemote<P> {
         let status = messages.status().map_err(broken)?;
         match status.code {
             Code::Ok => Ok(()),
-            _ => Err(of_status(status, attempted.began.elapsed())),
+            _ => match of_status(status, attempted.began.elapsed()) {
+                // Whatever it says: another server would answer all of it once more.
+                Failed::Unseen(_) if has_answered => {
+                    Err(Failed::Broken("its server broke off".to_owned()))
+                }
+                failed => Err(failed),
+            },
         }
     }
 }

@@ -61,5 +61,6 @@ with_processes! {
     lies::a_server_that_is_never_well_is_never_ready,
     lies::a_contract_is_compared_over_every_connection,
     lies::answers_that_lie_are_typed_errors,
+    lies::a_stream_that_was_answered_is_not_answered_again,
     lies::streams_that_lie_hurt_nobody,
 }

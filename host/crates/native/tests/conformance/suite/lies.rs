@@ -109,6 +109,17 @@ fn trapped(fault: &Fault) -> bool {
     matches!(fault, Fault::GuestTrap { .. })
 }
 
+pub(crate) async fn a_stream_that_was_answered_is_not_answered_again(backend: &impl Backend) {
+    let native = "activation_timeout: 30s, replicas: 2";
+    let stage = Stage::run(backend, Program::Liar("not-ready-late"), native, "");
+    stage.ready(2).await;
+    let (requests, responses) = stage.open("count", number(1));
+    requests.finish();
+    let (messages, end) = rest(responses).await;
+    assert_eq!(messages.len(), 1);
+    assert!(matches!(end, Err(Fault::Interrupted(_))), "{end:?}");
+}
+
 pub(crate) async fn streams_that_lie_hurt_nobody(backend: &impl Backend) {
     for lie in ["flood", "break", "hang"] {
         let native = "activation_timeout: 30s, concurrent: ['*']";
