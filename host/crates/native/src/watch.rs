@@ -8,7 +8,6 @@ use roadstead_proto::v1::{GetProgressRequest, GetProgressResponse};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
-    contract::compare,
     environment::Home,
     link::{Link, Unanswered},
     messages::{Health, SERVING},
@@ -163,7 +162,8 @@ pub(crate) async fn kept(link: &Link, server: &Server) -> Result<Contract, Strin
         Ok(Err(error)) => return Err(format!("its reflection: {error}")),
         Ok(Ok(files)) => files,
     };
-    Ok(match compare(contract, &files) {
+    let compared = files.compare(Arc::clone(contract)).await;
+    Ok(match compared.map_err(|error| format!("its reflection: {error}"))? {
         Ok(()) => Contract::Kept,
         Err(mismatch) => Contract::Broken(mismatch.to_string()),
     })

@@ -52,6 +52,7 @@ pub(crate) async fn a_server_that_is_never_well_is_never_ready(backend: &impl Ba
     for (lie, says) in [
         ("never-serving", "does not serve yet"),
         ("wrong-socket", "nobody listens"),
+        ("huge-reflection", "its reflection: it sent a message of"),
         ("linked-socket", "ROADSTEAD_SOCKET is not a socket"),
         ("deaf", "not ready within 4000 ms"),
         ("babble", "not ready within 4000 ms"),
