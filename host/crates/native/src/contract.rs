@@ -187,16 +187,13 @@ impl Comparison<'_> {
         wanted: &Message<'_>,
         served: &Message<'_>,
     ) -> Result<(), ContractMismatch> {
-        for field in &served.message.field {
-            let known = wanted.message.field.iter().any(|one| one.number() == field.number());
-            let beside = |one: &&FieldDescriptorProto| {
-                one.oneof_index.is_some() && one.oneof_index == field.oneof_index
-            };
-            let mut siblings = served.message.field.iter().filter(beside);
-            let of_contract = siblings.any(|sibling| {
-                wanted.message.field.iter().any(|one| one.number() == sibling.number())
-            });
-            if !known && of_contract {
+        let known: BTreeSet<i32> =
+            wanted.message.field.iter().map(FieldDescriptorProto::number).collect();
+        let fields = &served.message.field;
+        let of_contract = fields.iter().filter(|field| known.contains(&field.number()));
+        let oneofs: BTreeSet<i32> = of_contract.filter_map(|field| field.oneof_index).collect();
+        for field in fields.iter().filter(|field| !known.contains(&field.number())) {
+            if field.oneof_index.is_some_and(|oneof| oneofs.contains(&oneof)) {
                 let at = format!("{name} field {}", field.number());
                 let problem = format!("({}) is a further case of a oneof", field.name());
                 return Err(differs(at, problem));

@@ -15,13 +15,16 @@ use crate::{sign::CallKey, version::Version};
 /// whatever the spec says of the module's own.
 const LEAST_MESSAGE: u64 = 4 << 20;
 
+/// The socket's name in a server's own directory.
+pub(crate) const SOCKET: &str = "s";
+
 /// A server's own directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Home(pub(crate) PathBuf);
 
 impl Home {
     pub(crate) fn socket(&self) -> PathBuf {
-        self.0.join("s")
+        self.0.join(SOCKET)
     }
 
     pub(crate) fn temporary(&self) -> PathBuf {

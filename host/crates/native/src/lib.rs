@@ -27,6 +27,7 @@ mod remote;
 mod seen;
 mod server;
 mod sign;
+mod socket;
 mod spawner;
 mod statuses;
 mod supervisor;

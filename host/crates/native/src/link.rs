@@ -1,6 +1,6 @@
 //! The one connection to a server: HTTP/2 over its Unix socket, or over TLS to its pod.
 
-use std::{error::Error as _, io, path::Path, time::Duration};
+use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, Uri, header};
@@ -12,12 +12,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prost::Message;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::UnixStream,
     sync::watch,
     time::timeout,
 };
 
-use crate::grpc::{Broken, Code, Messages, Outgoing, Status};
+use crate::{
+    grpc::{Broken, Code, Messages, Outgoing, Status},
+    socket::{Directory, NoWay},
+};
 
 /// Bytes of a stream, and of all streams, that may be on their way unread.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -33,8 +35,8 @@ const CONNECT: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     sender: SendRequest<Outgoing>,
-    /// Closed once the connection is.
-    closed: watch::Receiver<()>,
+    /// Whether the connection takes no more calls.
+    over: watch::Sender<bool>,
 }
 
 /// Why a question of the host's own was not answered.
@@ -52,13 +54,11 @@ pub(crate) enum Unanswered {
 }
 
 impl Link {
-    pub(crate) async fn connect(socket: &Path) -> io::Result<Self> {
-        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
-        timeout(CONNECT, Self::open(socket)).await.map_err(late)?
-    }
-
-    async fn open(socket: &Path) -> io::Result<Self> {
-        Self::over(UnixStream::connect(socket).await?).await
+    /// To the server of which `first` is the first process, by the socket in its directory.
+    pub(crate) async fn connect(home: &Directory, first: i32) -> Result<Self, NoWay> {
+        let connecting = async { Ok(Self::over(home.connect(first).await?).await?) };
+        let late = |_| NoWay::Nobody(io::ErrorKind::TimedOut.into());
+        timeout(CONNECT, connecting).await.map_err(late)?
     }
 
     /// Speaks HTTP/2 over a connection that is there.
@@ -75,26 +75,36 @@ impl Link {
             .max_header_list_size(HEADERS);
         let handshake = http.handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(io::Error::other)?;
-        let (open, closed) = watch::channel(());
+        let over = watch::Sender::new(false);
+        let ended = over.clone();
         // Ends with its last sender and its last answer.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection to a server");
             }
-            drop(open);
+            ended.send_replace(true);
         });
         std::future::poll_fn(|cx| sender.poll_ready(cx)).await.map_err(io::Error::other)?;
-        Ok(Self { sender, closed })
+        Ok(Self { sender, over })
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        *self.over.borrow() || self.sender.is_closed()
     }
 
-    /// Waits until the connection is no more.
+    /// Waits until the connection takes no more calls.
     pub(crate) async fn closed(&self) {
-        let mut closed = self.closed.clone();
-        while closed.changed().await.is_ok() {}
+        self.over.subscribe().wait_for(|over| *over).await.ok();
+    }
+
+    /// What a call broke off with tells whether the connection ended, too. That is known at once, so
+    /// that the call is not sent by it again.
+    pub(crate) fn heed(&self, error: &hyper::Error) {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+        let ended = cause.is_some_and(|cause| cause.is_go_away() || cause.is_io());
+        if ended || error.is_canceled() || error.is_closed() {
+            self.over.send_replace(true);
+        }
     }
 
     pub(crate) async fn send(
@@ -102,7 +112,11 @@ impl Link {
         request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, hyper::Error> {
         let mut sender = self.sender.clone();
-        sender.try_send_request(request).await.map_err(|error| error.into_error())
+        sender.try_send_request(request).await.map_err(|error| {
+            let error = error.into_error();
+            self.heed(&error);
+            error
+        })
     }
 
     /// Asks one question of the host's own, and waits for one answer.

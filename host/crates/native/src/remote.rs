@@ -14,11 +14,11 @@ use roadstead_native_plan::State;
 use tokio::time::timeout_at;
 
 use crate::{
-    grpc::Outgoing,
+    grpc::{Broken, Outgoing},
     link::{Link, grpc_timeout, request},
     place::Place,
     server::Running,
-    statuses::Failed,
+    statuses::{Failed, of_broken},
     version::Version,
 };
 
@@ -74,6 +74,13 @@ impl<'a> Attempted<'a> {
 
     fn late(&self) -> Fault {
         Fault::Deadline(self.call.deadline.saturating_duration_since(self.began))
+    }
+
+    /// A server did not take the call. One whose connection alone ended may by its next one.
+    fn not_taken(&mut self, running: &Running, link: &Link) {
+        if !link.is_closed() {
+            self.tried.push(running.server.epoch());
+        }
     }
 }
 
@@ -152,6 +159,15 @@ impl<P: Place> ServerRemote<P> {
         let (most, _) = self.version.sizes();
         let used = u64::try_from(message.len()).unwrap_or(u64::MAX);
         if used > most { Err(Fault::limit(LimitKind::Input, most, Some(used))) } else { Ok(()) }
+    }
+
+    /// Of an answer that broke off or was none.
+    fn broken(&self, link: &Link, broken: &Broken) -> Failed {
+        if let Broken::Transport(error) = broken {
+            link.heed(error);
+        }
+        let (_, output) = self.version.sizes();
+        of_broken(broken, output)
     }
 
     /// The head of a call, with what the host says of it and nothing that its caller said.

@@ -1,22 +1,25 @@
 //! Watches one server: connects, asks whether it is well, compares its contract, and asks again and
-//! again.
+//! again. Over a new connection it gets no call before its contract was compared anew.
 
 use std::{sync::Arc, time::Duration};
 
 use roadstead_native_plan::{Contract, Progress};
 use roadstead_proto::v1::{GetProgressRequest, GetProgressResponse};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
-    contract::compare,
     environment::Home,
     link::{Link, Unanswered},
     messages::{Health, SERVING},
     module::Module,
     reflection,
     server::Server,
+    socket::{Directory, NoWay},
 };
 
+/// From one connection to the next of a server that is ready, at the least: one that ends them all
+/// is not besieged.
+const BETWEEN: Duration = Duration::from_millis(200);
 /// How often a server that starts is asked.
 const STARTING: Duration = Duration::from_millis(50);
 /// How long all of its reflection may take.
@@ -26,6 +29,13 @@ const ANSWER: usize = 64 << 10;
 
 /// Watches until the server has ended, which drops this.
 pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) {
+    let home = match Directory::open(&home) {
+        Ok(home) => home,
+        Err(error) => {
+            tracing::error!(module = %module.name, %error, "open a server's directory");
+            return;
+        }
+    };
     let mut link = connect(&module, &server, &home).await;
     while !begin(&module, &server, &link).await {
         sleep(STARTING).await;
@@ -34,16 +44,24 @@ pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) 
         }
     }
     let period = server.version.native.probes.period.duration();
+    let (mut is_known, mut connected) = (true, Instant::now());
     loop {
         tokio::select! {
             () = sleep(period) => {}
             // It went away, or closed the connection by itself.
-            () = link.closed() => link = connect(&module, &server, &home).await,
+            () = link.closed() => {
+                sleep_until(connected + BETWEEN).await;
+                link = connect(&module, &server, &home).await;
+                (is_known, connected) = (false, Instant::now());
+            }
         }
-        let serving = is_serving(&link, period).await;
+        let serving = matches!(is_serving(&link, period).await, Ok(true));
+        if serving && !is_known {
+            is_known = keeps_on(&module, &server, &link).await;
+        }
         let progress = progress(&link, period).await;
         module.see(&server, |seen| {
-            seen.serving = matches!(serving, Ok(true));
+            seen.serving = serving && is_known;
             seen.missed = if seen.serving { 0 } else { seen.missed.saturating_add(1) };
             seen.progress = progress;
         });
@@ -76,18 +94,45 @@ async fn begin(module: &Module, server: &Server, link: &Link) -> bool {
     contract.is_ok()
 }
 
-async fn connect(module: &Module, server: &Server, home: &Home) -> Link {
-    module.see(server, |seen| {
-        seen.serving = false;
-        seen.trouble = Some("nobody listens on ROADSTEAD_SOCKET".to_owned());
-    });
+/// Whether a server that is ready keeps its contract over a new connection, too.
+async fn keeps_on(module: &Module, server: &Server, link: &Link) -> bool {
+    match kept(link, server).await {
+        Ok(Contract::Kept) => true,
+        Ok(other) => {
+            module.see(server, |seen| {
+                seen.serving = false;
+                seen.contract = other;
+            });
+            false
+        }
+        Err(trouble) => {
+            tracing::debug!(module = %module.name, trouble, "compare a server's contract again");
+            false
+        }
+    }
+}
+
+async fn connect(module: &Module, server: &Server, home: &Directory) -> Link {
+    module.see(server, |seen| seen.serving = false);
+    let mut last = None;
     loop {
-        match Link::connect(&home.socket()).await {
+        let connected = match server.process() {
+            Some(process) => Link::connect(home, process.started.pid).await,
+            None => Err(NoWay::Stranger),
+        };
+        match connected {
             Ok(link) => {
                 server.connect(link.clone());
                 return link;
             }
-            Err(error) => tracing::trace!(%error, "connect to a server"),
+            Err(error) => {
+                tracing::trace!(?error, "connect to a server");
+                let trouble = Some(error.to_string());
+                if last != trouble {
+                    last.clone_from(&trouble);
+                    module.see(server, |seen| seen.trouble = trouble);
+                }
+            }
         }
         sleep(STARTING).await;
     }
@@ -117,7 +162,8 @@ pub(crate) async fn kept(link: &Link, server: &Server) -> Result<Contract, Strin
         Ok(Err(error)) => return Err(format!("its reflection: {error}")),
         Ok(Ok(files)) => files,
     };
-    Ok(match compare(contract, &files) {
+    let compared = files.compare(Arc::clone(contract)).await;
+    Ok(match compared.map_err(|error| format!("its reflection: {error}"))? {
         Ok(()) => Contract::Kept,
         Err(mismatch) => Contract::Broken(mismatch.to_string()),
     })

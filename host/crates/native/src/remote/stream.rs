@@ -11,7 +11,7 @@ use crate::{
     link::Link,
     place::Place,
     server::Running,
-    statuses::{Failed, of_broken, of_error, of_status},
+    statuses::{Failed, of_error, of_status},
 };
 
 impl<P: Place> ServerRemote<P> {
@@ -41,7 +41,7 @@ impl<P: Place> ServerRemote<P> {
                 }
                 Err(Failed::Unseen(text)) => last = Some(Fault::NotReady(text)),
             }
-            attempted.tried.push(running.server.epoch());
+            attempted.not_taken(&running, &link);
         }
         Err(last.unwrap_or_else(|| Fault::NotReady("no server took the call".to_owned())))
     }
@@ -105,11 +105,13 @@ impl<P: Place> ServerRemote<P> {
     ) -> Result<(), Failed> {
         let (_, output) = self.version.sizes();
         let response = link.send(request).await.map_err(|error| of_error(&error))?;
-        let broken = |broken| of_broken(&broken, output);
+        let broken = |broken| self.broken(link, &broken);
         let most = usize::try_from(output).unwrap_or(usize::MAX);
         let mut messages = Messages::new(response, most).map_err(broken)?;
+        let mut has_answered = false;
         while let Some(message) = messages.next().await.map_err(broken)? {
             let message: Bytes = message;
+            has_answered = true;
             if responses.send(message).await.is_err() {
                 return Err(Fault::Cancelled.into());
             }
@@ -117,7 +119,13 @@ impl<P: Place> ServerRemote<P> {
         let status = messages.status().map_err(broken)?;
         match status.code {
             Code::Ok => Ok(()),
-            _ => Err(of_status(status, attempted.began.elapsed())),
+            _ => match of_status(status, attempted.began.elapsed()) {
+                // Whatever it says: another server would answer all of it once more.
+                Failed::Unseen(_) if has_answered => {
+                    Err(Failed::Broken("its server broke off".to_owned()))
+                }
+                failed => Err(failed),
+            },
         }
     }
 }

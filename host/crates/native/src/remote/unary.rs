@@ -11,7 +11,7 @@ use crate::{
     link::Link,
     place::Place,
     server::Running,
-    statuses::{Failed, of_broken, of_error, of_status},
+    statuses::{Failed, of_error, of_status},
 };
 
 impl<P: Place> ServerRemote<P> {
@@ -40,7 +40,7 @@ impl<P: Place> ServerRemote<P> {
                     last = Some(fault);
                 }
             }
-            attempted.tried.push(running.server.epoch());
+            attempted.not_taken(&running, &link);
         }
         Err(last.unwrap_or_else(|| Fault::NotReady("no server took the call".to_owned())))
     }
@@ -62,7 +62,7 @@ impl<P: Place> ServerRemote<P> {
         let request = self.request(attempted.call, running, Outgoing::one(message))?;
         let (_, output) = self.version.sizes();
         let response = link.send(request).await.map_err(|error| of_error(&error))?;
-        let broken = |broken| of_broken(&broken, output);
+        let broken = |broken| self.broken(link, &broken);
         let most = usize::try_from(output).unwrap_or(usize::MAX);
         let mut messages = Messages::new(response, most).map_err(broken)?;
         let answer = messages.next().await.map_err(broken)?;

@@ -55,9 +55,12 @@ with_processes! {
     calls::a_deadline_ends_a_call,
     calls::messages_have_bounds_both_ways,
     calls::a_broken_call_runs_again_only_where_it_may,
+    calls::a_call_that_a_connection_did_not_take_goes_out_on_the_next,
     calls::streams_hold_back_who_is_faster,
     lies::a_contract_that_is_not_kept_is_never_ready,
     lies::a_server_that_is_never_well_is_never_ready,
+    lies::a_contract_is_compared_over_every_connection,
     lies::answers_that_lie_are_typed_errors,
+    lies::a_stream_that_was_answered_is_not_answered_again,
     lies::streams_that_lie_hurt_nobody,
 }

@@ -117,6 +117,18 @@ pub(crate) async fn a_broken_call_runs_again_only_where_it_may(backend: &impl Ba
     }
 }
 
+pub(crate) async fn a_call_that_a_connection_did_not_take_goes_out_on_the_next(
+    backend: &impl Backend,
+) {
+    // The only server ends its connection with grace: it has not begun with the call.
+    let native = "activation_timeout: 30s, probes: {startup: 60s, period: 60s}";
+    let stage = Stage::run(backend, Program::Liar("turn-away"), native, "");
+    let ready = stage.ready(1).await;
+    let answered = stage.call("echo", data("turn away")).await;
+    assert!(answered.is_ok(), "{answered:?}");
+    assert_eq!(stage.ready(1).await, ready);
+}
+
 pub(crate) async fn streams_hold_back_who_is_faster(backend: &impl Backend) {
     let stage = Stage::run(backend, Program::Probe, "concurrent: ['*']", "");
     stage.ready(1).await;

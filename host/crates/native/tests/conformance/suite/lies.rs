@@ -52,6 +52,8 @@ pub(crate) async fn a_server_that_is_never_well_is_never_ready(backend: &impl Ba
     for (lie, says) in [
         ("never-serving", "does not serve yet"),
         ("wrong-socket", "nobody listens"),
+        ("huge-reflection", "its reflection: it sent a message of"),
+        ("linked-socket", "ROADSTEAD_SOCKET is not a socket"),
         ("deaf", "not ready within 4000 ms"),
         ("babble", "not ready within 4000 ms"),
         ("crash", "status 1: I do not want to"),
@@ -67,6 +69,16 @@ pub(crate) async fn a_server_that_is_never_well_is_never_ready(backend: &impl Ba
     let stage = Stage::run(backend, Program::Liar("crash-when-ready"), QUICK, "");
     let why = stage.failed().await;
     assert!(why.contains("that was it"), "{why}");
+}
+
+pub(crate) async fn a_contract_is_compared_over_every_connection(backend: &impl Backend) {
+    let lie = Program::Liar("'turn-away:missing-method'");
+    let stage = Stage::run(backend, lie, "activation_timeout: 30s", "");
+    stage.ready(1).await;
+    let refused = stage.call("echo", data("turn away")).await;
+    assert!(matches!(refused, Err(Fault::NotReady(_))), "{refused:?}");
+    let why = stage.failed().await;
+    assert!(why.contains("Probe/Echo: is not served"), "{why}");
 }
 
 pub(crate) async fn answers_that_lie_are_typed_errors(backend: &impl Backend) {
@@ -96,6 +108,17 @@ pub(crate) async fn answers_that_lie_are_typed_errors(backend: &impl Backend) {
 
 fn trapped(fault: &Fault) -> bool {
     matches!(fault, Fault::GuestTrap { .. })
+}
+
+pub(crate) async fn a_stream_that_was_answered_is_not_answered_again(backend: &impl Backend) {
+    let native = "activation_timeout: 30s, replicas: 2";
+    let stage = Stage::run(backend, Program::Liar("not-ready-late"), native, "");
+    stage.ready(2).await;
+    let (requests, responses) = stage.open("count", number(1));
+    requests.finish();
+    let (messages, end) = rest(responses).await;
+    assert_eq!(messages.len(), 1);
+    assert!(matches!(end, Err(Fault::Interrupted(_))), "{end:?}");
 }
 
 pub(crate) async fn streams_that_lie_hurt_nobody(backend: &impl Backend) {
