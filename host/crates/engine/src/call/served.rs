@@ -67,8 +67,8 @@ pub(super) async fn stream(
 /// What is said of a call to whoever serves it.
 fn about(module: &Common, call: Call, deadline: Instant) -> RemoteCall {
     let Call { id, method, owner, path, traceparent, .. } = call;
-    let module = module.id.clone();
-    RemoteCall { id, module, method, deadline, owner, path, traceparent }
+    let (module, room) = (module.id.clone(), module.parts.values.answers());
+    RemoteCall { id, module, method, deadline, owner, path, traceparent, room }
 }
 
 fn within_output(module: &Common, response: Bytes) -> Result<Bytes, Fault> {

@@ -107,7 +107,8 @@ impl<P: Place> ServerRemote<P> {
         let response = link.send(request).await.map_err(|error| of_error(&error))?;
         let broken = |broken| of_broken(&broken, output);
         let most = usize::try_from(output).unwrap_or(usize::MAX);
-        let mut messages = Messages::new(response, most).map_err(broken)?;
+        let messages = Messages::new(response, most).map_err(broken)?;
+        let mut messages = messages.within(attempted.call.room.hold());
         while let Some(message) = messages.next().await.map_err(broken)? {
             let message: Bytes = message;
             if responses.send(message).await.is_err() {

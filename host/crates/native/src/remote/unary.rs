@@ -64,7 +64,8 @@ impl<P: Place> ServerRemote<P> {
         let response = link.send(request).await.map_err(|error| of_error(&error))?;
         let broken = |broken| of_broken(&broken, output);
         let most = usize::try_from(output).unwrap_or(usize::MAX);
-        let mut messages = Messages::new(response, most).map_err(broken)?;
+        let messages = Messages::new(response, most).map_err(broken)?;
+        let mut messages = messages.within(attempted.call.room.hold());
         let answer = messages.next().await.map_err(broken)?;
         let further = match answer {
             Some(_) => messages.next().await.map_err(broken)?,
