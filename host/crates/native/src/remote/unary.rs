@@ -21,7 +21,7 @@ impl<P: Place> ServerRemote<P> {
         let mut attempted = Attempted::new(&call);
         let mut last = None;
         for _ in 0..TRIES {
-            let (running, link) = match self.server(&attempted).await {
+            let (mut running, link) = match self.server(&attempted).await {
                 Ok(found) => found,
                 // What another server said tells more than that there is no further one.
                 Err(fault) => return Err(last.unwrap_or(fault)),
@@ -29,7 +29,10 @@ impl<P: Place> ServerRemote<P> {
             let sent = self.send(&attempted, &running, &link, request.clone());
             let sent = timeout_at(attempted.deadline(), sent).await;
             match sent.unwrap_or_else(|_| Err(Failed::Fault(attempted.late()))) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    running.answered();
+                    return Ok(answer);
+                }
                 Err(Failed::Fault(fault)) => return Err(fault),
                 Err(Failed::Unseen(text)) => last = Some(Fault::NotReady(text)),
                 Err(Failed::Broken(text)) => {

@@ -60,4 +60,5 @@ with_processes! {
     lies::a_server_that_is_never_well_is_never_ready,
     lies::answers_that_lie_are_typed_errors,
     lies::streams_that_lie_hurt_nobody,
+    lies::a_call_that_was_given_up_keeps_its_turn,
 }
