@@ -7,11 +7,11 @@ use roadstead_engine::{Call, CallPath, Engine, EngineConfig, NamespaceShare};
 
 use crate::support::{Guest, component, engine, prepare, settings, wat};
 
-fn spinner(engine: &std::sync::Arc<Engine>, spec: &str) -> Guest {
+fn spinner(engine: &Arc<Engine>, spec: &str) -> Guest {
     spinner_called(engine, "spinner", spec)
 }
 
-fn spinner_called(engine: &std::sync::Arc<Engine>, name: &str, spec: &str) -> Guest {
+fn spinner_called(engine: &Arc<Engine>, name: &str, spec: &str) -> Guest {
     let bytes = component(
         r#"(func (export "spin") (loop (br 0))) (func (export "nothing"))"#,
         &[("spin", ""), ("nothing", "")],
