@@ -2,6 +2,10 @@
 //!
 //! A call that would not get its turn within its deadline, by the pace of the calls before it, is
 //! refused at once: waiting would only keep out others that can still be answered.
+//!
+//! A call that came through another module takes no place of the namespace: the outermost call has
+//! one. It waits for a place of its module for a short time alone, since those that it came through
+//! keep theirs meanwhile: calls that wait for each other's places come to an end.
 
 use std::{
     sync::{
@@ -12,15 +16,20 @@ use std::{
 };
 
 use roadstead_domain::{Fault, Quota};
+use tokio::time::timeout;
 
 use crate::{
+    CallPath,
     gate::{Ask, Lane, Level, Taken},
+    instance::PATIENCE,
     overload,
 };
 
 /// Who may run calls of one module.
 pub(crate) struct Admission {
     pub(crate) lane: Lane,
+    /// For calls that came through other modules.
+    inner: Lane,
     /// Places that one module can have, whatever its specs ask for.
     most: u64,
     /// Nanoseconds that calls held their place lately, the newest counting most.
@@ -44,41 +53,57 @@ impl Admitted {
 
 impl Admission {
     pub(crate) fn new(lane: Lane, most: u64) -> Arc<Self> {
-        Arc::new(Self { lane, most: most.max(1), held: AtomicU64::new(0) })
+        let inner = lane.inner();
+        Arc::new(Self { lane, inner, most: most.max(1), held: AtomicU64::new(0) })
     }
 
     pub(crate) fn waiting(&self) -> u64 {
-        self.lane.waiting()
+        self.lane.waiting().saturating_add(self.inner.waiting())
     }
 
-    /// Waits for a place, first come, first served; `quota` is that of the version.
+    /// Waits for a place, first come, first served; `quota` is that of the version, `path` the
+    /// call's.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         quota: &Quota,
         deadline: Instant,
+        path: &CallPath,
     ) -> Result<Admitted, Fault> {
         let ask = self.ask(quota);
-        let place = match self.lane.try_take(ask) {
+        let lane = if path.is_empty() { &self.lane } else { &self.inner };
+        let place = match lane.try_take(ask) {
             Ok(place) => place,
             // Rare, and a future that every call carries should be small.
-            Err(_) => Box::pin(self.queue(ask, quota, deadline)).await?,
+            Err(_) if path.is_empty() => Box::pin(self.queue(lane, quota, deadline)).await?,
+            Err(_) => Box::pin(self.queue_shortly(quota, deadline)).await?,
         };
         Ok(Admitted { admission: Arc::clone(self), since: Some(Instant::now()), _place: place })
     }
 
-    async fn queue(&self, ask: Ask, quota: &Quota, deadline: Instant) -> Result<Taken, Fault> {
-        if let Some(fault) = self.refusal(quota, deadline) {
+    /// Waits in the inner lane.
+    async fn queue_shortly(&self, quota: &Quota, deadline: Instant) -> Result<Taken, Fault> {
+        let granted = timeout(PATIENCE, self.queue(&self.inner, quota, deadline)).await;
+        granted.unwrap_or_else(|_| Err(overload::queue(self.patience(quota))))
+    }
+
+    async fn queue(&self, lane: &Lane, quota: &Quota, deadline: Instant) -> Result<Taken, Fault> {
+        if let Some(fault) = self.refused(lane, quota, deadline) {
             return Err(fault);
         }
-        let joined = self.lane.join(ask, quota.queue);
+        let elsewhere = self.waiting().saturating_sub(lane.waiting());
+        let joined = lane.join(self.ask(quota), quota.queue.saturating_sub(elsewhere));
         let waiting = joined.ok_or_else(|| overload::queue(self.patience(quota)))?;
         waiting.granted().await.ok_or(Fault::Draining)
     }
 
-    /// Why a call would be refused if it came now.
+    /// Why a call from outside would be refused if it came now.
     pub(crate) fn refusal(&self, quota: &Quota, deadline: Instant) -> Option<Fault> {
+        self.refused(&self.lane, quota, deadline)
+    }
+
+    fn refused(&self, lane: &Lane, quota: &Quota, deadline: Instant) -> Option<Fault> {
         let ask = self.ask(quota);
-        let (waiting, lacks) = (self.lane.waiting(), self.lane.lacks(ask));
+        let (waiting, lacks) = (self.waiting(), lane.lacks(ask));
         if waiting == 0 && lacks.is_none() {
             return None;
         }

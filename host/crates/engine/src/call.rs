@@ -217,7 +217,7 @@ async fn answer(
     let id = call.id;
     let input = u64::try_from(call.request.len()).unwrap_or(u64::MAX);
     let allowed_input = module.spec.limits.input;
-    let admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
+    let admitted = module.parts.admission.enter(&module.spec.quota, deadline, &call.path).await?;
     // Whoever waited may have waited for one that is broken by now.
     let pass = pass(module)?;
     let loaded = module.loaded(id).await?;

@@ -7,11 +7,16 @@
 //! - calls of a module are served first come, first served; of the modules that wait, the one that
 //!   has the least for its weight is next, and nobody passes one that only waits for the whole;
 //! - a module that its own part or its namespace's holds up keeps nobody else waiting;
+//! - a lane for inner takes only of the module's part, and those that its namespace holds up do not
+//!   keep it waiting either;
 //! - whoever gives up waiting leaves nothing behind.
 //!
 //! Calls ask for resources in one order: a place to run, slots, room for values, memory. Whoever
 //! holds one waits for later ones alone, and growth of what is held never waits, so there is no
-//! circle.
+//! circle. A call of another module begins anew while the first holds what it has: such calls wait
+//! for a short time only.
+
+mod part;
 
 use std::{
     collections::VecDeque,
@@ -24,21 +29,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-/// What is used up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    Module,
-    Namespace,
-    Whole,
-}
-
-/// How much of what.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Ask {
-    pub(crate) count: u64,
-    /// What the module may have with it; differs by version.
-    pub(crate) most: u64,
-}
+pub(crate) use self::part::{Ask, Level, Part};
 
 /// One resource of the host.
 #[derive(Debug)]
@@ -52,15 +43,6 @@ pub(crate) struct Gate {
     crowd: AtomicUsize,
 }
 
-/// A bound and what is taken of it.
-#[derive(Debug)]
-pub(crate) struct Part {
-    level: Level,
-    most: u64,
-    taken: AtomicU64,
-    around: Option<Arc<Part>>,
-}
-
 /// One module's way to a resource, shared by its versions.
 #[derive(Debug, Clone)]
 pub(crate) struct Lane {
@@ -70,8 +52,11 @@ pub(crate) struct Lane {
 
 #[derive(Debug)]
 struct Queue {
-    part: Part,
-    weight: AtomicU64,
+    /// Shared by the two lanes of a module.
+    part: Arc<Part>,
+    /// Whether only the module's part counts.
+    is_inner: bool,
+    weight: Arc<AtomicU64>,
     /// Locked only by who holds the gate's lock.
     waiters: Mutex<VecDeque<Waiter>>,
     waiting: AtomicU64,
@@ -103,7 +88,7 @@ type Grants = Vec<(oneshot::Sender<Taken>, Taken)>;
 
 impl Gate {
     pub(crate) fn new(most: u64) -> Arc<Self> {
-        let whole = Part { level: Level::Whole, most, taken: AtomicU64::new(0), around: None };
+        let whole = Part::new(Level::Whole, most, None);
         Arc::new(Self {
             whole: Arc::new(whole),
             waiting: Mutex::default(),
@@ -115,16 +100,17 @@ impl Gate {
     /// A namespace's part.
     pub(crate) fn part(&self, most: u64) -> Arc<Part> {
         let around = Some(Arc::clone(&self.whole));
-        Arc::new(Part { level: Level::Namespace, most, taken: AtomicU64::new(0), around })
+        Arc::new(Part::new(Level::Namespace, most, around))
     }
 
     /// A module's lane; what it takes is taken of `namespace`, too.
     pub(crate) fn lane(self: &Arc<Self>, namespace: &Arc<Part>, most: u64) -> Lane {
         let around = Some(Arc::clone(namespace));
-        let part = Part { level: Level::Module, most, taken: AtomicU64::new(0), around };
+        let part = Part::new(Level::Module, most, around);
         let queue = Queue {
-            part,
-            weight: AtomicU64::new(1),
+            part: Arc::new(part),
+            is_inner: false,
+            weight: Arc::new(AtomicU64::new(1)),
             waiters: Mutex::default(),
             waiting: AtomicU64::new(0),
         };
@@ -149,12 +135,12 @@ impl Gate {
         let mut grants = Grants::new();
         while let Some(queue) = next_in_turn(waiting) {
             let mut waiters = queue.waiters.lock();
-            let fits = waiters.front().is_some_and(|first| queue.part.fits(first.ask).is_ok());
+            let fits = waiters.front().is_some_and(|first| queue.fits(first.ask).is_ok());
             if !fits {
                 break;
             }
             let Some(Waiter { ask, granted, .. }) = waiters.pop_front() else { break };
-            queue.part.add(ask.count);
+            queue.add(ask.count);
             queue.left(waiters.len());
             drop(waiters);
             let lane = Lane { gate: Arc::clone(self), queue };
@@ -166,11 +152,13 @@ impl Gate {
     }
 }
 
-/// Of the lanes that nothing but the whole holds up, the one that has the least for its weight.
+/// Of the lanes that nothing but the whole holds up, the one that has the least for its weight; of
+/// those with as much, the one whose first came first.
 fn next_in_turn(waiting: &[Arc<Queue>]) -> Option<Arc<Queue>> {
     let eligible = waiting.iter().filter(|queue| queue.held_up_by() != Some(Level::Module));
     let eligible = eligible.filter(|queue| queue.held_up_by() != Some(Level::Namespace));
-    eligible.min_by(|one, other| one.share(other).cmp(&other.share(one))).cloned()
+    let share = |one: &Queue, other: &Queue| one.share(other).cmp(&other.share(one));
+    eligible.min_by(|one, other| share(one, other).then(one.first().cmp(&other.first()))).cloned()
 }
 
 fn send(grants: Grants) {
@@ -180,40 +168,35 @@ fn send(grants: Grants) {
     }
 }
 
-impl Part {
-    fn largest(&self) -> u64 {
-        let around = self.around.as_ref().map_or(u64::MAX, |part| part.largest());
-        self.most.min(around)
-    }
-
+impl Queue {
     fn fits(&self, ask: Ask) -> Result<(), Level> {
-        let with = self.taken.load(Ordering::Relaxed).saturating_add(ask.count);
-        if self.most.min(ask.most) < with {
-            return Err(self.level);
-        }
-        let around = self.around.as_ref();
-        around.map_or(Ok(()), |part| part.fits(Ask { most: u64::MAX, ..ask }))
+        if self.is_inner { self.part.fits_alone(ask) } else { self.part.fits(ask) }
     }
 
     fn add(&self, count: u64) {
-        self.taken.fetch_add(count, Ordering::Relaxed);
-        if let Some(part) = &self.around {
-            part.add(count);
+        if self.is_inner {
+            self.part.add_alone(count);
+        } else {
+            self.part.add(count);
         }
     }
 
     fn sub(&self, count: u64) {
-        self.taken.fetch_sub(count, Ordering::Relaxed);
-        if let Some(part) = &self.around {
-            part.sub(count);
+        if self.is_inner {
+            self.part.sub_alone(count);
+        } else {
+            self.part.sub(count);
         }
     }
-}
 
-impl Queue {
     fn held_up_by(&self) -> Option<Level> {
         let ask = self.waiters.lock().front().map(|first| first.ask);
-        ask.and_then(|ask| self.part.fits(ask).err())
+        ask.and_then(|ask| self.fits(ask).err())
+    }
+
+    /// Who came first of those that wait.
+    fn first(&self) -> Option<u64> {
+        self.waiters.lock().front().map(|first| first.id)
     }
 
     /// What it has, to be compared with the same of `other`.
@@ -228,6 +211,19 @@ impl Queue {
 }
 
 impl Lane {
+    /// Another way to the module's part, for what its namespace and the whole have given a place
+    /// already.
+    pub(crate) fn inner(&self) -> Self {
+        let queue = Queue {
+            part: Arc::clone(&self.queue.part),
+            is_inner: true,
+            weight: Arc::clone(&self.queue.weight),
+            waiters: Mutex::default(),
+            waiting: AtomicU64::new(0),
+        };
+        Self { gate: Arc::clone(&self.gate), queue: Arc::new(queue) }
+    }
+
     pub(crate) fn taken(&self) -> u64 {
         self.queue.part.taken.load(Ordering::Relaxed)
     }
@@ -239,7 +235,7 @@ impl Lane {
 
     /// What is used up for such an ask, leaving aside who waits.
     pub(crate) fn lacks(&self, ask: Ask) -> Option<Level> {
-        self.queue.part.fits(ask).err()
+        self.queue.fits(ask).err()
     }
 
     pub(crate) fn waiting(&self) -> u64 {
@@ -257,14 +253,14 @@ impl Lane {
     /// What is used up.
     pub(crate) fn try_take(&self, ask: Ask) -> Result<Taken, Level> {
         let waiting = self.gate.waiting.lock();
-        self.queue.part.fits(ask)?;
+        self.queue.fits(ask)?;
         let passes = |queue: &Arc<Queue>| {
             Arc::ptr_eq(queue, &self.queue) || queue.held_up_by() == Some(Level::Whole)
         };
         if waiting.iter().any(passes) {
             return Err(Level::Whole);
         }
-        self.queue.part.add(ask.count);
+        self.queue.add(ask.count);
         drop(waiting);
         Ok(Taken { lane: self.clone(), count: ask.count })
     }
@@ -333,8 +329,8 @@ impl Taken {
         }
         let gate = &self.lane.gate;
         let mut waiting = gate.waiting.lock();
-        self.lane.queue.part.fits(Ask { count: more, most })?;
-        self.lane.queue.part.add(more);
+        self.lane.queue.fits(Ask { count: more, most })?;
+        self.lane.queue.add(more);
         self.count += more;
         // One that the whole held up may be held up by its part now, and others no more by it.
         let grants = if waiting.is_empty() { Grants::new() } else { gate.dispatch(&mut waiting) };
@@ -352,7 +348,7 @@ impl Taken {
         self.count -= less;
         let gate = &self.lane.gate;
         let mut waiting = gate.waiting.lock();
-        self.lane.queue.part.sub(less);
+        self.lane.queue.sub(less);
         let grants = if waiting.is_empty() { Grants::new() } else { gate.dispatch(&mut waiting) };
         drop(waiting);
         send(grants);

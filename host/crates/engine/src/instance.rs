@@ -53,7 +53,7 @@ pub(crate) struct Site {
 const CONTEXT: u64 = 512 << 10;
 
 /// How long a call waits for memory of the host, and one of another module for a place.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an instance may take of the host besides its memories and tables: its contexts, the values
 /// of a small call, and its stacks but one, for of those that it can suspend few are ever deep.

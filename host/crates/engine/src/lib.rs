@@ -61,8 +61,8 @@ pub use module::{ImportGrant, Module};
 pub use panics::panics_caught;
 pub use parts::NamespaceShare;
 pub use remote::{
-    Attempt, Broken, Contract, Isolation, Left, NativeStanding, NativeState, Natives, Remote,
-    RemoteCall, RemoteRequests, RemoteResponses, RequestStream,
+    AnswerHold, AnswerRoom, Attempt, Broken, Contract, Isolation, Left, NativeStanding,
+    NativeState, Natives, Remote, RemoteCall, RemoteRequests, RemoteResponses, RequestStream,
 };
 pub use scheduler::CpuUsage;
 pub use session::{SessionKey, SessionPlace};

@@ -3,6 +3,7 @@
 //! Such a module is admitted, bounded in time, broken and counted like any other; only the part of
 //! the guest is played by a [`Remote`].
 
+mod answer;
 mod passing;
 
 use std::{sync::Arc, time::Instant};
@@ -13,6 +14,7 @@ use prost_types::FileDescriptorProto;
 use roadstead_domain::{CallId, Fault, ModuleId, ModuleName, ModuleSpec, Namespace, Version};
 use roadstead_transcode::MethodPlan;
 
+pub use self::answer::{AnswerHold, AnswerRoom};
 pub(crate) use self::passing::passing;
 pub use self::passing::{Broken, Left, RemoteResponses, RequestStream};
 use crate::{CallPath, CodeState, LoadError};
@@ -50,6 +52,8 @@ pub struct RemoteCall {
     pub path: CallPath,
     /// As W3C's `traceparent` has it.
     pub traceparent: Option<Arc<str>>,
+    /// What the answer takes while it arrives is to be charged there.
+    pub room: AnswerRoom,
 }
 
 /// The caller's messages: of a method whose requests are no stream, the only one.

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use crate::{
     gate::{Ask, Lane, Taken},
     overload,
+    remote::AnswerRoom,
 };
 
 /// What every call may have: about what short texts and small records take. It is counted with
@@ -70,6 +71,11 @@ impl Values {
 
     pub(crate) fn set_weight(&self, weight: u64) {
         self.lane.set_weight(weight);
+    }
+
+    /// For messages that are passed on as they are.
+    pub(crate) fn answers(&self) -> AnswerRoom {
+        AnswerRoom::new(&self.lane)
     }
 
     fn usual(&self) -> Option<u64> {

@@ -165,6 +165,7 @@ impl Broken {
         match self {
             Self::Transport(error) => explain(error),
             Self::Garbage(what) => format!("it sent {what}"),
+            Self::NoRoom(fault) => fault.to_string(),
             Self::TooLarge(bytes) => format!("it sent a message of {bytes} bytes"),
         }
     }

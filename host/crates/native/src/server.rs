@@ -1,4 +1,8 @@
 //! One attempt: what is seen of a server, and the way to it.
+//!
+//! Calls that run one at a time have turns. A call that nobody waits for any more, or that failed,
+//! keeps its turn while the server says that more calls run there than the host knows of, for as long
+//! as calls have to finish when the server ends.
 
 use std::{
     io,
@@ -11,12 +15,24 @@ use std::{
 
 use parking_lot::Mutex;
 use roadstead_native_plan::{Attempt, End, Ended, Moment};
+use roadstead_proto::v1::{GetProgressRequest, GetProgressResponse};
 use tokio::{
+    runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
-use crate::{link::Link, process::Process, sign::CallKey, version::Version};
+use crate::{
+    link::{Link, Unanswered},
+    process::Process,
+    sign::CallKey,
+    version::Version,
+};
+
+/// How often a server is asked whether a call that was given up has ended there.
+const SETTLING: Duration = Duration::from_millis(50);
+/// Bytes of its answer.
+const ANSWER: usize = 64 << 10;
 
 /// A server, from its start to its end.
 #[derive(Debug)]
@@ -30,6 +46,8 @@ pub(crate) struct Server {
     verdict: Mutex<Option<End>>,
     /// Calls that run on it, or wait for their turn.
     running: AtomicU64,
+    /// Of those, the ones that wait.
+    waiting: AtomicU64,
     quiet: Notify,
     turn: Arc<Semaphore>,
 }
@@ -44,6 +62,7 @@ impl Server {
             process: Mutex::default(),
             verdict: Mutex::default(),
             running: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
             quiet: Notify::new(),
             turn: Arc::new(Semaphore::new(1)),
         }
@@ -139,7 +158,27 @@ impl Server {
     /// Counts a call until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::AcqRel);
-        Running { server: Arc::clone(self), turn: None }
+        Running { server: Arc::clone(self), turn: None, answered: false }
+    }
+
+    /// Waits until the server runs no more calls than the host knows of, where it says so.
+    async fn settles(&self) {
+        let path = "/roadstead.v1.NativeService/GetProgress";
+        while let Some(link) = self.link() {
+            let question = GetProgressRequest {};
+            let asked =
+                link.ask::<_, GetProgressResponse>(path, &question, self.patience(), ANSWER);
+            match asked.await {
+                Ok(progress) if progress.calls <= self.sent() => return,
+                Ok(_) | Err(Unanswered::Late) => sleep(SETTLING).await,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Calls that run on it, as far as the host knows.
+    fn sent(&self) -> u64 {
+        self.running().saturating_sub(self.waiting.load(Ordering::Acquire))
     }
 
     /// How long one probe may take.
@@ -153,22 +192,60 @@ impl Server {
 pub(crate) struct Running {
     pub(crate) server: Arc<Server>,
     turn: Option<OwnedSemaphorePermit>,
+    answered: bool,
 }
+
+/// Counts a call as waiting for as long as it lives.
+struct Waits<'a>(&'a Server);
 
 impl Running {
     /// Waits for its turn among the calls that run one at a time.
     pub(crate) async fn turn(&mut self) -> io::Result<()> {
+        let waits = Waits::new(&self.server);
         let turn = Arc::clone(&self.server.turn).acquire_owned().await;
+        drop(waits);
         self.turn = Some(turn.map_err(io::Error::other)?);
         Ok(())
+    }
+
+    /// The server has ended the call by itself, and well.
+    pub(crate) fn answered(&mut self) {
+        self.answered = true;
+    }
+
+    /// Gives the turn back, once the call has surely ended.
+    fn give_turn(&mut self) {
+        let Some(turn) = self.turn.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.answered {
+            let server = Arc::clone(&self.server);
+            runtime.spawn(async move {
+                let grace = server.version.native.grace.duration();
+                timeout(grace, server.settles()).await.ok();
+                drop(turn);
+            });
+        }
+    }
+}
+
+impl<'a> Waits<'a> {
+    fn new(server: &'a Server) -> Self {
+        server.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(server)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.turn = None;
         if self.server.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.server.quiet.notify_waiters();
         }
+        self.give_turn();
     }
 }

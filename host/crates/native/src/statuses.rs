@@ -110,6 +110,7 @@ pub(crate) fn of_broken(broken: &Broken, output: u64) -> Failed {
             other => other,
         },
         Broken::Garbage(what) => Failed::Fault(trap(&format!("its server sent {what}"))),
+        Broken::NoRoom(fault) => Failed::Fault(fault.clone()),
         Broken::TooLarge(bytes) => {
             Failed::Fault(Fault::limit(LimitKind::Output, output, Some(*bytes)))
         }

@@ -3,7 +3,7 @@
 //! Whether one fits is looked at once for each of its versions.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock, Weak},
 };
 
@@ -122,6 +122,9 @@ pub(crate) fn misfits(
         if binding.module == *name {
             return Some("a module cannot serve its own imports".to_owned());
         }
+        if let Some(circle) = circle(table, namespace, name, binding) {
+            return Some(format!("its calls would come back to `{name}`: {circle}"));
+        }
         let bound = BoundImport::new(binding, import.clone());
         match bound.standing(table, namespace) {
             BindingStanding::Mismatch(why) => Some(format!("`{binding}` does not fit: {why}")),
@@ -132,6 +135,56 @@ pub(crate) fn misfits(
         Some(BadBinding { import: import.id().to_owned(), problem: problem(import)? })
     });
     found.collect()
+}
+
+/// The way by which calls through `binding` come back to `name`, as things are now: by the versions
+/// that bindings name, else by the current ones.
+fn circle(
+    table: &RouteTable,
+    namespace: &Namespace,
+    name: &ModuleName,
+    binding: &Binding,
+) -> Option<String> {
+    let mut ways: Vec<(&Binding, Option<usize>)> = vec![(binding, None)];
+    let mut seen = BTreeSet::from([(&binding.module, &binding.version)]);
+    let mut at = 0;
+    while let Some((through, _)) = ways.get(at) {
+        for next in bindings_of(table, namespace, through) {
+            if next.module == *name {
+                return Some(told(name, &ways, at));
+            }
+            if seen.insert((&next.module, &next.version)) {
+                ways.push((next, Some(at)));
+            }
+        }
+        at += 1;
+    }
+    None
+}
+
+/// What the module that a binding leads to is bound to itself.
+fn bindings_of<'t>(
+    table: &'t RouteTable,
+    namespace: &Namespace,
+    binding: &Binding,
+) -> impl Iterator<Item = &'t Binding> {
+    let module = table.module(namespace, &binding.module);
+    let live = module.and_then(|module| match &binding.version {
+        Some(version) => module.versions.get(version),
+        None => module.current(),
+    });
+    live.into_iter().flat_map(|live| live.record().spec.bindings.values())
+}
+
+/// The way up to the one that leads back to `name`.
+fn told(name: &ModuleName, ways: &[(&Binding, Option<usize>)], last: usize) -> String {
+    let from = |at: &usize| ways.get(*at).and_then(|(_, from)| *from);
+    let back = std::iter::successors(Some(last), from).filter_map(|at| ways.get(at));
+    let mut stops: Vec<String> = back.map(|(binding, _)| binding.to_string()).collect();
+    stops.push(name.to_string());
+    stops.reverse();
+    stops.push(name.to_string());
+    stops.join(" → ")
 }
 
 impl BoundImport {

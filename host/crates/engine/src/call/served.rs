@@ -19,7 +19,7 @@ use crate::{
 /// Answers a call of a method without streams.
 pub(super) async fn answer(module: &Served, call: Call, deadline: Instant) -> Result<Bytes, Fault> {
     admissible(module, &call)?;
-    let _admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
+    let _admitted = module.parts.admission.enter(&module.spec.quota, deadline, &call.path).await?;
     // Whoever waited may have waited for one that is broken by now.
     let pass = pass(module)?;
     let _running = Running::new(&module.common);
@@ -41,7 +41,8 @@ pub(super) async fn stream(
     admissible(module, &call)?;
     let start = first(&call.method, start).await?;
     fits(module, call.request.len(), true)?;
-    let mut admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
+    let mut admitted =
+        module.parts.admission.enter(&module.spec.quota, deadline, &call.path).await?;
     admitted.for_a_stream();
     held.admitted.set(admitted).ok();
     let pass = pass(module)?;
@@ -66,8 +67,8 @@ pub(super) async fn stream(
 /// What is said of a call to whoever serves it.
 fn about(module: &Common, call: Call, deadline: Instant) -> RemoteCall {
     let Call { id, method, owner, path, traceparent, .. } = call;
-    let module = module.id.clone();
-    RemoteCall { id, module, method, deadline, owner, path, traceparent }
+    let (module, room) = (module.id.clone(), module.parts.values.answers());
+    RemoteCall { id, module, method, deadline, owner, path, traceparent, room }
 }
 
 fn within_output(module: &Common, response: Bytes) -> Result<Bytes, Fault> {

@@ -194,7 +194,8 @@ async fn begin(
     let start = first(&call.method, start).await?;
     fits(module, call.request.len(), false)?;
     let turn = session::turn(module, &call).await?;
-    let mut admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
+    let mut admitted =
+        module.parts.admission.enter(&module.spec.quota, deadline, &call.path).await?;
     admitted.for_a_stream();
     held.admitted.set(admitted).ok();
     let pass = pass(module)?;

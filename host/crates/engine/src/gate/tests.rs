@@ -112,6 +112,41 @@ fn who_gives_up_leaves_nothing_behind() {
     assert!(now(join(&one, 1)).is_some());
 }
 
+#[test]
+fn an_inner_lane_takes_of_the_modules_part_alone() {
+    let gate = Gate::new(10);
+    let namespace = gate.part(2);
+    let (one, other) = (gate.lane(&namespace, 2), gate.lane(&namespace, 2));
+    let inner = one.inner();
+    let _all_of_the_namespace = other.try_take(ask(2)).unwrap();
+    let outer = join(&one, 1);
+    let within = inner.try_take(ask(2)).expect("nobody waits for what it takes");
+    assert_eq!((gate.taken(), one.taken(), inner.taken()), (2, 2, 2));
+    assert_eq!(inner.try_take(ask(1)).unwrap_err(), Level::Module);
+    let further = join(&inner, 1);
+    drop(within);
+    assert!(outer.pending() && now(further).is_some());
+    assert_eq!((gate.taken(), one.taken()), (2, 0));
+}
+
+#[test]
+fn both_lanes_of_a_module_are_served_as_their_waiters_came() {
+    let gate = Gate::new(10);
+    let outer = gate.lane(&gate.part(10), 1);
+    let inner = outer.inner();
+    outer.set_weight(3);
+    let held = inner.try_take(ask(1)).unwrap();
+    assert_eq!(outer.try_take(ask(1)).unwrap_err(), Level::Module);
+    let (first, second, third) = (join(&outer, 1), join(&inner, 1), join(&outer, 1));
+    drop(held);
+    assert!(!first.pending() && second.pending());
+    drop(now(first));
+    assert!(!second.pending() && third.pending());
+    drop(now(second));
+    drop(now(third).unwrap());
+    assert_eq!((gate.taken(), outer.taken()), (0, 0));
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Join { lane: usize, count: u64 },

@@ -86,7 +86,7 @@ async fn run(
     admissible(module, &call)?;
     let id = call.id;
     let turn = turn(module, &call).await?;
-    let admitted = module.parts.admission.enter(&module.spec.quota, deadline).await?;
+    let admitted = module.parts.admission.enter(&module.spec.quota, deadline, &call.path).await?;
     // Whoever waited may have waited for one that is broken by now.
     let pass = pass(module)?;
     let loaded = match turn.as_ref().and_then(Turn::loaded) {

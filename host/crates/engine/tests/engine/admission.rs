@@ -1,17 +1,17 @@
 //! Who may run, who waits, and who is sent away.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use roadstead_domain::Fault;
-use roadstead_engine::{Engine, EngineConfig, NamespaceShare};
+use roadstead_engine::{Call, CallPath, Engine, EngineConfig, NamespaceShare};
 
 use crate::support::{Guest, component, engine, prepare, settings, wat};
 
-fn spinner(engine: &std::sync::Arc<Engine>, spec: &str) -> Guest {
+fn spinner(engine: &Arc<Engine>, spec: &str) -> Guest {
     spinner_called(engine, "spinner", spec)
 }
 
-fn spinner_called(engine: &std::sync::Arc<Engine>, name: &str, spec: &str) -> Guest {
+fn spinner_called(engine: &Arc<Engine>, name: &str, spec: &str) -> Guest {
     let bytes = component(
         r#"(func (export "spin") (loop (br 0))) (func (export "nothing"))"#,
         &[("spin", ""), ("nothing", "")],
@@ -103,6 +103,27 @@ async fn slow_calls_of_old_keep_nobody_out_while_others_hold_the_places() {
     for call in flooding {
         assert_eq!(call.await.unwrap().result, Err(Fault::Deadline(short)));
     }
+}
+
+#[tokio::test]
+async fn a_call_that_came_through_another_module_takes_no_place_of_the_namespace() {
+    let namespace = NamespaceShare { concurrency: Some(1), ..NamespaceShare::default() };
+    let engine = Engine::new(EngineConfig { namespace, ..settings() }).unwrap();
+    let (outer, inner) =
+        (spinner_called(&engine, "outer", ""), spinner_called(&engine, "inner", ""));
+    let holding = outer.clone();
+    let holding = tokio::spawn(async move { holding.run("spin").await });
+    until(|| outer.module.stats().running == 1).await;
+    // One from outside waits for the namespace, and keeps none waiting that came through another.
+    let waiting = inner.clone();
+    let waiting = tokio::spawn(async move { waiting.run("nothing").await });
+    until(|| inner.module.stats().queued == 1).await;
+    let path: CallPath = [Arc::from("outer@0.1.0")].into_iter().collect();
+    let through = Call { path, ..inner.request("nothing", Vec::new()) };
+    assert_eq!(inner.module.call(through).await.result, Ok(bytes::Bytes::new()));
+    assert_eq!(inner.module.stats().queued, 1);
+    holding.abort();
+    assert!(waiting.await.unwrap().is_ok());
 }
 
 /// A component of so many, each of which suspends a call while they are all called from one.

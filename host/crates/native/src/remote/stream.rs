@@ -26,14 +26,17 @@ impl<P: Place> ServerRemote<P> {
         let mut streams = Streams { requests: Some(requests), responses };
         let mut last = None;
         for _ in 0..TRIES {
-            let (running, link) = match self.server(&attempted).await {
+            let (mut running, link) = match self.server(&attempted).await {
                 Ok(found) => found,
                 Err(fault) => return Err(last.unwrap_or(fault)),
             };
             let served = self.serve(&attempted, &running, &link, &mut streams);
             let served = timeout_at(attempted.deadline(), served).await;
             match served.unwrap_or_else(|_| Err(Failed::Fault(attempted.late()))) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    running.answered();
+                    return Ok(());
+                }
                 Err(Failed::Fault(fault)) => return Err(fault),
                 Err(Failed::Broken(text)) => return Err(Fault::Interrupted(text)),
                 Err(Failed::Unseen(text)) if streams.requests.is_none() => {
@@ -107,7 +110,8 @@ impl<P: Place> ServerRemote<P> {
         let response = link.send(request).await.map_err(|error| of_error(&error))?;
         let broken = |broken| self.broken(link, &broken);
         let most = usize::try_from(output).unwrap_or(usize::MAX);
-        let mut messages = Messages::new(response, most).map_err(broken)?;
+        let messages = Messages::new(response, most).map_err(broken)?;
+        let mut messages = messages.within(attempted.call.room.hold());
         let mut has_answered = false;
         while let Some(message) = messages.next().await.map_err(broken)? {
             let message: Bytes = message;

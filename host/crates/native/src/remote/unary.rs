@@ -21,7 +21,7 @@ impl<P: Place> ServerRemote<P> {
         let mut attempted = Attempted::new(&call);
         let mut last = None;
         for _ in 0..TRIES {
-            let (running, link) = match self.server(&attempted).await {
+            let (mut running, link) = match self.server(&attempted).await {
                 Ok(found) => found,
                 // What another server said tells more than that there is no further one.
                 Err(fault) => return Err(last.unwrap_or(fault)),
@@ -29,7 +29,10 @@ impl<P: Place> ServerRemote<P> {
             let sent = self.send(&attempted, &running, &link, request.clone());
             let sent = timeout_at(attempted.deadline(), sent).await;
             match sent.unwrap_or_else(|_| Err(Failed::Fault(attempted.late()))) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    running.answered();
+                    return Ok(answer);
+                }
                 Err(Failed::Fault(fault)) => return Err(fault),
                 Err(Failed::Unseen(text)) => last = Some(Fault::NotReady(text)),
                 Err(Failed::Broken(text)) => {
@@ -64,7 +67,8 @@ impl<P: Place> ServerRemote<P> {
         let response = link.send(request).await.map_err(|error| of_error(&error))?;
         let broken = |broken| self.broken(link, &broken);
         let most = usize::try_from(output).unwrap_or(usize::MAX);
-        let mut messages = Messages::new(response, most).map_err(broken)?;
+        let messages = Messages::new(response, most).map_err(broken)?;
+        let mut messages = messages.within(attempted.call.room.hold());
         let answer = messages.next().await.map_err(broken)?;
         let further = match answer {
             Some(_) => messages.next().await.map_err(broken)?,

@@ -266,17 +266,47 @@ async fn a_target_that_traps_fails_the_call_and_not_the_caller() {
     assert!(0 < target.outcomes().read().1, "counted for the rollout of the target");
 }
 
+/// Pushes `name`, which calls `next`; `version` is that of the binding.
+async fn try_to_bind(host: &Host, name: &str, next: &str, version: &str) -> Result<(), PushError> {
+    let import = format!("demo:{next}/ops@0.1.0");
+    let component = through(&import, &format!("demo:{name}/ops@0.1.0"));
+    let target = format!("{{module: {next}{version}}}");
+    host.push_as(bound(name, &[(&import, &target)]), &component).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_binding_that_closes_a_circle_is_refused() {
+    let host = Host::new().await;
+    for (first, then) in [(["a", "b"], ["b", "a"]), (["y", "z"], ["x", "y"])] {
+        try_to_bind(&host, first[0], first[1], "").await.unwrap();
+        let last = try_to_bind(&host, then[0], then[1], "").await;
+        assert_eq!(last.is_ok(), then[0] == "x", "{last:?}");
+    }
+    let Err(PushError::Bindings(bad)) = try_to_bind(&host, "z", "x", "").await else {
+        panic!("a circle")
+    };
+    assert_eq!(bad[0].import, "demo:x/ops@0.1.0");
+    assert_eq!(bad[0].problem, "its calls would come back to `z`: z → x → y → z");
+    assert!(host.registry.get(&Namespace::default(), &"z".parse().unwrap()).is_err());
+    // No module stands twice on the way of a call, whatever the version.
+    host.push("z", &exported("demo:z/ops@0.1.0", &[("add", "u32", 0)])).await.unwrap();
+    try_to_bind(&host, "w", "z", ", version: 0.1.0").await.unwrap();
+    try_to_bind(&host, "z", "w", "").await.unwrap_err();
+}
+
 #[tokio::test]
 async fn bindings_in_a_circle_end_at_once() {
     let host = Host::new().await;
     let names = ["a", "b", "c"];
-    for (at, name) in names.iter().enumerate() {
-        let next = names[(at + 1) % 3];
-        let import = format!("demo:{next}/ops@0.1.0");
-        let component = through(&import, &format!("demo:{name}/ops@0.1.0"));
-        let target = format!("{{module: {next}}}");
-        host.push_as(bound(name, &[(&import, &target)]), &component).await.unwrap();
-    }
+    try_to_bind(&host, "c", "a", "").await.unwrap();
+    let plain = exported("demo:c/ops@0.1.0", &[("add", "u32", 0)]);
+    host.push("c", &plain).await.unwrap();
+    try_to_bind(&host, "b", "c", "").await.unwrap();
+    try_to_bind(&host, "a", "b", "").await.unwrap();
+    assert_eq!(run(&host, "a").await, Ok(5));
+    // It comes about where an old version answers again.
+    let (namespace, old) = (Namespace::default(), "0.1.0".parse().unwrap());
+    host.registry.pin(&namespace, &"c".parse().unwrap(), Some(&old)).await.unwrap();
     let fault = behind(run(&host, "a").await);
     let BindingProblem::Cycle(circle) = &fault.problem else { panic!("{fault}") };
     assert_eq!(circle, "a@0.1.0 → b@0.1.0 → c@0.1.0 → a");

@@ -3,7 +3,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use roadstead_domain::{Fault, LimitKind, Span};
+use roadstead_domain::{ByteSize, Fault, LimitKind, Span};
 use roadstead_engine::{
     BreakerConfig, BreakerState, Call, CodeState, Engine, EngineConfig, LoadError,
 };
@@ -75,6 +75,26 @@ async fn messages_are_no_longer_than_the_spec_allows() {
     let long = vec![0; 3 << 20];
     assert_eq!(limit(guest.call("echo", long.clone()).await.result), Some(LimitKind::Output));
     assert_eq!(serve(&engine(), "").call("echo", long).await.result.unwrap().len(), 3 << 20);
+}
+
+#[tokio::test]
+async fn an_answer_is_charged_to_the_modules_part_of_the_budget_for_values() {
+    let value_budget = ByteSize::mib(8);
+    let engine = Engine::new(EngineConfig { value_budget, ..settings() }).unwrap();
+    let guest = serve(&engine, "");
+    guest.call("echo", "").await.result.unwrap();
+    let room = guest.server.calls.lock().pop().unwrap().room;
+    let (mut one, mut other) = (room.hold(), room.hold());
+    // Half of the host's is the most of one module.
+    assert!(one.set(3 << 20).is_ok());
+    let refused = other.set(2 << 20);
+    assert!(matches!(refused, Err(Fault::Overloaded { .. })), "{refused:?}");
+    assert!(other.set(1 << 10).is_ok());
+    assert!(one.set(5 << 20).is_err());
+    one.set(1 << 20).unwrap();
+    assert!(other.set(2 << 20).is_ok());
+    drop((one, other));
+    assert!(room.hold().set(4 << 20).is_ok());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use roadstead_engine::{Call, CodeState, NativeState};
 
 use crate::{
     stage::{Backend, Program, Stage, rest},
-    wire::{data, number},
+    wire::{Data, data, number},
 };
 
 const QUICK: &str = "activation_timeout: 500ms, probes: {startup: 4s, period: 500ms}, \
@@ -104,6 +104,19 @@ pub(crate) async fn answers_that_lie_are_typed_errors(backend: &impl Backend) {
         assert!(fault.to_string().len() < 2000, "{lie}");
         gone(&stage).await;
     }
+}
+
+/// One that runs on what was given up has its turn until it has ended.
+pub(crate) async fn a_call_that_was_given_up_keeps_its_turn(backend: &impl Backend) {
+    let native = "activation_timeout: 30s";
+    let stage = Stage::run(backend, Program::Liar("runs-on"), native, "");
+    stage.ready(1).await;
+    let hasty = Call { timeout: Some(Duration::from_secs(1)), ..stage.request("echo", data("x")) };
+    let late = stage.module.call(hasty).await.result;
+    assert!(matches!(late, Err(Fault::Deadline(_))), "{late:?}");
+    let most: Data = stage.answer("echo", data("x")).await;
+    assert_eq!(most.value, [1_u8].as_slice(), "calls that ran beside each other");
+    gone(&stage).await;
 }
 
 fn trapped(fault: &Fault) -> bool {

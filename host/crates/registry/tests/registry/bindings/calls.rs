@@ -72,6 +72,22 @@ async fn a_target_that_is_full_refuses_the_call() {
     holding.abort();
 }
 
+#[tokio::test]
+async fn a_call_through_a_binding_waits_for_a_place_for_a_short_time_alone() {
+    let host = Host::new().await;
+    let spec = format!("{}quota: {{concurrency: 1}}\n", limits("10m"));
+    host.push_as(with_spec("calc", &spec), &core(SPIN)).await.unwrap();
+    push_front(&host, &limits("1m")).await;
+    let live = current(&host, "calc");
+    let call = call_of_add(&live, 2, 3);
+    let holding = tokio::spawn(async move { live.module().unwrap().call(call).await });
+    until("the target runs", || running(&host, "calc") == 1).await;
+    let fault = behind(run(&host, "front").await);
+    let problem = &fault.problem;
+    assert!(matches!(problem, BindingProblem::Fault(Fault::Overloaded { .. })), "{fault}");
+    holding.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_go_through_at_once() {
     let host = pair().await;
