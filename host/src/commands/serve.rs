@@ -1,6 +1,6 @@
 //! `roadstead serve`: wires storage, engine, registry and gateway into one host, and ends it.
 
-use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use roadstead_auth::Auth;
@@ -39,6 +39,8 @@ pub(crate) struct Running {
     /// Follows the policy file.
     _policy: Option<AbortOnDrop<()>>,
     stop: oneshot::Sender<()>,
+    /// How long calls have to end, and then the servers of native modules.
+    drain_timeout: Duration,
     gateway: JoinHandle<Drained>,
     /// Answers until the drain is done.
     _metrics: Option<AbortOnDrop<()>>,
@@ -163,6 +165,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     };
     let address = gateway.local_addr();
     let (stop, stopped) = oneshot::channel();
+    let drain_timeout = settings.drain_timeout;
     let gateway = tokio::spawn(gateway.serve(async {
         // A sender that is gone is a reason to stop, too.
         drop(stopped.await);
@@ -175,6 +178,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         auth,
         _policy: policy,
         stop,
+        drain_timeout,
         gateway,
         _metrics: metrics,
         _fleet: fleet,
@@ -315,7 +319,7 @@ impl Running {
             tracing::warn!("the drain timeout passed: what still ran was ended");
         }
         if let Some(natives) = &self.natives {
-            natives.shutdown().await;
+            natives.shutdown(self.drain_timeout).await;
         }
         self.engine.shutdown().await;
         Ok(())

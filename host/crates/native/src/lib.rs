@@ -11,6 +11,7 @@
 mod cgroup;
 mod config;
 mod contract;
+mod deletion;
 mod environment;
 mod grpc;
 mod helper;
@@ -24,6 +25,7 @@ mod processes;
 mod records;
 mod reflection;
 mod remote;
+mod removal;
 mod seen;
 mod server;
 mod sign;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    io,
     path::PathBuf,
     sync::{Arc, Weak},
 };
@@ -14,7 +15,9 @@ use tokio::sync::{Notify, watch};
 use crate::{
     cgroup::Cgroups,
     config::ProcessesConfig,
+    deletion,
     helper::Layers,
+    records::{self, Record},
     server::Server,
     spawner::Spawner,
     version::{Clock, Version},
@@ -28,6 +31,8 @@ pub(crate) struct Ground {
     pub(crate) spawner: Spawner,
     pub(crate) layers: Layers,
     pub(crate) cgroups: Option<Cgroups>,
+    /// Of servers of an earlier host that do not end.
+    pub(crate) left: Mutex<Vec<Record>>,
 }
 
 /// A module, of all its versions.
@@ -48,6 +53,7 @@ pub(crate) struct Module {
 struct State {
     versions: HashMap<domain::Version, Weak<Version>>,
     wanted: Vec<domain::Version>,
+    /// Until its state is set aside: nothing of its name begins before.
     deleted: bool,
     servers: Vec<Arc<Server>>,
     /// Servers that ended, the latest last.
@@ -61,16 +67,17 @@ impl Module {
         ground: Arc<Ground>,
         name: ModuleName,
         directory: PathBuf,
-        epoch: u64,
-    ) -> Self {
-        Self {
+    ) -> io::Result<Self> {
+        let epoch = records::epoch(&directory)?;
+        let deleted = deletion::is_marked(&directory)?;
+        Ok(Self {
             ground,
             name,
             directory,
-            state: Mutex::new(State { epoch, ..State::default() }),
+            state: Mutex::new(State { epoch, deleted, ..State::default() }),
             changed: Notify::new(),
             round: watch::Sender::new(0),
-        }
+        })
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -90,8 +97,12 @@ impl Module {
         self.changed.notify_one();
     }
 
-    /// Says which versions are to run. What failed of them counts no more.
+    /// Says which versions are to run; of a deleted module none, and its state is another's no more.
+    /// What failed of them counts no more.
     pub(crate) fn want(&self, versions: &[domain::Version], deleted: bool) {
+        if deleted && let Err(error) = deletion::mark(&self.directory) {
+            tracing::error!(module = %self.name, %error, "mark a deleted module's state");
+        }
         let mut state = self.state.lock();
         let new = |version: &&domain::Version| !state.wanted.contains(*version);
         let new: Vec<_> = versions.iter().filter(new).cloned().collect();
@@ -103,7 +114,7 @@ impl Module {
             state.standings.remove(version);
         }
         state.wanted = versions.to_vec();
-        state.deleted = deleted;
+        state.deleted |= deleted;
         drop(state);
         self.changed.notify_one();
     }
@@ -123,8 +134,10 @@ impl Module {
 
     /// What is to be planned for.
     pub(crate) fn observe(&self) -> plan::Module {
+        let held = self.is_held();
         let state = self.state.lock();
-        let wanted = state.wanted.iter().filter_map(|version| {
+        let begins = !state.deleted && !held;
+        let wanted = state.wanted.iter().filter(|_| begins).filter_map(|version| {
             let known = state.versions.get(version)?.upgrade()?;
             let wanted = plan::Wanted { spec: Arc::clone(&known.native), demand: known.demand() };
             Some((version.clone(), wanted))
@@ -210,10 +223,23 @@ impl Module {
         self.state.lock().wanted.contains(version)
     }
 
+    /// Whether a server of an earlier host has its state still.
+    fn is_held(&self) -> bool {
+        let state = self.state_directory();
+        self.ground.left.lock().iter().any(|record| record.order.own.contains(&state))
+    }
+
     /// Whether it is deleted, and nothing of it runs.
     pub(crate) fn is_gone(&self) -> bool {
+        let held = self.is_held();
         let state = self.state.lock();
-        state.deleted && state.servers.is_empty()
+        state.deleted && state.servers.is_empty() && !held
+    }
+
+    /// What it was before its deletion is out of the way of what has its name now.
+    pub(crate) fn begin_anew(&self) {
+        self.state.lock().deleted = false;
+        self.changed.notify_one();
     }
 
     /// The attempts of a version, the latest last.

@@ -22,9 +22,6 @@ use crate::{
 const CHUNK: usize = 64 << 10;
 /// Between two full chunks: what floods its log is slowed down, not its host.
 const BREATH: Duration = Duration::from_millis(1);
-/// Of a server's last words that are kept.
-const LAST_WORDS: usize = 300;
-
 /// A server's processes.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -145,13 +142,12 @@ struct Ending {
 
 impl Ending {
     async fn run(self, mut child: Child) -> String {
-        let words = Arc::new(Mutex::new(Vec::new()));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let reading = tokio::spawn({
-            let (output, words) = (Arc::clone(&self.output), Arc::clone(&words));
+            let output = Arc::clone(&self.output);
             async move {
-                let out = read(stdout, LogSource::Stdout, &output, None);
-                let err = read(stderr, LogSource::Stderr, &output, Some(&words));
+                let out = read(stdout, LogSource::Stdout, &output);
+                let err = read(stderr, LogSource::Stderr, &output);
                 tokio::join!(out, err);
             }
         });
@@ -173,42 +169,27 @@ impl Ending {
         said.unwrap_or_else(|| match status {
             Err(error) => format!("it cannot be waited for: {error}"),
             Ok(_) if memory => "it used more memory than native.resources.memory".to_owned(),
-            Ok(status) => describe(status, &words.lock()),
+            Ok(status) => describe(status),
         })
     }
 }
 
-fn describe(status: std::process::ExitStatus, words: &[u8]) -> String {
+/// What a server wrote before is in its log alone.
+fn describe(status: std::process::ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt as _;
-    let how = match (status.code(), status.signal()) {
+    match (status.code(), status.signal()) {
         (Some(code @ 129..=192), _) => format!("it was ended by signal {}", code - 128),
-        (Some(code), _) => format!("it ended with status {code}"),
+        (Some(code), _) => format!("it ended with status {code}: see the module's log"),
         (None, Some(signal)) => format!("it was ended by signal {signal}"),
         (None, None) => "it ended".to_owned(),
-    };
-    let text = String::from_utf8_lossy(words);
-    let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    last.map_or(how.clone(), |last| format!("{how}: {last}"))
+    }
 }
 
-async fn read(
-    from: Option<impl AsyncRead + Unpin>,
-    source: LogSource,
-    output: &ServerOutput,
-    words: Option<&Mutex<Vec<u8>>>,
-) {
+async fn read(from: Option<impl AsyncRead + Unpin>, source: LogSource, output: &ServerOutput) {
     let Some(mut from) = from else { return };
     let mut chunk = vec![0; CHUNK];
     while let Ok(length @ 1..) = from.read(&mut chunk).await {
-        let bytes = chunk.get(..length).unwrap_or_default();
-        output.write(source, bytes);
-        if let Some(words) = words {
-            let mut words = words.lock();
-            words
-                .extend_from_slice(bytes.get(length.saturating_sub(LAST_WORDS)..).unwrap_or(bytes));
-            let excess = words.len().saturating_sub(LAST_WORDS);
-            words.drain(..excess);
-        }
+        output.write(source, chunk.get(..length).unwrap_or_default());
         if length == CHUNK {
             tokio::time::sleep(BREATH).await;
         }

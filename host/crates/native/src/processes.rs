@@ -6,7 +6,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
+    time::Duration,
 };
+
+use futures::future::join_all;
 
 use parking_lot::Mutex;
 use roadstead_domain::{ModuleId, ModuleName, ModuleSpec, Namespace, NativeSpec, Version};
@@ -15,6 +18,7 @@ use roadstead_engine::{
     Remote, machine_memory,
 };
 use roadstead_native_plan::State;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     ProcessesConfig,
@@ -22,16 +26,22 @@ use crate::{
     environment::private,
     helper::{Layers, Order, probe},
     module::{Ground, Module},
+    process::blocking,
     records::{self, Record},
     remote::ServerRemote,
+    removal::remove,
     spawner::Spawner,
-    supervisor::{hidden, stop, supervise},
+    supervisor::{end, hidden, stop, supervise},
     version::{Clock, Version as Registered},
     watchdog,
 };
 
 /// A longer one leaves no room for the paths of sockets.
 const LONGEST: usize = 80;
+/// For servers to be gone that were killed.
+const LAST: Duration = Duration::from_secs(10);
+/// Before another try to end what an earlier host left.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why native modules cannot run here.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +65,9 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// Opens the directory, and ends what an earlier host left running. Blocks for as long as that
-    /// takes. Within a runtime.
+    /// Opens the directory, and ends what an earlier host left running; blocks for some seconds at
+    /// most for each. What does not end by then is ended later, and only what would share its state
+    /// waits for that. Within a runtime.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -69,20 +80,28 @@ impl Processes {
         for directory in ["records", "run", "modules"] {
             private(&config.directory.join(directory))?;
         }
-        clear(&config.directory)?;
+        let left = clear(&config.directory)?;
         let cgroups = if config.cgroups { Cgroups::find() } else { None };
         let layers = if config.namespaces { layers(&config)? } else { Layers::default() };
         let confinement = confinement(layers, cgroups.as_ref());
         tracing::info!(confinement, "native modules run as processes");
         let limited = cgroups.as_ref().is_some_and(|groups| groups.limits);
-        let ground =
-            Ground { config, clock: Clock::new(), spawner: Spawner::new()?, layers, cgroups };
+        let spawner = Spawner::new()?;
+        let ground = Ground {
+            config,
+            clock: Clock::new(),
+            spawner,
+            layers,
+            cgroups,
+            left: Mutex::new(left),
+        };
         let processes = Arc::new(Self {
             ground: Arc::new(ground),
             modules: Mutex::default(),
             confinement,
             _lock: lock,
         });
+        tokio::spawn(clear_left(Arc::downgrade(&processes)));
         if !limited {
             let weak = Arc::downgrade(&processes);
             tokio::spawn(watchdog::watch(move || modules(&weak)));
@@ -90,10 +109,17 @@ impl Processes {
         Ok(processes)
     }
 
-    /// Ends all servers, each with its grace. None begins any more.
-    pub async fn shutdown(&self) {
+    /// Ends all servers, each with its grace, but within so long. None begins any more.
+    pub async fn shutdown(&self, within: Duration) {
         let modules: Vec<_> = self.modules.lock().values().cloned().collect();
-        futures::future::join_all(modules.iter().map(|module| stop(module))).await;
+        let stopped = join_all(modules.iter().map(|module| stop(module)));
+        if timeout(within, stopped).await.is_ok() {
+            return;
+        }
+        tracing::warn!("native modules have more grace than their host: they are ended");
+        if timeout(LAST, join_all(modules.iter().map(|module| end(module)))).await.is_err() {
+            tracing::error!("servers of native modules do not end: the next host ends them");
+        }
     }
 
     /// What a version that can run here asks for.
@@ -126,9 +152,8 @@ impl Processes {
         // Neither name has a dot.
         let directory = self.ground.config.directory.join("modules");
         let directory = directory.join(format!("{namespace}.{name}"));
-        let epoch = records::epoch(&directory)?;
         let ground = Arc::clone(&self.ground);
-        let module = Arc::new(Module::new(ground, name.clone(), directory, epoch));
+        let module = Arc::new(Module::new(ground, name.clone(), directory)?);
         modules.insert(key, Arc::clone(&module));
         tokio::spawn(supervise(Arc::clone(&module)));
         Ok(module)
@@ -226,19 +251,48 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Ends the servers that an earlier host left, and takes away what belonged to them.
-fn clear(directory: &Path) -> io::Result<()> {
+/// Ends the servers that an earlier host left, and takes away what belonged to them. Gives the
+/// records of those that do not end.
+fn clear(directory: &Path) -> io::Result<Vec<Record>> {
+    let mut alive = Vec::new();
     for record in records::all(&directory.join("records"))? {
         tracing::info!(record = %record.order.file.display(), "end a server of an earlier host");
-        record.clear()?;
+        if let Err(error) = record.clear() {
+            tracing::error!(record = %record.order.file.display(), %error, "it does not end");
+            alive.push(record);
+        }
     }
+    let homes: Vec<_> = alive.iter().map(|record| record.directory.clone()).collect();
     for left in std::fs::read_dir(directory.join("run"))? {
         let left = left?.path();
-        if let Err(error) = records::remove(&left) {
+        if homes.contains(&left) {
+            continue;
+        }
+        if let Err(error) = remove(&left) {
             tracing::warn!(directory = %left.display(), %error, "left behind");
         }
     }
-    Ok(())
+    Ok(alive)
+}
+
+/// Tries again to end what an earlier host left, until nothing of it is left.
+async fn clear_left(processes: Weak<Processes>) {
+    loop {
+        sleep(PAUSE).await;
+        let Some(processes) = processes.upgrade() else { return };
+        let records = processes.ground.left.lock().clone();
+        if records.is_empty() {
+            return;
+        }
+        for record in records {
+            let file = record.order.file.clone();
+            if blocking(move || record.clear()).await.is_ok() {
+                processes.ground.left.lock().retain(|one| one.order.file != file);
+            }
+        }
+        let modules = processes.modules.lock();
+        modules.values().for_each(|module| module.changed.notify_one());
+    }
 }
 
 /// What the kernel lets servers have, as tried with one that does nothing.
@@ -262,7 +316,9 @@ fn layers(config: &ProcessesConfig) -> io::Result<Layers> {
     };
     let found = probe(&order, write);
     std::fs::remove_file(&order.file).ok();
-    std::fs::remove_dir_all(home)?;
+    if let Err(error) = remove(&home) {
+        tracing::warn!(directory = %home.display(), %error, "left behind");
+    }
     Ok(found)
 }
 

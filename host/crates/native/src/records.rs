@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cgroup::Cgroup, helper::Order, seen};
+use crate::{cgroup::Cgroup, helper::Order, removal::remove, seen};
 
 /// A server that runs, or is about to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -86,31 +86,6 @@ impl Record {
     }
 }
 
-/// Takes a directory away, whatever a server made of it.
-pub(crate) fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(directory)?;
-            fs::remove_dir_all(directory)
-        }
-        removed => removed,
-    }
-}
-
-/// Gives its owner the directories below one back.
-fn open_up(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
 /// The records in a directory.
 pub(crate) fn all(directory: &Path) -> io::Result<Vec<Record>> {
     let mut found = Vec::new();
@@ -153,7 +128,7 @@ pub(crate) fn claim(directory: &Path, epoch: u64) -> io::Result<()> {
 }
 
 /// Writes a file so that it is whole or as it was, whatever happens.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let new = path.with_extension("new");
     let mut file =

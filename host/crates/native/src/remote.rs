@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Uri};
-use roadstead_domain::{Fault, LimitKind};
+use roadstead_domain::{Fault, FieldViolation, LimitKind};
 use roadstead_engine::{CodeState, Remote, RemoteCall, RemoteRequests, RemoteResponses};
 use roadstead_native_plan::State;
 use tokio::time::timeout_at;
@@ -34,7 +34,7 @@ pub(crate) struct ServerRemote<P> {
 
 impl<P: Place> Remote for ServerRemote<P> {
     fn call(&self, call: RemoteCall, request: Bytes) -> BoxFuture<'_, Result<Bytes, Fault>> {
-        Box::pin(self.unary(call, request))
+        Box::pin(async { self.unary(call, request).await.map_err(|fault| self.told(fault)) })
     }
 
     fn stream<'a>(
@@ -43,7 +43,10 @@ impl<P: Place> Remote for ServerRemote<P> {
         requests: RemoteRequests,
         responses: RemoteResponses,
     ) -> BoxFuture<'a, Result<(), Fault>> {
-        Box::pin(self.streaming(call, requests, responses))
+        Box::pin(async {
+            let served = self.streaming(call, requests, responses).await;
+            served.map_err(|fault| self.told(fault))
+        })
     }
 
     fn state(&self) -> CodeState {
@@ -129,7 +132,9 @@ impl<P: Place> ServerRemote<P> {
         };
         let clock = self.module.clock();
         match standing.state {
-            State::Failed(why) => Err(Fault::NotReady(format!("its servers failed: {why}"))),
+            State::Failed(why) => {
+                Err(Fault::NotReady(format!("its servers failed{}: see its log", kind(&why))))
+            }
             State::BackingOff(_) if standing.retry.is_some_and(|at| clock.instant(at) >= until) => {
                 Err(self.not_ready(until))
             }
@@ -144,15 +149,38 @@ impl<P: Place> ServerRemote<P> {
         Fault::NotReady(match standing.map(|standing| (standing.state, standing.retry)) {
             Some((State::BackingOff(why), Some(at))) => {
                 let wait = clock.instant(at).saturating_duration_since(Instant::now());
-                format!("its servers fail, the next is begun in {} ms: {why}", wait.as_millis())
+                let (kind, wait) = (kind(&why), wait.as_millis());
+                format!("its servers fail{kind}: see its log; the next is begun in {wait} ms")
             }
-            Some((State::BackingOff(why), None)) => format!("its servers fail: {why}"),
+            Some((State::BackingOff(why), None)) => {
+                format!("its servers fail{}: see its log", kind(&why))
+            }
             _ if until <= Instant::now() => {
                 let waited = self.version.native.activation_timeout.duration().as_millis();
                 format!("no server was ready within {waited} ms")
             }
             _ => "no server is ready".to_owned(),
         })
+    }
+
+    /// A fault as its caller is told of it: with nothing of a server's words that no log may have.
+    fn told(&self, fault: Fault) -> Fault {
+        let said = |text: String| self.version.log.said(&text);
+        match fault {
+            Fault::GuestTrap { message, backtrace } => {
+                Fault::GuestTrap { message: said(message), backtrace }
+            }
+            Fault::NotReady(text) => Fault::NotReady(said(text)),
+            Fault::Interrupted(text) => Fault::Interrupted(said(text)),
+            Fault::BadInput(violations) => {
+                let tell = |one: FieldViolation| FieldViolation {
+                    field: said(one.field),
+                    description: said(one.description),
+                };
+                Fault::BadInput(violations.into_iter().map(tell).collect())
+            }
+            other => other,
+        }
     }
 
     fn input_fits(&self, message: &Bytes) -> Result<(), Fault> {
@@ -189,6 +217,15 @@ impl<P: Place> ServerRemote<P> {
         request.headers_mut().insert("grpc-timeout", grpc_timeout(left));
         request.headers_mut().extend(signed);
         Ok(request)
+    }
+}
+
+/// The one word before the colon that some reasons begin with; what follows is for those who may
+/// read the module's log.
+fn kind(why: &str) -> String {
+    match why.split_once(':') {
+        Some((word, _)) if word.chars().all(|c| c.is_ascii_alphabetic()) => format!(" ({word})"),
+        _ => String::new(),
     }
 }
 

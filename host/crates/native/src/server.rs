@@ -14,7 +14,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use roadstead_native_plan::{Attempt, End, Ended, Moment};
+use roadstead_native_plan::{Attempt, Contract, End, Ended, Moment};
 use roadstead_proto::v1::{GetProgressRequest, GetProgressResponse};
 use tokio::{
     runtime::Handle,
@@ -86,7 +86,18 @@ impl Server {
         let mut seen = self.seen.lock();
         let before = seen.answers();
         change(&mut seen);
+        self.tidy(&mut seen);
         (before, seen.answers())
+    }
+
+    /// What comes of the server's own words is passed on as any of them.
+    fn tidy(&self, seen: &mut Attempt) {
+        if let Some(trouble) = &mut seen.trouble {
+            *trouble = self.version.log.said(trouble);
+        }
+        if let Contract::Broken(how) = &mut seen.contract {
+            *how = self.version.log.said(how);
+        }
     }
 
     pub(crate) fn connect(&self, link: Link) {

@@ -1,4 +1,5 @@
-//! What becomes of a server's status for whoever called: nothing of it is passed on as it is.
+//! What becomes of a server's status for whoever called: nothing of it is passed on as it
+//! is, and texts of it only as [`crate::remote`] tells them.
 
 use std::time::Duration;
 
@@ -10,9 +11,8 @@ use crate::{
     messages::{BadRequest, ErrorInfo, RetryInfo},
 };
 
-/// Violations, and bytes of each, that are passed on.
+/// Violations that are passed on.
 const VIOLATIONS: usize = 8;
-const VIOLATION: usize = 256;
 /// How long a caller waits where the server does not say, and at the most.
 const RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
@@ -64,14 +64,10 @@ fn bad_input(status: Status) -> Fault {
     if violations.is_empty() {
         return Fault::bad_input("", status.text);
     }
-    let clip = |text: String| text.chars().take(VIOLATION).collect();
     let violations = violations.into_iter().take(VIOLATIONS);
     Fault::BadInput(
         violations
-            .map(|one| FieldViolation {
-                field: clip(one.field),
-                description: clip(one.description),
-            })
+            .map(|one| FieldViolation { field: one.field, description: one.description })
             .collect(),
     )
 }
@@ -154,13 +150,13 @@ mod tests {
 
     #[test]
     fn details_are_read_and_bounded() {
-        let one = Violation { field: "a.b".to_owned(), description: "x".repeat(5000) };
+        let one = Violation { field: "a.b".to_owned(), description: "x".to_owned() };
         let request = BadRequest { violations: vec![one; 20] };
         let details = vec![any("google.rpc.BadRequest", &request)];
         let Fault::BadInput(found) = fault(status(Code::InvalidArgument, details)) else {
             panic!()
         };
-        assert_eq!((found.len(), found[0].description.len()), (VIOLATIONS, VIOLATION));
+        assert_eq!((found.len(), found[0].field.as_str()), (VIOLATIONS, "a.b"));
 
         let delay = prost_types::Duration { seconds: 100_000, nanos: 0 };
         let retry = any("google.rpc.RetryInfo", &RetryInfo { delay: Some(delay) });

@@ -1,12 +1,13 @@
 //! Brings about what is planned for one module: looks, plans, does, and looks again.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use roadstead_domain as domain;
 use roadstead_native_plan::{Action, Attempt, End, Why, plan};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    deletion::set_aside,
     environment::{Home, private},
     helper::Order,
     module::Module,
@@ -21,6 +22,8 @@ use crate::{
 const FILES: u64 = 4096;
 /// Characters of a file's name that is made up.
 const NAME: usize = 4;
+/// Before the host tries again what it could not do.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs for as long as the host.
 pub(crate) async fn supervise(module: Arc<Module>) {
@@ -31,13 +34,20 @@ pub(crate) async fn supervise(module: Arc<Module>) {
         for action in &plan.actions {
             if let Err(error) = apply(&module, action).await {
                 tracing::error!(module = %module.name, ?action, %error, "run a native module");
-                again = Some(Instant::now() + std::time::Duration::from_secs(1));
+                again = Some(Instant::now() + PAUSE);
                 break;
             }
         }
         module.publish(plan.versions);
         if module.is_gone() {
-            set_aside(&module).await;
+            let directory = module.directory.clone();
+            match blocking(move || set_aside(&directory)).await {
+                Ok(()) => module.begin_anew(),
+                Err(error) => {
+                    tracing::error!(module = %module.name, %error, "set a deleted module's state aside");
+                    again = Some(Instant::now() + PAUSE);
+                }
+            }
         }
         let wait = async {
             match again {
@@ -177,25 +187,7 @@ async fn look_after(module: Arc<Module>, server: Arc<Server>, process: Arc<Proce
     module.remove(&server);
 }
 
-/// A deleted module's state is not the next one's of its name. The latest is kept, out of the way.
-async fn set_aside(module: &Module) {
-    let state = module.state_directory();
-    let aside = module.directory.join("deleted");
-    let moved = blocking(move || {
-        if !state.exists() {
-            return Ok(());
-        }
-        if aside.exists() {
-            std::fs::remove_dir_all(&aside)?;
-        }
-        std::fs::rename(&state, &aside)
-    });
-    if let Err(error) = moved.await {
-        tracing::error!(module = %module.name, %error, "set a deleted module's state aside");
-    }
-}
-
-/// Ends all servers of a module, each with its grace.
+/// Ends all servers of a module, each with its grace; none begins any more.
 pub(crate) async fn stop(module: &Module) {
     module.want(&[], false);
     let mut rounds = module.rounds();
@@ -203,5 +195,16 @@ pub(crate) async fn stop(module: &Module) {
         if rounds.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Ends all servers of a module now.
+pub(crate) async fn end(module: &Module) {
+    while !module.servers().is_empty() {
+        for server in module.servers() {
+            server.kill(End::Drained);
+        }
+        // One that is about to start has no process yet.
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

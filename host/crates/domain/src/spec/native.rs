@@ -1,7 +1,10 @@
 //! What runs a module outside of the sandbox: a server of its derived services, in a process of its
 //! own on one machine, in a container of its own in a cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +39,7 @@ pub struct NativeSpec {
     pub idle: Option<Span>,
     /// How long a call waits for a server to be ready.
     pub activation_timeout: Span,
-    /// How long servers have to finish their calls when they end.
+    /// How long servers have to finish their calls when they end; 1h at most.
     pub grace: Span,
     /// Methods, as the WIT names them, that may run beside others on the same server; `*` for all.
     /// The others run one at a time.
@@ -150,6 +153,9 @@ impl Tpu {
     }
 }
 
+/// Of what nobody waits for longer.
+const LONGEST_GRACE: Duration = Duration::from_secs(3600);
+
 impl NativeSpec {
     pub(super) fn validate(&self) -> Result<(), SpecError> {
         let refuse = |field, problem: String| Err(SpecError::Field { field, problem });
@@ -186,6 +192,9 @@ impl NativeSpec {
                 );
                 return refuse("native.secrets", problem);
             }
+        }
+        if LONGEST_GRACE < self.grace.duration() {
+            return refuse("native.grace", format!("`{}` is more than 1h", self.grace));
         }
         if self.probes.failures == 0 {
             return refuse("native.probes.failures", "must be 1 or more".into());
@@ -262,6 +271,7 @@ native:
             ("native: {command: ['']}", "native.command"),
             ("native: {image: 'a b'}", "native.image"),
             ("native: {command: [a], replicas: 0}", "native.replicas"),
+            ("native: {command: [a], grace: 61m}", "native.grace"),
             ("native: {command: [a], replicas: 2, stateful: true}", "native.replicas"),
             ("native: {command: [a], env: {ROADSTEAD_SOCKET: x}}", "native.env"),
             ("native: {command: [a], env: {'A=': x}}", "native.env"),

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use roadstead_domain::{ByteRate, CallId, ModuleId};
 
-use super::{GuestLog, LogStore, Source, VersionLog};
+use super::{GuestLog, LogStore, Source, VersionLog, line::readable};
 use crate::NativeSecrets;
+
+/// The most bytes of a text that a server says of itself.
+const LONGEST: usize = 300;
 
 /// Where a version's servers write: lines of bounded length, at the rate of the version's spec,
 /// without its secrets. Lines belong to no call.
@@ -33,6 +36,14 @@ impl ServerLog {
     /// The host's own word about the servers.
     pub fn host(&self, text: &str) {
         self.0.host(CallId(0), text);
+    }
+
+    /// What a server says, as it may be passed on: cut, without control characters, line ends among
+    /// them, and without its secrets.
+    pub fn said(&self, text: &str) -> String {
+        let mut text = readable(self.0.redact(text.to_owned()).as_bytes());
+        text.truncate(text.floor_char_boundary(LONGEST));
+        text
     }
 }
 

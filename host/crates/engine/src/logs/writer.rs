@@ -95,17 +95,21 @@ impl VersionLog {
         // The remark stands before the line that is the first to be kept again.
         self.remark(call, dropped);
         if admitted {
-            let text = match &self.secrets {
-                Some(secrets) => secrets.redact(text()),
-                None => text(),
-            };
-            self.log.push(&self.version, call, source, text);
+            self.log.push(&self.version, call, source, self.redact(text()));
         }
     }
 
     /// The host's own word about a call, within the module's rate.
     pub(crate) fn host(&self, call: CallId, text: &str) {
         self.line(call, Source::Host, text.len(), || readable(text.as_bytes()));
+    }
+
+    /// A text without secrets.
+    pub(super) fn redact(&self, text: String) -> String {
+        match &self.secrets {
+            Some(secrets) => secrets.redact(text),
+            None => text,
+        }
     }
 
     fn remark(&self, call: CallId, dropped: Option<Dropped>) {

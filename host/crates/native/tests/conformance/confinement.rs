@@ -167,8 +167,8 @@ async fn a_server_is_held_to_its_memory_and_its_processes() {
     backend.shutdown().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn secrets_are_files_of_those_they_are_offered_to_and_in_no_log() {
+/// A host that offers a secret.
+fn with_a_word() -> (tempfile::NamedTempFile, LocalProcesses) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "correct horse\n").unwrap();
     let backend = LocalProcesses::with(|config| {
@@ -177,6 +177,49 @@ async fn secrets_are_files_of_those_they_are_offered_to_and_in_no_log() {
         config.offers =
             Offers { secrets: BTreeMap::from([("word".to_owned(), offered)]), ..Offers::default() };
     });
+    (file, backend)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_says_of_itself_has_no_secret_and_is_cut() {
+    let (_file, backend) = with_a_word();
+    let native = format!("{ALL}, secrets: [word], probes: {{startup: 3s}}");
+    let is_fit = |text: &str| {
+        assert!(!text.contains("horse") && !text.contains(char::is_control), "{text}");
+        assert!(text.len() < 400, "{text}");
+    };
+    let tells = |text: &str| {
+        is_fit(text);
+        assert!(text.contains("the word is [secret word]"), "{text}");
+    };
+    let stage = Stage::run(&backend, Program::Liar("tell"), &native, "");
+    let trap = stage.call("echo", bytes::Bytes::new()).await.unwrap_err();
+    assert!(matches!(trap, Fault::GuestTrap { .. }), "{trap:?}");
+    tells(&trap.to_string());
+    let bad = stage.call("echo", text("x")).await.unwrap_err();
+    assert!(matches!(bad, Fault::BadInput(_)), "{bad:?}");
+    tells(&bad.to_string());
+
+    for (lie, is_told) in [("tell-health", true), ("tell-and-die", false)] {
+        stage.wanted(&[]);
+        stage.becomes(NativeState::Off).await;
+        let hasty = format!("{native}, activation_timeout: 1s");
+        let stage = Stage::run(&backend, Program::Liar(lie), &hasty, "");
+        is_fit(&stage.call("echo", text("x")).await.unwrap_err().to_string());
+        let why = stage.failed().await;
+        if is_told { tells(&why) } else { is_fit(&why) }
+    }
+    let lines = backend.engine().logs().tail(&stage.id.namespace, &stage.id.name, 1000);
+    assert!(lines.iter().any(|line| line.text.contains("the word is [secret word]")));
+    for line in lines {
+        assert!(!line.text.contains("horse"), "{line:?}");
+    }
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_are_files_of_those_they_are_offered_to_and_in_no_log() {
+    let (file, backend) = with_a_word();
     let native = format!("{ALL}, secrets: [word]");
     let stage = Stage::run(&backend, Program::Probe, &native, "");
     let directory = stage.look("env:ROADSTEAD_SECRETS").await;
@@ -253,10 +296,11 @@ async fn a_program_that_is_not_there_is_named() {
     let _remote = backend.processes.remote(&id, &spec.unwrap().into(), &contract).unwrap();
     backend.processes.run(&id.namespace, &id.name, std::slice::from_ref(&id.version));
     until("it failed", || {
-        let state = backend.processes.standing(&id).state;
-        matches!(state, NativeState::BackingOff(why) if why.contains("run `no-such-program`"))
+        matches!(backend.processes.standing(&id).state, NativeState::BackingOff(_))
     })
     .await;
+    let lines = backend.engine().logs().tail(&id.namespace, &id.name, 100);
+    assert!(lines.iter().any(|line| line.text.contains("run `no-such-program`")), "{lines:?}");
     backend.shutdown().await;
 }
 

@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use roadstead_engine::NativeState;
@@ -10,7 +11,7 @@ use roadstead_native::{OpenError, Processes};
 
 use crate::{
     processes::{LocalProcesses, child, config, lives, records, server},
-    stage::{Program, Stage, engine, until},
+    stage::{Backend as _, PATIENCE, Program, Stage, engine, id, until},
     wire::Number,
 };
 
@@ -145,6 +146,69 @@ async fn epochs_and_state_outlive_the_host() {
     let stage = Stage::run(&backend, Program::Counter, "", "");
     assert_eq!(stage.answer::<Number>("step", bytes::Bytes::new()).await.value, 1);
     assert!(stage.ready(1).await[0] > last + 1);
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_of_a_deleted_one_s_name_has_nothing_of_its_state() {
+    let backend = LocalProcesses::new();
+    let stage = Stage::run(&backend, Program::Counter, "", "");
+    assert_eq!(stage.answer::<Number>("step", bytes::Bytes::new()).await.value, 1);
+    stage.wanted(&[]);
+    // As it would be, were the host killed now.
+    let later = tempfile::tempdir().unwrap();
+    let copied =
+        Command::new("cp").arg("-r").args([&backend.path().join("modules"), later.path()]).status();
+    assert!(copied.unwrap().success());
+    // The first server has not ended.
+    let stage = Stage::run(&backend, Program::Counter, "", "");
+    assert_eq!(stage.answer::<Number>("step", bytes::Bytes::new()).await.value, 1);
+    backend.shutdown().await;
+
+    let engine = engine();
+    let config = config(later.path(), &engine);
+    let backend = LocalProcesses::at(later.path(), engine, config);
+    let stage = Stage::run(&backend, Program::Counter, "", "");
+    assert_eq!(stage.answer::<Number>("step", bytes::Bytes::new()).await.value, 1);
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_the_host_is_later_than_no_grace() {
+    let backend = LocalProcesses::new();
+    let stage = Stage::run(&backend, Program::Liar("stubborn"), "grace: 1h", "");
+    stage.ready(1).await;
+    let ended = backend.processes.shutdown(Duration::from_millis(100));
+    tokio::time::timeout(PATIENCE, ended).await.unwrap();
+    assert_eq!(records(backend.path()), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_host_left_and_does_not_end_holds_only_its_own_module() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    // A group that cannot be taken away yet.
+    std::fs::create_dir_all(root.join("group/in")).unwrap();
+    std::fs::create_dir(root.join("records")).unwrap();
+    let record = serde_json::json!({
+        "file": "", "host": 1, "layers": {"user": false, "mount": false, "net": false, "pid": false}, "command": ["x"], "env": {}, "working": "/",
+        "own": [root.join("modules/default.probe/state")], "temporary": "/", "hidden": [],
+        "devices": false, "cgroup": root.join("group"), "pids": 1, "files": 1,
+        "boot": "an earlier one", "process": null, "directory": root.join("run/left"),
+    });
+    std::fs::write(root.join("records/left.json"), record.to_string()).unwrap();
+
+    let engine = engine();
+    let config = config(&root, &engine);
+    let backend = LocalProcesses::at(&root, engine, config);
+    let free = format!("native: {{{}}}", backend.program(Program::Probe));
+    let free = Stage::of(&backend, id("free", "1.0.0"), &free).and_run();
+    let held = Stage::run(&backend, Program::Counter, "", "");
+    free.ready(1).await;
+    assert_eq!(held.state(), NativeState::Off);
+    std::fs::remove_dir(root.join("group/in")).unwrap();
+    held.ready(1).await;
+    assert!(!root.join("records/left.json").exists() && !root.join("group").exists());
     backend.shutdown().await;
 }
 

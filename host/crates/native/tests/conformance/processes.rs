@@ -12,7 +12,7 @@ use roadstead_engine::{Engine, Natives};
 use roadstead_native::{Processes, ProcessesConfig};
 use tempfile::TempDir;
 
-use crate::stage::{Backend, Program, engine, fixtures, until};
+use crate::stage::{Backend, PATIENCE, Program, engine, fixtures, until};
 
 /// A directory with a host's native modules in it.
 pub(crate) struct LocalProcesses {
@@ -64,7 +64,7 @@ impl LocalProcesses {
     }
 
     pub(crate) async fn shutdown(self) {
-        self.processes.shutdown().await;
+        self.processes.shutdown(PATIENCE).await;
         assert_eq!(records(self.path()), []);
     }
 }

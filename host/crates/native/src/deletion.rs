@@ -1,0 +1,75 @@
+//! The state of a module that is deleted is not that of the next one of its name: it is marked
+//! before the deletion is known to anybody else here, and set aside before anything of its name
+//! runs again, be it by a later host.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use crate::{records::replace, removal::remove};
+
+/// Bytes of a name that is made up.
+const NAME: usize = 4;
+const MARK: &str = "is-deleted";
+const STATE: &str = "state";
+/// The latest state that was set aside.
+const ASIDE: &str = "deleted";
+
+/// Marks what lies in a module's directory, if anything does. Blocks.
+pub(crate) fn mark(directory: &Path) -> io::Result<()> {
+    if directory.join(STATE).try_exists()? {
+        replace(&directory.join(MARK), b"")?;
+    }
+    Ok(())
+}
+
+pub(crate) fn is_marked(directory: &Path) -> io::Result<bool> {
+    directory.join(MARK).try_exists()
+}
+
+/// Sets the state aside and takes the mark away. Blocks.
+pub(crate) fn set_aside(directory: &Path) -> io::Result<()> {
+    let state = directory.join(STATE);
+    if state.try_exists()? {
+        let aside = directory.join(ASIDE);
+        if let Err(error) = remove(&aside) {
+            tracing::warn!(directory = %aside.display(), %error, "left behind");
+            let name = hex::encode(rand::random::<[u8; NAME]>());
+            fs::rename(&aside, directory.join(format!("{ASIDE}-{name}")))?;
+        }
+        fs::rename(&state, &aside)?;
+        File::open(directory)?.sync_all()?;
+    }
+    match fs::remove_file(directory.join(MARK)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marked_state_is_set_aside_and_the_latest_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        mark(directory.path()).unwrap();
+        assert!(!is_marked(directory.path()).unwrap());
+        for text in ["one", "two"] {
+            fs::create_dir(at("state")).unwrap();
+            fs::write(at("state/file"), text).unwrap();
+            mark(directory.path()).unwrap();
+            assert!(is_marked(directory.path()).unwrap());
+            set_aside(directory.path()).unwrap();
+            assert!(!is_marked(directory.path()).unwrap() && !at("state").exists());
+            assert_eq!(fs::read_to_string(at("deleted/file")).unwrap(), text);
+        }
+        // Interrupted between the two.
+        fs::write(at(MARK), "").unwrap();
+        set_aside(directory.path()).unwrap();
+        assert!(!is_marked(directory.path()).unwrap() && at("deleted/file").exists());
+    }
+}
