@@ -18,7 +18,7 @@ use roadstead_native_plan::State;
 
 use crate::{
     ProcessesConfig,
-    cgroup::Cgroups,
+    cgroup::{self, Cgroups},
     environment::private,
     helper::{Layers, Order, probe},
     module::{Ground, Module},
@@ -70,11 +70,11 @@ impl Processes {
             private(&config.directory.join(directory))?;
         }
         clear(&config.directory)?;
-        let cgroups = if config.cgroups { Cgroups::find() } else { None };
+        let cgroups = if config.cgroups { Cgroups::find(&config.directory) } else { None };
         let layers = if config.namespaces { layers(&config)? } else { Layers::default() };
         let confinement = confinement(layers, cgroups.as_ref());
         tracing::info!(confinement, "native modules run as processes");
-        let limited = cgroups.as_ref().is_some_and(|groups| groups.limits);
+        let limited = cgroups.as_ref().is_some_and(Cgroups::ends);
         let ground =
             Ground { config, clock: Clock::new(), spawner: Spawner::new()?, layers, cgroups };
         let processes = Arc::new(Self {
@@ -267,12 +267,5 @@ fn layers(config: &ProcessesConfig) -> io::Result<Layers> {
 }
 
 fn confinement(layers: Layers, cgroups: Option<&Cgroups>) -> String {
-    let limits = match cgroups {
-        Some(groups) if groups.limits => {
-            "control group with limits of memory, processes and processor time"
-        }
-        Some(_) => "control group without limits; memory and processes are watched",
-        None => "no control group; memory and processes are watched",
-    };
-    format!("{limits}; {}", layers.describe())
+    format!("{}; {}", cgroup::describe(cgroups), layers.describe())
 }

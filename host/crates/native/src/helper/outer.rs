@@ -8,6 +8,7 @@ use rustix::{
 };
 
 use super::{GO, Layers, Order, about, layers, remains::end_all};
+use crate::cgroup::Cgroup;
 
 pub(super) fn run(order: &Order) -> io::Result<u8> {
     close_all_from(3..);
@@ -19,9 +20,8 @@ pub(super) fn run(order: &Order) -> io::Result<u8> {
     if go != [GO] {
         return Err(io::Error::other("the host wants something else"));
     }
-    if let Some(cgroup) = &order.cgroup {
-        let procs = cgroup.join("cgroup.procs");
-        fs::write(&procs, "0").map_err(about(procs.display()))?;
+    if let Some(path) = order.cgroup.clone() {
+        Cgroup { path }.enter()?;
     }
     enter(order.layers)?;
     // What the second helper leaves behind belongs to this one.
