@@ -69,8 +69,7 @@ impl Cgroups {
     /// For the servers of a host with this directory. None where no group can be made that ends
     /// what is in it.
     pub(crate) fn find(directory: &Path) -> Option<Self> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let (mounts, groups) = tables()?;
         let own = own(&mounts, &groups, None)?;
         match Self::at(&own, &base(directory)) {
             Ok(groups) => Some(groups),
@@ -202,6 +201,25 @@ impl Cgroup {
             || legacy.any(|group| ran_out(group.join("memory.oom_control")))
     }
 
+    /// How many threads are in it, those of helpers among them.
+    pub(crate) fn threads(&self) -> Option<u64> {
+        let all = fs::read_to_string(self.path.join("cgroup.threads")).ok()?;
+        u64::try_from(all.lines().count()).ok()
+    }
+
+    /// The processes in it.
+    pub(crate) fn processes(&self) -> Option<Vec<i32>> {
+        let all = fs::read_to_string(self.path.join("cgroup.procs")).ok()?;
+        Some(all.lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Whether the kernel holds it to its memory.
+    pub(crate) fn bounds_memory(&self) -> bool {
+        let mut legacy = legacy::of(&self.path).into_iter();
+        self.path.join("memory.max").exists()
+            || legacy.any(|group| group.join("memory.limit_in_bytes").exists())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         let events = fs::read_to_string(self.path.join("cgroup.events"));
         events.map_or(true, |text| text.lines().any(|line| line == "populated 0"))
@@ -231,6 +249,12 @@ fn quota(resources: &Resources) -> u64 {
 fn base(directory: &Path) -> String {
     let digest = Sha256::digest(directory.as_os_str().as_encoded_bytes());
     format!("roadstead-native-{}", hex::encode(digest.get(..4).unwrap_or_default()))
+}
+
+/// Where groups are mounted, and which are this process's.
+fn tables() -> Option<(String, String)> {
+    let read = |file| fs::read_to_string(file).ok();
+    read("/proc/self/mountinfo").zip(read("/proc/self/cgroup"))
 }
 
 /// The directory of this process's group: of version 2, or of a controller of version 1.

@@ -29,7 +29,7 @@ const LAST_WORDS: usize = 300;
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) started: Started,
-    cgroup: Option<Cgroup>,
+    pub(crate) cgroup: Option<Cgroup>,
     orders: mpsc::UnboundedSender<u8>,
     /// Why it was killed, where that is not its own doing.
     why: Arc<Mutex<Option<String>>>,

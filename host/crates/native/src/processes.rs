@@ -85,7 +85,7 @@ impl Processes {
         });
         if !limited {
             let weak = Arc::downgrade(&processes);
-            tokio::spawn(watchdog::watch(move || modules(&weak)));
+            watchdog::watch(move || modules(&weak))?;
         }
         Ok(processes)
     }
@@ -209,9 +209,11 @@ pub(crate) fn shown(state: State) -> NativeState {
     }
 }
 
-fn modules(processes: &Weak<Processes>) -> Vec<Arc<Module>> {
-    let processes = processes.upgrade();
-    processes.map_or_else(Vec::new, |all| all.modules.lock().values().cloned().collect())
+/// None once nobody has them any more.
+fn modules(processes: &Weak<Processes>) -> Option<Vec<Arc<Module>>> {
+    let processes = processes.upgrade()?;
+    let modules = processes.modules.lock();
+    Some(modules.values().cloned().collect())
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {

@@ -8,7 +8,7 @@ use std::{
 
 use roadstead_domain::Resources;
 
-use super::{Controller, PERIOD, empty, make, own, processes, quota};
+use super::{Controller, PERIOD, empty, make, own, processes, quota, tables};
 
 /// Where a host makes groups for one controller.
 #[derive(Debug)]
@@ -73,12 +73,12 @@ pub(super) fn of(unified: &Path) -> Vec<PathBuf> {
     let name = unified.file_name();
     let base_name = unified.parent().and_then(|base| base.file_name()?.to_str());
     let (Some(name), Some(base_name)) = (name, base_name) else { return Vec::new() };
-    let all = Controller::ALL.into_iter().filter_map(|one| base(one, base_name));
-    all.map(|base| base.join(name)).filter(|group| group.is_dir()).collect()
+    let Some((mounts, groups)) = tables() else { return Vec::new() };
+    let all = Controller::ALL.into_iter().filter_map(|one| own(&mounts, &groups, Some(one)));
+    all.map(|own| own.join(base_name).join(name)).filter(|group| group.is_dir()).collect()
 }
 
 fn base(controller: Controller, name: &str) -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let (mounts, groups) = tables()?;
     Some(own(&mounts, &groups, Some(controller))?.join(name))
 }

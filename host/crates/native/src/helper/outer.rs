@@ -63,6 +63,9 @@ fn enter(layers: Layers) -> io::Result<()> {
         fs::write("/proc/self/setgroups", "deny").map_err(about("setgroups"))?;
         fs::write("/proc/self/uid_map", format!("{user} {user} 1")).map_err(about("uid_map"))?;
         fs::write("/proc/self/gid_map", format!("{group} {group} 1")).map_err(about("gid_map"))?;
+        // None of its own, which would give it privileges. Where `/proc/sys` cannot be written,
+        // the kernel holds it to what it holds others to.
+        fs::write("/proc/sys/user/max_user_namespaces", "0").ok();
         keep_capabilities().map_err(about("keep capabilities"))?;
     }
     Ok(())
