@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use roadstead_domain::Fault;
 use roadstead_engine::{LoadError, NativeState, Natives as _, OfferedSecret, Offers};
 
 use crate::{
