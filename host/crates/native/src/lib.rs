@@ -16,6 +16,7 @@ mod environment;
 mod grpc;
 mod helper;
 mod link;
+mod memory;
 mod messages;
 mod module;
 mod place;

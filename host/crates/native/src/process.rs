@@ -26,7 +26,7 @@ const BREATH: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Process {
     pub(crate) started: Started,
-    cgroup: Option<Cgroup>,
+    pub(crate) cgroup: Option<Cgroup>,
     orders: mpsc::UnboundedSender<u8>,
     /// Why it was killed, where that is not its own doing.
     why: Arc<Mutex<Option<String>>>,

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     ProcessesConfig,
-    cgroup::Cgroups,
+    cgroup::{self, Cgroups},
     environment::private,
     helper::{Layers, Order, probe},
     module::{Ground, Module},
@@ -81,11 +81,11 @@ impl Processes {
             private(&config.directory.join(directory))?;
         }
         let left = clear(&config.directory)?;
-        let cgroups = if config.cgroups { Cgroups::find() } else { None };
+        let cgroups = if config.cgroups { Cgroups::find(&config.directory) } else { None };
         let layers = if config.namespaces { layers(&config)? } else { Layers::default() };
         let confinement = confinement(layers, cgroups.as_ref());
         tracing::info!(confinement, "native modules run as processes");
-        let limited = cgroups.as_ref().is_some_and(|groups| groups.limits);
+        let limited = cgroups.as_ref().is_some_and(Cgroups::ends);
         let spawner = Spawner::new()?;
         let ground = Ground {
             config,
@@ -104,7 +104,7 @@ impl Processes {
         tokio::spawn(clear_left(Arc::downgrade(&processes)));
         if !limited {
             let weak = Arc::downgrade(&processes);
-            tokio::spawn(watchdog::watch(move || modules(&weak)));
+            watchdog::watch(move || modules(&weak))?;
         }
         Ok(processes)
     }
@@ -234,9 +234,11 @@ pub(crate) fn shown(state: State) -> NativeState {
     }
 }
 
-fn modules(processes: &Weak<Processes>) -> Vec<Arc<Module>> {
-    let processes = processes.upgrade();
-    processes.map_or_else(Vec::new, |all| all.modules.lock().values().cloned().collect())
+/// None once nobody has them any more.
+fn modules(processes: &Weak<Processes>) -> Option<Vec<Arc<Module>>> {
+    let processes = processes.upgrade()?;
+    let modules = processes.modules.lock();
+    Some(modules.values().cloned().collect())
 }
 
 fn lock(directory: &Path) -> Result<File, OpenError> {
@@ -323,12 +325,5 @@ fn layers(config: &ProcessesConfig) -> io::Result<Layers> {
 }
 
 fn confinement(layers: Layers, cgroups: Option<&Cgroups>) -> String {
-    let limits = match cgroups {
-        Some(groups) if groups.limits => {
-            "control group with limits of memory, processes and processor time"
-        }
-        Some(_) => "control group without limits; memory and processes are watched",
-        None => "no control group; memory and processes are watched",
-    };
-    format!("{limits}; {}", layers.describe())
+    format!("{}; {}", cgroup::describe(cgroups), layers.describe())
 }

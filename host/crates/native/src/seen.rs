@@ -30,17 +30,6 @@ impl Seen {
         environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
     }
 
-    /// Its part of the memory that is there: of what it shares with others, a share. Costs more to
-    /// know; the whole where the kernel does not say.
-    pub(crate) fn share(&self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid));
-        let share = text.ok().and_then(|text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-            line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
-        });
-        share.unwrap_or(self.resident)
-    }
-
     /// Ends it. One that has ended meanwhile is none.
     pub(crate) fn kill(&self) {
         if let Some(pid) = Pid::from_raw(self.pid) {
@@ -115,12 +104,5 @@ mod tests {
         let all = [one(1, 0), one(2, 1), one(3, 2), one(4, 1), one(5, 9)];
         let pids: Vec<_> = tree(&all, 2).iter().map(|one| one.pid).collect();
         assert_eq!(pids, [2, 3]);
-    }
-
-    #[test]
-    fn this_process_is_there() {
-        let own = i32::try_from(std::process::id()).unwrap();
-        let seen = all().into_iter().find(|one| one.pid == own).unwrap();
-        assert!(0 < seen.share() && seen.share() <= 2 * seen.resident);
     }
 }

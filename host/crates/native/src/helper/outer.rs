@@ -8,6 +8,7 @@ use rustix::{
 };
 
 use super::{GO, Layers, Order, about, layers, remains::end_all};
+use crate::cgroup::Cgroup;
 
 pub(super) fn run(order: &Order) -> io::Result<u8> {
     close_all_from(3..);
@@ -19,9 +20,8 @@ pub(super) fn run(order: &Order) -> io::Result<u8> {
     if go != [GO] {
         return Err(io::Error::other("the host wants something else"));
     }
-    if let Some(cgroup) = &order.cgroup {
-        let procs = cgroup.join("cgroup.procs");
-        fs::write(&procs, "0").map_err(about(procs.display()))?;
+    if let Some(path) = order.cgroup.clone() {
+        Cgroup { path }.enter()?;
     }
     enter(order.layers)?;
     // What the second helper leaves behind belongs to this one.
@@ -63,6 +63,9 @@ fn enter(layers: Layers) -> io::Result<()> {
         fs::write("/proc/self/setgroups", "deny").map_err(about("setgroups"))?;
         fs::write("/proc/self/uid_map", format!("{user} {user} 1")).map_err(about("uid_map"))?;
         fs::write("/proc/self/gid_map", format!("{group} {group} 1")).map_err(about("gid_map"))?;
+        // None of its own, which would give it privileges. Where `/proc/sys` cannot be written,
+        // the kernel holds it to what it holds others to.
+        fs::write("/proc/sys/user/max_user_namespaces", "0").ok();
         keep_capabilities().map_err(about("keep capabilities"))?;
     }
     Ok(())

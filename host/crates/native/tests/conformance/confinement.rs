@@ -14,7 +14,7 @@ use crate::{
 const ALL: &str = "concurrent: ['*']";
 
 /// What no kernel that runs the tests refuses to root, and to most users.
-fn has_namespaces(backend: &LocalProcesses) -> bool {
+pub(crate) fn has_namespaces(backend: &LocalProcesses) -> bool {
     let words = backend.processes.standing(&id("any", "1.0.0")).confinement;
     words.contains("users, files, network, processes")
 }
@@ -135,35 +135,6 @@ async fn servers_run_where_nothing_confines_them() {
     // The next server, and nothing of the first.
     stage.ready(1).await;
     until("what it left is gone", || daemons() == 1).await;
-    backend.shutdown().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_is_held_to_its_memory_and_its_processes() {
-    let backend = LocalProcesses::new();
-    for (how, says) in
-        [("memory", "native.resources.memory"), ("processes", "native.resources.pids")]
-    {
-        let native = format!("{ALL}, resources: {{memory: 192Mi, pids: 64}}");
-        let stage = Stage::run(&backend, Program::Probe, &native, "limits: {deadline: 60s}");
-        let first = stage.ready(1).await[0];
-        // A kernel that limits processes by itself lets the server fail at its fork.
-        let fault = stage.call("fail", text(how)).await;
-        assert!(matches!(fault, Err(Fault::Interrupted(_) | Fault::GuestTrap { .. })), "{fault:?}");
-        if matches!(fault, Err(Fault::Interrupted(_))) {
-            until("it ended for that", || {
-                let attempts = backend.processes.standing(&stage.id).attempts;
-                let one = attempts.iter().find(|one| one.epoch == first);
-                // A plain user's kernel limits processes by itself, which gRPC does not outlive.
-                let by_kernel = |why: &str| how == "processes" && why.contains("signal 6");
-                matches!(&one.unwrap().state, NativeState::Failed(why)
-                    if why.contains(says) || by_kernel(why))
-            })
-            .await;
-        }
-        stage.wanted(&[]);
-        stage.becomes(NativeState::Off).await;
-    }
     backend.shutdown().await;
 }
 

@@ -12,6 +12,7 @@
 )]
 
 mod confinement;
+mod limits;
 mod orphans;
 mod pods;
 mod processes;
