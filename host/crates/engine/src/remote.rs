@@ -82,8 +82,15 @@ pub trait Natives: Send + Sync {
         contract: &Arc<Contract>,
     ) -> Result<Arc<dyn Remote>, LoadError>;
 
-    /// Which versions of a module are to run from now on; none of one that is deleted.
+    /// Which native modules there are, once before any runs: what is kept of others is of deleted
+    /// ones.
+    fn begin(&self, modules: &[(Namespace, ModuleName)]);
+
+    /// Which versions of a module are to run from now on.
     fn run(&self, namespace: &Namespace, name: &ModuleName, versions: &[Version]);
+
+    /// A module is deleted: none of it runs, and its state is not that of the next one of its name.
+    fn delete(&self, namespace: &Namespace, name: &ModuleName);
 
     /// A version was pushed again, as it is: what failed of it counts no more.
     fn again(&self, id: &ModuleId);

@@ -3,9 +3,10 @@
 //! runs again, be it by a later host.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{records::replace, removal::remove};
@@ -21,6 +22,18 @@ const ASIDE: &str = "deleted";
 pub(crate) fn mark(directory: &Path) -> io::Result<()> {
     if directory.join(STATE).try_exists()? {
         replace(&directory.join(MARK), b"")?;
+    }
+    Ok(())
+}
+
+/// Marks what lies in the directories of modules that are not there any more: an earlier host ended
+/// between a deletion and its mark. Blocks.
+pub(crate) fn mark_but(modules: &Path, there: &HashSet<PathBuf>) -> io::Result<()> {
+    for directory in fs::read_dir(modules)? {
+        let directory = directory?.path();
+        if !there.contains(&directory) {
+            mark(&directory)?;
+        }
     }
     Ok(())
 }

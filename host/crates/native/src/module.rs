@@ -97,12 +97,20 @@ impl Module {
         self.changed.notify_one();
     }
 
-    /// Says which versions are to run; of a deleted module none, and its state is another's no more.
-    /// What failed of them counts no more.
-    pub(crate) fn want(&self, versions: &[domain::Version], deleted: bool) {
-        if deleted && let Err(error) = deletion::mark(&self.directory) {
+    /// None of it runs any more, and its state is another's no more.
+    pub(crate) fn delete(&self) {
+        if let Err(error) = deletion::mark(&self.directory) {
             tracing::error!(module = %self.name, %error, "mark a deleted module's state");
         }
+        let mut state = self.state.lock();
+        state.wanted.clear();
+        state.deleted = true;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Says which versions are to run. What failed of those that did not counts no more.
+    pub(crate) fn want(&self, versions: &[domain::Version]) {
         let mut state = self.state.lock();
         let new = |version: &&domain::Version| !state.wanted.contains(*version);
         let new: Vec<_> = versions.iter().filter(new).cloned().collect();
@@ -114,7 +122,6 @@ impl Module {
             state.standings.remove(version);
         }
         state.wanted = versions.to_vec();
-        state.deleted |= deleted;
         drop(state);
         self.changed.notify_one();
     }

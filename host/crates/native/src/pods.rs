@@ -111,8 +111,12 @@ impl Natives for Pods {
         Ok(Arc::new(ServerRemote::new(module, version)))
     }
 
+    fn begin(&self, _: &[(Namespace, ModuleName)]) {}
+
     /// Which versions run is the controller's word.
     fn run(&self, _: &Namespace, _: &ModuleName, _: &[Version]) {}
+
+    fn delete(&self, _: &Namespace, _: &ModuleName) {}
 
     /// Kubernetes tries again by itself.
     fn again(&self, _: &ModuleId) {}

@@ -1,7 +1,7 @@
 //! The native modules of a host, as processes of its machine.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
@@ -23,6 +23,7 @@ use tokio::time::{sleep, timeout};
 use crate::{
     ProcessesConfig,
     cgroup::{self, Cgroups},
+    deletion::mark_but,
     environment::private,
     helper::{Layers, Order, probe},
     module::{Ground, Module},
@@ -143,15 +144,19 @@ impl Processes {
         Ok((native, secrets))
     }
 
+    /// Where a module's epoch and state lie.
+    fn directory(&self, (namespace, name): &(Namespace, ModuleName)) -> PathBuf {
+        // Neither name has a dot.
+        self.ground.config.directory.join("modules").join(format!("{namespace}.{name}"))
+    }
+
     fn module(&self, namespace: &Namespace, name: &ModuleName) -> io::Result<Arc<Module>> {
         let mut modules = self.modules.lock();
         let key = (namespace.clone(), name.clone());
         if let Some(module) = modules.get(&key) {
             return Ok(Arc::clone(module));
         }
-        // Neither name has a dot.
-        let directory = self.ground.config.directory.join("modules");
-        let directory = directory.join(format!("{namespace}.{name}"));
+        let directory = self.directory(&key);
         let ground = Arc::clone(&self.ground);
         let module = Arc::new(Module::new(ground, name.clone(), directory)?);
         modules.insert(key, Arc::clone(&module));
@@ -187,11 +192,27 @@ impl Natives for Processes {
         Ok(Arc::new(ServerRemote::new(module, version)))
     }
 
+    fn begin(&self, modules: &[(Namespace, ModuleName)]) {
+        let there: HashSet<_> = modules.iter().map(|key| self.directory(key)).collect();
+        if let Err(error) = mark_but(&self.ground.config.directory.join("modules"), &there) {
+            tracing::error!(%error, "mark the state of native modules that are deleted");
+        }
+    }
+
     fn run(&self, namespace: &Namespace, name: &ModuleName, versions: &[Version]) {
         match self.module(namespace, name) {
-            Ok(module) => module.want(versions, versions.is_empty()),
+            Ok(module) => module.want(versions),
             Err(error) => {
                 tracing::error!(module = %name, %error, "open a native module's directory");
+            }
+        }
+    }
+
+    fn delete(&self, namespace: &Namespace, name: &ModuleName) {
+        match self.module(namespace, name) {
+            Ok(module) => module.delete(),
+            Err(error) => {
+                tracing::error!(module = %name, %error, "open a deleted native module's directory");
             }
         }
     }

@@ -189,7 +189,7 @@ async fn look_after(module: Arc<Module>, server: Arc<Server>, process: Arc<Proce
 
 /// Ends all servers of a module, each with its grace; none begins any more.
 pub(crate) async fn stop(module: &Module) {
-    module.want(&[], false);
+    module.want(&[]);
     let mut rounds = module.rounds();
     while !module.servers().is_empty() {
         if rounds.changed().await.is_err() {

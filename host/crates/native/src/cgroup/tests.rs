@@ -1,3 +1,5 @@
+//! Groups of both versions in directories that are none of the kernel's, and the words about them.
+
 use roadstead_domain::{ByteSize, Millicores};
 
 use super::*;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use roadstead_engine::NativeState;
+use roadstead_engine::{NativeState, Natives as _};
 use roadstead_native::{OpenError, Processes};
 
 use crate::{
@@ -133,13 +133,17 @@ async fn epochs_and_state_outlive_the_host() {
         last = epoch;
         backend.shutdown().await;
     }
-    // Deleted, it begins anew; its epochs do not.
+    // What is deleted begins anew, its epochs do not; of what only does not run all is kept.
     let engine = engine();
     let config = config(directory.path(), &engine);
     let backend = LocalProcesses::at(directory.path(), engine, config);
     let stage = Stage::run(&backend, Program::Counter, "", "");
     stage.ready(1).await;
     stage.wanted(&[]);
+    stage.becomes(NativeState::Off).await;
+    stage.wanted(std::slice::from_ref(&stage.id.version));
+    assert_eq!(stage.answer::<Number>("step", bytes::Bytes::new()).await.value, 3);
+    stage.deleted();
     stage.becomes(NativeState::Off).await;
     let state = directory.path().join("modules/default.probe/state");
     until("its state is out of the way", || !state.exists()).await;
@@ -150,11 +154,27 @@ async fn epochs_and_state_outlive_the_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_module_whose_host_was_killed_while_it_was_deleted_is_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    for (are_there, expected) in [(false, 1), (true, 2), (false, 1)] {
+        let engine = engine();
+        let config = config(directory.path(), &engine);
+        let backend = LocalProcesses::at(directory.path(), engine, config);
+        let key = ("default".parse().unwrap(), "probe".parse().unwrap());
+        backend.processes.begin(if are_there { std::slice::from_ref(&key) } else { &[] });
+        let stage = Stage::run(&backend, Program::Counter, "", "");
+        let steps = stage.answer::<Number>("step", bytes::Bytes::new()).await.value;
+        assert_eq!(steps, expected);
+        backend.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_of_a_deleted_one_s_name_has_nothing_of_its_state() {
     let backend = LocalProcesses::new();
     let stage = Stage::run(&backend, Program::Counter, "", "");
     assert_eq!(stage.answer::<Number>("step", bytes::Bytes::new()).await.value, 1);
-    stage.wanted(&[]);
+    stage.deleted();
     // As it would be, were the host killed now.
     let later = tempfile::tempdir().unwrap();
     let copied =

@@ -165,6 +165,14 @@ impl Natives for FakeCluster {
         self.tell("Ready");
     }
 
+    fn begin(&self, modules: &[(Namespace, ModuleName)]) {
+        self.pods.begin(modules);
+    }
+
+    fn delete(&self, namespace: &Namespace, name: &ModuleName) {
+        self.run(namespace, name, &[]);
+    }
+
     fn standing(&self, id: &ModuleId) -> NativeStanding {
         self.pods.standing(id)
     }

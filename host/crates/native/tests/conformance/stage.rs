@@ -123,6 +123,10 @@ impl<'a, B: Backend> Stage<'a, B> {
         self.backend.natives().run(&self.id.namespace, &self.id.name, versions);
     }
 
+    pub(crate) fn deleted(&self) {
+        self.backend.natives().delete(&self.id.namespace, &self.id.name);
+    }
+
     pub(crate) fn state(&self) -> NativeState {
         self.backend.natives().standing(&self.id).state
     }

@@ -13,7 +13,8 @@ use crate::{LiveModule, LiveVersion, Registry, RouteTable};
 /// Who runs native modules, and what it was told to run last.
 pub(crate) struct Runner {
     natives: Arc<dyn Natives>,
-    told: Mutex<HashMap<(Namespace, ModuleName), Vec<Version>>>,
+    /// None before the first time.
+    told: Mutex<Option<HashMap<(Namespace, ModuleName), Vec<Version>>>>,
 }
 
 /// That nobody runs native modules here.
@@ -57,18 +58,21 @@ impl Runner {
         self.natives.remote(id, spec, &contract)
     }
 
-    /// Says which versions are to run from now on, of each module where that changed.
+    /// Says which versions are to run from now on, of each module where that changed, and which
+    /// modules are there no more.
     pub(super) fn follow(&self, table: &RouteTable) {
+        let key =
+            |namespace: &Namespace, module: &LiveModule| (namespace.clone(), module.name.clone());
+        let natives = table.all().filter(|(_, module)| is_native(module));
+        let wanted: HashMap<_, _> =
+            natives.map(|(namespace, module)| (key(namespace, module), to_run(module))).collect();
         let mut told = self.told.lock();
-        let mut wanted = HashMap::new();
-        for (namespace, module) in table.all() {
-            let versions = to_run(module);
-            if !versions.is_empty() {
-                wanted.insert((namespace.clone(), module.name.clone()), versions);
-            }
-        }
-        for (key, _) in told.extract_if(|key, _| !wanted.contains_key(key)) {
-            self.natives.run(&key.0, &key.1, &[]);
+        let told = told.get_or_insert_with(|| {
+            self.natives.begin(&wanted.keys().cloned().collect::<Vec<_>>());
+            HashMap::new()
+        });
+        for ((namespace, name), _) in told.extract_if(|key, _| !wanted.contains_key(key)) {
+            self.natives.delete(&namespace, &name);
         }
         for (key, versions) in wanted {
             if told.get(&key) != Some(&versions) {
@@ -79,13 +83,14 @@ impl Runner {
     }
 }
 
+fn is_native(module: &LiveModule) -> bool {
+    module.versions.values().any(|live| live.record().spec.native.is_some())
+}
+
 /// The native versions that answer for a module. One that keeps state runs only while it is the
 /// version that answers for the module as a whole: two would write the same state.
 fn to_run(module: &LiveModule) -> Vec<Version> {
     let native = |live: &LiveVersion| live.record().spec.native.as_ref().map(|spec| spec.stateful);
-    if !module.versions.values().any(|live| native(live).is_some()) {
-        return Vec::new();
-    }
     let current = module.current().map(|live| &live.id().version);
     let mut versions: Vec<_> = module
         .serving()

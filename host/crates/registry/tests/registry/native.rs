@@ -26,6 +26,8 @@ struct Runner {
     running: Mutex<BTreeMap<String, Vec<String>>>,
     told: Mutex<usize>,
     again: Mutex<Vec<String>>,
+    begun: Mutex<Vec<Vec<String>>>,
+    deleted: Mutex<Vec<String>>,
 }
 
 /// Says what it was sent.
@@ -72,11 +74,16 @@ impl Natives for Runner {
         assert_eq!(*namespace, Namespace::default());
         *self.told.lock() += 1;
         let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
-        let mut running = self.running.lock();
-        match versions.as_slice() {
-            [] => drop(running.remove(name.as_str())),
-            _ => drop(running.insert(name.to_string(), versions)),
-        }
+        self.running.lock().insert(name.to_string(), versions);
+    }
+
+    fn begin(&self, modules: &[(Namespace, ModuleName)]) {
+        self.begun.lock().push(modules.iter().map(|(_, name)| name.to_string()).collect());
+    }
+
+    fn delete(&self, _: &Namespace, name: &ModuleName) {
+        self.running.lock().remove(name.as_str());
+        self.deleted.lock().push(name.to_string());
     }
 
     fn again(&self, id: &ModuleId) {
@@ -157,6 +164,7 @@ async fn a_native_module_is_published_called_and_outlives_a_restart() {
     runner.running.lock().clear();
     let host = open(&data, &runner).await;
     check(&host).await;
+    assert_eq!(*runner.begun.lock(), [vec![], vec!["calc".to_owned()]]);
     assert_eq!(runner.contracts.lock()["calc@0.1.0"], contract);
 }
 
@@ -180,8 +188,10 @@ async fn the_version_that_answers_runs_and_no_other() {
     assert!(matches!(taken, PushError::NameTaken(_)), "{taken}");
     host.registry.delete(&namespace, &name, Some(&"0.1.2".parse().unwrap())).await.unwrap();
     assert_eq!(runner.running("calc"), ["0.1.1"]);
+    assert!(runner.deleted.lock().is_empty());
     host.registry.delete(&namespace, &name, None).await.unwrap();
     assert_eq!(runner.running("calc"), [""; 0]);
+    assert_eq!(*runner.deleted.lock(), ["calc"]);
     host.push("calc", &calc(0)).await.unwrap();
     assert_eq!((runner.running("calc"), host.call().await), (vec![], 5));
 }
