@@ -188,6 +188,14 @@ impl<'a, B: Backend> Stage<'a, B> {
         self.answer::<wire::Text>("look", wire::text(what)).await.value
     }
 
+    /// Waits until the server has a call of `wait`.
+    pub(crate) async fn waits(&self) {
+        let began = tokio::time::Instant::now();
+        while self.look("waiting").await == "0" {
+            assert!(began.elapsed() < PATIENCE, "no call came to the server");
+        }
+    }
+
     pub(crate) fn open(&self, function: &str, request: Bytes) -> (Requests, Responses) {
         self.module.open(self.request(function, request))
     }

@@ -110,8 +110,7 @@ pub(crate) async fn a_call_that_runs_is_finished_when_its_server_ends(backend: &
     let stage = Stage::run(backend, Program::Probe, "concurrent: ['*']", "");
     stage.ready(1).await;
     let calls = futures::future::join(stage.call("wait", number(6000)), async {
-        until("it runs", || stage.module.stats().running == 1).await;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        stage.waits().await;
         stage.wanted(&[]);
         until("it ends", || stage.state() == NativeState::Draining).await;
         stage.call("echo", data("x")).await
@@ -196,17 +195,17 @@ pub(crate) async fn kill_in_every_state_comes_to_the_same_end(backend: &impl Bac
     assert!(ready > starting);
     // While it is ready, with a call.
     let calls = futures::future::join(stage.call("wait", number(300_000)), async {
-        until("it runs", || stage.module.stats().running == 1).await;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        stage.waits().await;
         backend.signal(ready, "KILL").await;
     });
     let (broken, ()) = calls.await;
     assert!(matches!(broken, Err(Fault::Interrupted(_))), "{broken:?}");
-    let next = stage.ready(1).await[0];
+    let others = || stage.epochs(&NativeState::Ready).into_iter().find(|one| *one != ready);
+    until("there is another", || others().is_some()).await;
+    let next = others().unwrap();
     // While it ends.
     let calls = futures::future::join(stage.call("wait", number(300_000)), async {
-        until("it runs", || stage.module.stats().running == 1).await;
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        stage.waits().await;
         stage.wanted(&[]);
         until("it ends", || stage.state() == NativeState::Draining).await;
         backend.signal(next, "KILL").await;
