@@ -241,9 +241,7 @@ async fn answer(
     };
     let (reply, answered) = oneshot::channel();
     let running = Running::new(&module.common);
-    // A guest that calls another keeps its thread for itself.
     let here = (module.engine.config.start_at_caller
-        && call.path.is_empty()
         && module.standing.may_start_here(call.request.len(), export.codec.is_some()))
     .then(|| module.engine.scheduler.claim_here(&module.parts.account))
     .flatten();

@@ -184,7 +184,7 @@ impl Scheduler {
         work: Work,
     ) -> (TaskHandle, Duration) {
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
-        let glance = clock::Glance::begin();
+        let (own, glance) = (clock::Own::begin(), clock::Glance::begin());
         {
             let _entered = self.shared.handle.enter();
             self.shared.ticker.begin_slice();
@@ -192,7 +192,7 @@ impl Scheduler {
             self.shared.ticker.end_slice();
         }
         let took = glance.took();
-        self.shared.charge(account, claim, took);
+        self.shared.charge(account, claim, own.of(took));
         (TaskHandle::new(task), took)
     }
 

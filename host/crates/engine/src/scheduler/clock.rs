@@ -27,6 +27,30 @@ thread_local! {
     static MARK: Cell<Mark> = const { Cell::new(None) };
 }
 
+thread_local! {
+    /// Thread time of work within the one under way that is charged apart.
+    static WITHIN: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Parts the thread time of a piece of work from that of pieces within it, which other modules are
+/// charged for: a guest's call of another one begins on its thread.
+pub(super) struct Own {
+    before: Duration,
+}
+
+impl Own {
+    /// Work begins on this thread.
+    pub(super) fn begin() -> Self {
+        Self { before: WITHIN.replace(Duration::ZERO) }
+    }
+
+    /// It ended after so much thread time; how much of that was its own.
+    pub(super) fn of(self, took: Duration) -> Duration {
+        let within = WITHIN.replace(self.before.saturating_add(took));
+        took.saturating_sub(within)
+    }
+}
+
 /// Measures the processor time of short pieces of a thread's work without a system call for each.
 ///
 /// What was short on the wall's clock counts as it is; of what was longer, no more than the thread
@@ -76,6 +100,19 @@ impl Stopwatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_within_is_not_its_own() {
+        let millis = Duration::from_millis;
+        let outer = Own::begin();
+        let first = Own::begin();
+        let inner = Own::begin();
+        assert_eq!(inner.of(millis(1)), millis(1));
+        assert_eq!(first.of(millis(3)), millis(2));
+        assert_eq!(Own::begin().of(millis(4)), millis(4));
+        assert_eq!(outer.of(millis(10)), millis(3));
+        assert_eq!(Own::begin().of(millis(1)), millis(1));
+    }
 
     #[test]
     fn who_was_kept_from_running_is_not_charged_for_it() {

@@ -72,6 +72,31 @@ fn a_panic_ends_its_task_alone() {
 }
 
 #[test]
+fn who_begins_on_another_s_thread_is_charged_for_it() {
+    let scheduler = Arc::new(scheduler(1));
+    let (outer, inner) = (Arc::<Account>::default(), Arc::<Account>::default());
+    let (sent, received) = mpsc::channel();
+    let busy = |millis| {
+        let end = thread_time() + Duration::from_millis(millis);
+        while thread_time() < end {}
+    };
+    let (calls, other) = (Arc::clone(&scheduler), Arc::clone(&inner));
+    let work = async move {
+        busy(5);
+        let claim = calls.claim_here(&other).unwrap();
+        let (task, _) = calls.start_here(&other, claim, soon(), Box::pin(async move { busy(50) }));
+        sent.send(task.done()).ok();
+    };
+    let _task = scheduler.spawn(&outer, soon(), Box::pin(work));
+    assert!(received.recv().unwrap());
+    scheduler.join();
+    let total = |account| scheduler.usage(account).total;
+    assert!(Duration::from_millis(50) <= total(&inner), "{:?}", total(&inner));
+    let own = total(&outer);
+    assert!(Duration::from_millis(5) <= own && own < Duration::from_millis(50), "{own:?}");
+}
+
+#[test]
 fn a_thread_that_hangs_is_left_behind() {
     let scheduler = scheduler(1);
     let (entered, hangs) = mpsc::channel();

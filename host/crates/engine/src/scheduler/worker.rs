@@ -10,7 +10,11 @@ use std::{
 
 use parking_lot::MutexGuard;
 
-use super::{RunQueue, Shared, Sleepers, Task, clock::thread_time, queue::Pick};
+use super::{
+    RunQueue, Shared, Sleepers, Task,
+    clock::{Own, thread_time},
+    queue::Pick,
+};
 
 /// Starts a guest thread with a seat of its own. Call it from a thread that has not stepped back.
 pub(super) fn start(shared: &Arc<Shared>) -> io::Result<()> {
@@ -43,11 +47,13 @@ impl Shared {
             }
             seat.begin_slice(self.now());
             self.ticker.begin_slice();
+            let own = Own::begin();
             pick.task.run();
             self.ticker.end_slice();
             let keeps = seat.end_slice();
             let after = thread_time();
-            self.charge(&pick.account, pick.claim, after.saturating_sub(before));
+            let took = own.of(after.saturating_sub(before));
+            self.charge(&pick.account, pick.claim, took);
             before = after;
             if !keeps {
                 return;
