@@ -11,7 +11,7 @@ RELEASE = cargo build --release --locked --package roadstead --package roadstead
 # What tests run: everything at once, since a smaller choice has other features and builds them again.
 BUILD = cargo build --workspace --all-targets --locked
 
-.PHONY: help demo test test-learner test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
+.PHONY: help demo demo-learner test test-learner test-control-plane test-node test-cluster measure-cluster image attacks fuzz bench bench-json bench-setup setup modules lint fmt deny clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,6 +19,11 @@ help: ## This list
 demo: setup modules ## The main job from end to end on a throw-away host
 	$(RELEASE)
 	target/release/roadstead demo
+
+demo-learner: setup ## An actor in JAX that is killed and goes on; installs JAX (some 550 MB) into .venv-jax
+	$(RELEASE)
+	scripts/setup-jax.sh
+	.venv-jax/bin/python modules/learner/demo.py
 
 # Where there is no Go, nothing that needs a Kubernetes API server is tested; and nothing that needs
 # namespaces or a node where this user may make none.
@@ -35,12 +40,13 @@ test: setup modules deny lint ## Everything CI runs
 	cargo test --workspace --locked $(if $(GO),,$(API:%=--exclude %))
 	scripts/test-guests.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
+	scripts/test-learner.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
 	scripts/fuzz.sh
 	$(if $(GO),$(MAKE) test-control-plane)
 	$(if $(NODE),$(MAKE) test-node)
 
-test-learner: setup ## The JAX actor modules/learner; installs JAX (some 550 MB) into .venv-jax
+test-learner: setup ## The JAX actor modules/learner alone
 	$(BUILD)
 	scripts/test-learner.sh
 

@@ -35,6 +35,7 @@ pub(crate) struct Probe {
 }
 
 const TEXT: &str = r#"{"text": "Ships lie at anchor in the roadstead. Each lies on its own."}"#;
+const POINTS: &str = r#"{"points": [{"x": 0, "y": 1}, {"x": 1, "y": 3}, {"x": 2, "y": 5.1}]}"#;
 const ATTEMPT: &str = r#"{"attempts": [{"prompt": "1/2 + 1/4?", "completion": "\\boxed{3/4}", "reference": "0.75"}]}"#;
 
 pub(crate) async fn demo(args: DemoArgs) -> anyhow::Result<ExitCode> {
@@ -70,6 +71,11 @@ async fn show(host: &ThrowAwayHost, args: &DemoArgs) -> anyhow::Result<()> {
         "\n5. what no sandbox runs (numpy), in a process of its own, behind the same calls",
     );
     native::show(host, &args.native).await?;
+    output::line("   and a Rust component that leaves its algebra to it, through a binding");
+    publish(host, &args.modules, "regression", None).await?;
+    let probe =
+        host.probe("regression", "demo.regression.regression.v0_1.Regression", "Line", POINTS);
+    output::line(format_args!("  {}", probe.await?.once().await?));
 
     output::line("\n6. set hostile modules loose, while the others go on answering");
     hostile::attack(host, &args.modules, &probes).await?;

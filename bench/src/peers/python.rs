@@ -33,7 +33,7 @@ impl<'a> Python<'a> {
 
     /// The same with JAX.
     pub(crate) fn jax(program: &'a Path) -> Self {
-        Self { program, packages: "roadstead.native, jax", setup: "scripts/test-learner.sh" }
+        Self { program, packages: "roadstead.native, jax", setup: "scripts/setup-jax.sh" }
     }
 
     /// Whether it is here.

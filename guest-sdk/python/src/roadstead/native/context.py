@@ -8,7 +8,12 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from ..status import blocks, last_number, last_text
+from ..wire.reader import BYTES, VARINT, fields
+
+
+# Fields of `roadstead.v1.NativeCall`: subject, namespace, module, method, call and traceparent.
+_TEXTS = (1, 2, 3, 4, 6, 7)
+_PATH, _ISSUED = 5, 8
 
 
 class Cancelled(Exception):
@@ -34,15 +39,20 @@ class Caller:
     @staticmethod
     def decode(data: bytes) -> Caller:
         """From `roadstead.v1.NativeCall`."""
+        texts, path, issued = dict.fromkeys(_TEXTS, ""), [], 0
+        # In one pass, as every call has one.
+        for at, kind, begin, end in fields(data, 0, len(data)):
+            if kind == BYTES:
+                text = data[begin:end].decode()
+                if at == _PATH:
+                    path.append(text)
+                else:
+                    texts[at] = text
+            elif kind == VARINT and at == _ISSUED:
+                issued = begin
+        subject, namespace, module, method, call, traceparent = (texts[at] for at in _TEXTS)
         return Caller(
-            subject=last_text(data, 1),
-            namespace=last_text(data, 2),
-            module=last_text(data, 3),
-            method=last_text(data, 4),
-            path=tuple(one.decode() for one in blocks(data, 5)),
-            call=last_text(data, 6),
-            traceparent=last_text(data, 7),
-            issued_unix_ms=last_number(data, 8),
+            subject, namespace, module, tuple(path), call, traceparent, method, issued
         )
 
 
