@@ -10,7 +10,7 @@ use kube::{
     core::DynamicObject,
     runtime::events::{Event as KubeEvent, EventType, Recorder, Reporter},
 };
-use roadstead_domain::Digest;
+use roadstead_domain::{Digest, with_causes};
 use roadstead_k8s_api::{GROUP, ModuleStatus};
 use serde_json::{Value, json};
 
@@ -304,7 +304,7 @@ impl Writer {
             Ok(Ok(())) => self.metrics.written("event"),
             Ok(Err(error)) => {
                 self.metrics.failed("event");
-                tracing::warn!(error = crate::cluster::chain(&error), reason, "tell of an event");
+                tracing::warn!(error = with_causes(&error), reason, "tell of an event");
             }
             Err(_) => self.metrics.failed("event"),
         }

@@ -1,5 +1,6 @@
 //! Requests to the API server, each bounded in time and its failure sorted.
 
+use roadstead_domain::with_causes;
 use std::{path::Path, time::Duration};
 
 use k8s_openapi::api::{
@@ -223,26 +224,11 @@ pub(crate) async fn request<T>(work: impl Future<Output = Result<T, Error>>) -> 
 }
 
 fn sort(error: Error) -> Failure {
-    let Error::Api(status) = &error else { return Failure::Unavailable(chain(&error)) };
+    let Error::Api(status) = &error else { return Failure::Unavailable(with_causes(&error)) };
     match status.code {
         409 => Failure::Conflict,
         404 => Failure::Gone,
         400 | 401 | 403 | 405 | 413 | 415 | 422 => Failure::Refused(status.message.clone()),
         _ => Failure::Unavailable(status.message.clone()),
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        cause = error.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 //! A watch begins with a list that the API server reads anew, goes on from there with bookmarks, and
 //! begins again with a list where its place is lost (410).
 
+use roadstead_domain::with_causes;
 use std::{
     collections::{BTreeSet, HashMap},
     pin::pin,
@@ -23,7 +24,7 @@ use tokio::{sync::mpsc::Sender, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    cluster::{Cluster, chain},
+    cluster::Cluster,
     native::observed::MODULE,
     objects::{Kind, Object, read},
     settings::Namespaces,
@@ -115,7 +116,7 @@ async fn labelled(cluster: Cluster, selector: &str, kinds: &'static [Kind], to: 
     };
     while let Some(event) = events.next().await {
         let told = match event {
-            Err(error) => Told::Lost(None, chain(&error)),
+            Err(error) => Told::Lost(None, with_causes(&error)),
             Ok(Event::Init) => {
                 listed.clear();
                 continue;
@@ -195,7 +196,7 @@ async fn of_kind(cluster: &Cluster, namespace: &str, kind: Kind, to: &Sender<Tol
 }
 
 fn lost(namespace: &str, kind: Kind, error: &Error) -> Told {
-    Told::Lost(Some((namespace.to_owned(), kind)), chain(error))
+    Told::Lost(Some((namespace.to_owned(), kind)), with_causes(error))
 }
 
 #[cfg(test)]

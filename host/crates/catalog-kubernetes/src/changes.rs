@@ -14,7 +14,7 @@ use roadstead_catalog::{
     CatalogError, Change, LockChange, ModuleRecord, Publication, Published, Rollout, RolloutEdit,
     rules::{self, Decision},
 };
-use roadstead_domain::{ModuleName, Namespace, Version};
+use roadstead_domain::{ModuleName, Namespace, Version, with_causes};
 use roadstead_k8s_api::{DELETED, HIGHEST, LOCKS, PUSHED_BY, rules::Deleted, version_object};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ use crate::{
     assemble::{self, STALE},
     cluster::{Edit, resource},
     convert,
-    error::{Failure, chain},
+    error::Failure,
     ground::{Ground, Place, place},
     inner::Inner,
     objects::{Kind, Object},
@@ -474,7 +474,7 @@ fn longer(
 /// Neither the change nor a look at what became of it got through.
 fn lost(failure: &Failure, name: &ModuleName) -> Failure {
     let why = match failure {
-        Failure::Other(error) => chain(error),
+        Failure::Other(error) => with_causes(error),
         other => format!("{other:?}"),
     };
     let message = format!("what became of the push of `{name}` is not known: {why}");

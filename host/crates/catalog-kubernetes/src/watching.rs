@@ -22,12 +22,11 @@ use kube::{
         watcher::{Config, Error, Event, watcher},
     },
 };
-use roadstead_domain::Namespace;
+use roadstead_domain::{Namespace, with_causes};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    error::chain,
     inner::Inner,
     objects::{Kind, read},
     settings::Namespaces,
@@ -238,7 +237,7 @@ fn current(inner: &Inner, namespace: &Namespace, kind: Kind) {
 }
 
 fn lost(inner: &Inner, what: Option<(&Namespace, Kind)>, error: &Error) {
-    let why = chain(error);
+    let why = with_causes(error);
     inner.health.send_if_modified(|health| {
         let changed = match (&mut health.behind, what) {
             (Some(behind), Some((namespace, kind))) => behind.insert((namespace.clone(), kind)),

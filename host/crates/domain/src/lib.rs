@@ -5,6 +5,7 @@
 //! be made by parsing.
 
 mod address;
+mod causes;
 mod digest;
 mod fault;
 mod names;
@@ -18,6 +19,7 @@ mod units;
 mod version;
 
 pub use address::is_public;
+pub use causes::with_causes;
 pub use digest::{Digest, DigestError, DigestHasher};
 pub use fault::{
     BindingFault, BindingHop, BindingProblem, Credentials, Fault, FieldViolation, LimitKind,

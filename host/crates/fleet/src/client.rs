@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use roadstead_domain::HostName;
+use roadstead_domain::{HostName, with_causes};
 use roadstead_proto::v1::HostHello;
 use roadstead_registry::Registry;
 use tokio_util::task::AbortOnDropHandle;
@@ -67,7 +67,7 @@ impl Fleet {
                 let ended = session.run().await;
                 let pause = pauses.after(began);
                 tracing::warn!(
-                    error = chain(&ended), retry_in = ?pause,
+                    error = with_causes(&ended), retry_in = ?pause,
                     "no controller: serving on by what it told last"
                 );
                 tokio::time::sleep(pause).await;
@@ -75,16 +75,4 @@ impl Fleet {
         });
         Self { _client: AbortOnDropHandle::new(client) }
     }
-}
-
-/// An error with all its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

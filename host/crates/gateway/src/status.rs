@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, error::Error, fmt, time::Duration};
 
-use roadstead_domain::{BindingHop, BindingProblem, Fault, FieldViolation, ModuleRef};
+use roadstead_domain::{BindingHop, BindingProblem, Fault, FieldViolation, ModuleRef, with_causes};
 use roadstead_registry::{ChangeError, PushError};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -150,11 +150,13 @@ pub(crate) fn from_push(error: PushError) -> Status {
             refusal(Code::FailedPrecondition, "NAMESPACE_NOT_ENABLED", &text)
         }
         PushError::RecordTooLarge(cause) => {
-            tracing::warn!("a record is too large: {}", Chain(&cause));
+            tracing::warn!("a record is too large: {}", with_causes(&cause));
             refusal(Code::ResourceExhausted, "RECORD_LIMIT", &text)
         }
         PushError::Full(cause) => full(&text, &*cause),
-        PushError::Host(cause) => from_fault(&host_fault("push a module", &Chain(&*cause)), true),
+        PushError::Host(cause) => {
+            from_fault(&host_fault("push a module", &with_causes(&*cause)), true)
+        }
     }
 }
 
@@ -186,14 +188,14 @@ pub(crate) fn from_change(error: ChangeError) -> Status {
         ChangeError::Unavailable(cause) => unavailable("CATALOG_UNAVAILABLE", &text, &cause),
         ChangeError::Full(cause) => full(&text, &*cause),
         ChangeError::Host(cause) => {
-            from_fault(&host_fault("change the catalog", &Chain(&*cause)), true)
+            from_fault(&host_fault("change the catalog", &with_causes(&*cause)), true)
         }
     }
 }
 
 /// What hosts share does not answer now.
 fn unavailable(reason: &str, text: &str, cause: &(dyn Error + 'static)) -> Status {
-    tracing::warn!(reason, "nothing can be published: {}", Chain(cause));
+    tracing::warn!(reason, "nothing can be published: {}", with_causes(cause));
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, ERROR_DOMAIN, HashMap::<String, String>::new());
     details.set_retry_info(Some(CATALOG_RETRY));
@@ -201,7 +203,7 @@ fn unavailable(reason: &str, text: &str, cause: &(dyn Error + 'static)) -> Statu
 }
 
 fn full(text: &str, cause: &(dyn Error + 'static)) -> Status {
-    tracing::error!("the disk is full: {}", Chain(cause));
+    tracing::error!("the disk is full: {}", with_causes(cause));
     refusal(Code::ResourceExhausted, "DISK_FULL", text)
 }
 
@@ -217,21 +219,6 @@ fn precondition(reason: &str, text: &str, items: impl Iterator<Item = (String, S
         );
     }
     Status::with_error_details(Code::FailedPrecondition, clip(text, MESSAGE_BYTES), details)
-}
-
-/// An error with its causes, for the log.
-struct Chain<'a>(&'a (dyn Error + 'static));
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
-    }
 }
 
 /// A status with an `ErrorInfo` for refusals that are not about a call.

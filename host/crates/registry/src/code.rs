@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use roadstead_blobs::{BlobError, BlobStore, Hold, Kind, StagedCode};
 use roadstead_catalog::{Election, Office};
-use roadstead_domain::Digest;
+use roadstead_domain::{Digest, with_causes};
 use roadstead_engine::{CodeError, CodeSource, CodeState, Engine, VerifiedCode};
 use roadstead_transcode::Locks;
 use roadstead_worker::{WorkerError, Workers};
@@ -21,7 +21,6 @@ use tokio::{
 
 use crate::{
     derive,
-    push::chain,
     recipe::{Codec, Recipe},
     turns::{Turn, Turns},
 };
@@ -171,7 +170,7 @@ impl StoredCode {
             Ok(Ok(Some(office))) => Chosen::Here(office),
             Ok(Ok(None)) => Chosen::Elsewhere,
             Ok(Err(error)) => {
-                tracing::warn!(component = %self.recipe.component, error = chain(&error),
+                tracing::warn!(component = %self.recipe.component, error = with_causes(&error),
                     "nobody can be asked who compiles it: doing it here");
                 Chosen::Alone
             }
@@ -194,7 +193,7 @@ impl StoredCode {
     fn shared(&self) -> Result<Option<File>, BlobError> {
         let fetched = self.blobs.fetch_code(self.engine.fingerprint(), self.recipe.key());
         fetched.inspect_err(|error| {
-            tracing::warn!(component = %self.recipe.component, error = chain(error),
+            tracing::warn!(component = %self.recipe.component, error = with_causes(error),
                 "the pool's compiled code cannot be asked for");
         })
     }
@@ -203,7 +202,7 @@ impl StoredCode {
         let (fingerprint, key) = (self.engine.fingerprint(), self.recipe.key());
         let stored = self.blobs.code().put(fingerprint, key, code);
         if let Err(error) = stored.and_then(|()| self.blobs.share_code(fingerprint, key)) {
-            tracing::warn!(component = %self.recipe.component, error = chain(&error),
+            tracing::warn!(component = %self.recipe.component, error = with_causes(&error),
                 "compiled code is not stored: serving it all the same");
         }
     }

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use roadstead_blobs::{Hold, Kind, Staged, StagedCode};
-use roadstead_domain::{Digest, Namespace};
+use roadstead_domain::{Digest, Namespace, with_causes};
 use roadstead_engine::{BadBinding, InspectError, LoadError, Module};
 use roadstead_transcode::Unbindable;
 use roadstead_worker::leash;
@@ -199,7 +199,7 @@ impl Registry {
 async fn try_to_load(module: &Arc<Module>) -> Result<(), PushError> {
     let module = Arc::clone(module);
     blocking(move || module.load()).await?.map_err(|error| match &*error {
-        LoadError::Link(_) => PushError::Invalid(chain(&*error)),
+        LoadError::Link(_) => PushError::Invalid(with_causes(&*error)),
         LoadError::NeverFits(why) => PushError::NeverFits(why.clone()),
         LoadError::NotOffered(why) => PushError::NotOffered(why.clone()),
         _ => PushError::host(error),
@@ -250,16 +250,4 @@ impl From<InspectError> for PushError {
             InspectError::NeverFits(why) => Self::NeverFits(why),
         }
     }
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

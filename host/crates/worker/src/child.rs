@@ -8,7 +8,7 @@ use std::{
 };
 
 use rayon::ThreadPool;
-use roadstead_domain::ByteSize;
+use roadstead_domain::{ByteSize, with_causes};
 use roadstead_engine::{Compiler, EngineConfig};
 
 use crate::{
@@ -115,24 +115,9 @@ fn compile_with_codec(
     match task::with_codec(&upload, input) {
         Ok(component) => compile(compiler, &component, output),
         Err(error) => {
-            complain(Chain(&error));
+            complain(with_causes(&error));
             compile(compiler, input, output)
         }
-    }
-}
-
-/// An error with its causes.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use roadstead_domain::{CallId, Fault};
+use roadstead_domain::{CallId, Fault, with_causes};
 
 use super::Common;
 use crate::{
@@ -103,7 +103,7 @@ impl Inner {
             if let LoadError::NeverFits(why) = &*error {
                 return Fault::NeverFits(why.clone());
             }
-            tracing::error!(module = %self.id, %call, error = chain(&*error), "load a module");
+            tracing::error!(module = %self.id, %call, error = with_causes(&*error), "load a module");
             match &*error {
                 LoadError::Code(CodeError::Lost(_)) => {
                     Fault::NotReady("its stored parts are damaged: push it again".to_owned())
@@ -251,16 +251,4 @@ impl HoldsCode for Inner {
     fn evicted(&self) {
         self.idle.clear();
     }
-}
-
-/// An error with all its causes, for the log.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use roadstead_domain::ModuleId;
+use roadstead_domain::{ModuleId, with_causes};
 use tokio::sync::{Notify, watch};
 
 use super::blocking;
-use crate::{LiveVersion, OpenError, Registry, Standing, push::chain};
+use crate::{LiveVersion, OpenError, Registry, Standing};
 
 /// How often versions are looked for that wait to be judged, also where nothing changes.
 const LOOK: Duration = Duration::from_secs(20);
@@ -32,7 +32,7 @@ async fn serve(registry: Weak<Registry>, mut changes: watch::Receiver<u64>) {
     loop {
         let Some(registry) = registry.upgrade() else { return };
         if let Err(error) = registry.catch_up().await {
-            tracing::error!(error = chain(&error), "follow the catalog: serving on");
+            tracing::error!(error = with_causes(&error), "follow the catalog: serving on");
         }
         registry.settle().await;
         drop(registry);
@@ -117,9 +117,11 @@ impl Registry {
         match tokio::time::timeout(READY, loading).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => {
-                tracing::warn!(module = %live.id(), error = chain(&*error), "load a new version");
+                tracing::warn!(module = %live.id(), error = with_causes(&*error), "load a new version");
             }
-            Ok(Err(error)) => tracing::warn!(module = %live.id(), error = chain(&error), "load it"),
+            Ok(Err(error)) => {
+                tracing::warn!(module = %live.id(), error = with_causes(&error), "load it")
+            }
             Err(_) => tracing::warn!(module = %live.id(), "its code takes long: calls wait for it"),
         }
     }

@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use roadstead_blobs::{BlobError, Kind};
 use roadstead_catalog::{LockChange, Pending, Refusal, ServiceRecord, Verdict};
-use roadstead_domain::Digest;
+use roadstead_domain::{Digest, with_causes};
 use roadstead_transcode::Derived;
 
 use crate::{
     Registry,
     derive::{self, ReviveError},
-    push::{chain, previous},
+    push::previous,
 };
 
 impl Registry {
@@ -27,19 +27,27 @@ impl Registry {
                         Verdict::Refused(..) => Ok(()),
                     };
                     if let Err(error) = kept {
-                        tracing::warn!(module = id, error = chain(&error), "store it anew");
+                        tracing::warn!(module = id, error = with_causes(&error), "store it anew");
                         continue;
                     }
                     self.catalog.settle(&pending, verdict).await
                 }
                 // Another look may find it readable.
                 Err(error) => {
-                    tracing::warn!(module = id, error = chain(&error), "judge a written version");
+                    tracing::warn!(
+                        module = id,
+                        error = with_causes(&error),
+                        "judge a written version"
+                    );
                     continue;
                 }
             };
             if let Err(error) = settled {
-                tracing::warn!(module = id, error = chain(&error), "settle a written version");
+                tracing::warn!(
+                    module = id,
+                    error = with_causes(&error),
+                    "settle a written version"
+                );
             }
         }
     }

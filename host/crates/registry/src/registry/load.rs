@@ -8,7 +8,7 @@ use std::{
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use roadstead_blobs::Kind;
 use roadstead_catalog::{ModuleRecord, Snapshot, VersionRecord};
-use roadstead_domain::{Digest, Fault, ModuleId, ModuleName, Namespace, Traffic};
+use roadstead_domain::{Digest, Fault, ModuleId, ModuleName, Namespace, Traffic, with_causes};
 use roadstead_engine::{LoadError, Module};
 use roadstead_transcode::Lock;
 
@@ -16,7 +16,7 @@ use crate::{
     LiveModule, LiveVersion, OpenError, Registry, RouteTable, Schema,
     bindings::BoundImports,
     derive::{self, ReviveError},
-    push::{LockBook, NewestLock, Unreadable, chain},
+    push::{LockBook, NewestLock, Unreadable},
 };
 
 /// Versions that are read at the same time.
@@ -124,7 +124,7 @@ impl Registry {
             lock.ok_or_else(|| ReviveError::Text(format!("it is not the lock of {package}")))
         };
         read.await.map(Arc::new).map_err(|error| {
-            tracing::error!(package, lock = %digest, error = chain(&error),
+            tracing::error!(package, lock = %digest, error = with_causes(&error),
                 "a wire lock does not read: nothing new of its package can be published");
             Unreadable
         })
@@ -174,7 +174,7 @@ impl Registry {
         let parts = self.parts(&id, &record).await;
         let bindings = parts.as_ref().ok().and_then(|(_, _, bindings)| bindings.clone());
         let parts = parts.map(|(module, schema, _)| (module, schema)).map_err(|error| {
-            self.tell_problem(&id, chain(&error));
+            self.tell_problem(&id, with_causes(&error));
             match error {
                 PartsError::Load(LoadError::NeverFits(why)) => Fault::NeverFits(why),
                 PartsError::Load(LoadError::NotOffered(why)) => Fault::NotOffered(why),

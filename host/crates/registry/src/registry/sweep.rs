@@ -4,9 +4,9 @@ use std::{collections::HashSet, sync::Weak, time::Duration};
 
 use roadstead_blobs::{BlobError, Kind};
 use roadstead_catalog::{Snapshot, VersionRecord};
-use roadstead_domain::Digest;
+use roadstead_domain::{Digest, with_causes};
 
-use crate::{OpenError, PushError, Registry, push::chain, recipe::Recipe};
+use crate::{OpenError, PushError, Registry, recipe::Recipe};
 
 /// How often a pool's store is looked at, by one host for all; more often where its grace is short.
 const LOOK: Duration = Duration::from_secs(60 * 60);
@@ -28,7 +28,7 @@ pub(super) async fn keep_swept(registry: Weak<Registry>, grace: Option<Duration>
         match registry.look_after_pool(pause).await {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "swept what the pool needs no more"),
-            Err(error) => tracing::warn!(error = chain(&error), "sweep what the pool shares"),
+            Err(error) => tracing::warn!(error = with_causes(&error), "sweep what the pool shares"),
         }
     }
 }
