@@ -32,7 +32,7 @@ PATIENCE = 120.0
 def host(program: str, data: Path) -> Iterator[str]:
     """The address of a host that runs until the end."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ROADSTEAD_")}
-    command = [program, "serve", "--native", "--listen", "127.0.0.1:0", "--data-dir", data]
+    command = [program, "serve", "--native", "--listen", "127.0.0.1:0", "--data-dir", str(data)]
     with (
         open(data.with_suffix(".log"), "w") as log,
         subprocess.Popen(
@@ -76,7 +76,8 @@ def main() -> None:
 def show(program: str, data: Path, address: str) -> None:
     print(f"1. a throw-away host listens on {address}")
     began = time.monotonic()
-    push = [program, "--host", f"http://{address}", "push", "--native", MODULE / "roadstead.yaml"]
+    spec = str(MODULE / "roadstead.yaml")
+    push = [program, "--host", f"http://{address}", "push", "--native", spec]
     subprocess.run(push, check=True, cwd=ROOT)
     learner = roadstead.connect(address, timeout=PATIENCE).module("learner")
     learner.status()
