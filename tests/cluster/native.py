@@ -66,16 +66,16 @@ home = "{team}"
 
 
 class Natives:
-    """Installed when made."""
+    """Installed when made. `modules` says which images there are, and of which modules."""
 
-    def __init__(self, node) -> None:
+    def __init__(self, node, modules: dict[str, str] = MODULES) -> None:
         self.node, self.plane = node, node.plane
         self.folder = node.folder / "natives"
         self.folder.mkdir()
         self.state = self.folder / "state"
         self.state.mkdir()
         os.chown(self.state, 65532, 65532)
-        for image, module in MODULES.items():
+        for image, module in modules.items():
             node.import_image(build_image(self.folder / "image.tar", image, module))
         (self.folder / "image.tar").unlink()
         for space in (SPACE, TEAM):
@@ -192,7 +192,7 @@ class Natives:
     def _secrets(self) -> None:
         """The host's certificate, and the policy with the admin's token."""
         self.trust = Authority(self.folder / "certificates")
-        certificate, key = self.trust.sign("host", f"/CN={HOST}", [f"IP:{ADDRESS}"])
+        certificate, key = self.trust.sign("host", f"/CN={HOST}", [f"IP:{ADDRESS}", "DNS:localhost"])
         made = [harness.BIN, "token", "new", "admin", "--json"]
         token = json.loads(subprocess.run(made, capture_output=True, check=True).stdout)
         (self.folder / "token").write_text(token["token"])
