@@ -1,7 +1,7 @@
 """The conformance suite of native modules: every test runs against every backend.
 
-With `-k processes` servers are processes of a host of this machine; with `-k pods` they are pods of a
-real node, which needs root and Linux, and the programs of `tests/cluster/tools.sh node`.
+With `-k processes` servers are processes of a host of this machine; with `-k pods` they are pods of
+a real node, which needs root and Linux, and the programs of `tests/cluster/tools.sh node`.
 """
 
 import itertools

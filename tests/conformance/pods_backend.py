@@ -1,6 +1,6 @@
 """Servers as pods: a release on a real node, called from outside of the cluster's network."""
 
-import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,14 +12,13 @@ from lent import lent
 from native import PROBE as FOLDER
 from native import TEAM, Natives
 from node import ADDRESS
-from processes import finish, until
-from release import PORT, uninstall, volume_of
+from processes import finish
+from release import PORT, uninstall
 from stage import COUNTER, LIAR, PROBE, Stage
 
 import roadstead
 from roadstead.client.retry import Retry
 
-VOLUMES = 8
 RELAY = Path(__file__).with_name("relay.py")
 IMAGES = {
     program: f"registry.example.com/team-a/{program.removesuffix('.py')}:1"
@@ -32,12 +31,11 @@ class Pods:
 
     name = "pods"
 
-    def __init__(self, natives: Natives, socket: Path) -> None:
+    def __init__(self, natives: Natives, address: str) -> None:
         self.natives, self.folder = natives, natives.folder
         token = (natives.folder / "token").read_text()
         trust = natives.trust.certificate
         self.metadata = [("authorization", f"Bearer {token}"), ("roadstead-namespace", TEAM)]
-        address = f"unix:{socket}"
         security = grpc.ssl_channel_credentials(trust.read_bytes())
         self.channel = grpc.secure_channel(address, security)
         once = Retry(attempts=1)
@@ -70,32 +68,26 @@ class Pods:
         return self.natives.state_of_things(f"{stage.name}-{version}")
 
 
-def add_volumes(natives: Natives) -> None:
-    """One for each module with a state: what is released is nobody's again."""
-    for number in range(VOLUMES):
-        folder = natives.folder / f"state-{number}"
-        folder.mkdir()
-        os.chown(folder, 65532, 65532)
-        volume = volume_of(folder)
-        volume["metadata"]["name"] = folder.name
-        natives.apply(volume)
-
-
 @contextmanager
 def running(folder: Path) -> Iterator[Pods]:
     with lent(folder / "node") as node:
         programs = {image: f"{FOLDER}/{program}" for program, image in IMAGES.items()}
         natives = Natives(node, programs)
-        add_volumes(natives)
-        socket = folder / "host.sock"
-        words = [*node.within, sys.executable, RELAY, socket, ADDRESS, PORT]
-        relay = subprocess.Popen(list(map(str, words)))
-        try:
-            until("the relay listens", socket.exists)
-            made = Pods(natives, socket)
+        with relayed(node) as address:
+            made = Pods(natives, address)
             yield made
             made.host.close()
             made.channel.close()
+        uninstall(node)
+
+
+@contextmanager
+def relayed(node) -> Iterator[str]:
+    """An address of this machine that leads to the release's hosts."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        words = [*node.within, sys.executable, RELAY, listener.fileno(), ADDRESS, PORT]
+        relay = subprocess.Popen(list(map(str, words)), pass_fds=[listener.fileno()])
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
             finish(relay)
-        uninstall(node)

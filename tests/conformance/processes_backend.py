@@ -13,6 +13,15 @@ import roadstead
 from roadstead.client.retry import Retry
 
 TEAM = "team-a"
+OFFERS = """
+[offers.secrets.ours]
+file = "{file}"
+to = ["team-a/*"]
+
+[offers.secrets.theirs]
+file = "{file}"
+to = ["team-b/*"]
+"""
 
 
 class Processes:
@@ -53,7 +62,11 @@ def running(folder: Path) -> Iterator[Processes]:
     tokens = Tokens(folder)
     token = tokens.new("admin")
     policy = tokens.write(("token:admin", "admin", TEAM))
-    serving = Host(folder / "data", "--native", "--auth", policy).start()
+    settings = folder / "settings.toml"
+    settings.write_text(OFFERS.format(file=folder / "word"))
+    (folder / "word").write_text("ahoy")
+    flags = ("--native", "--auth", policy, "--config", settings)
+    serving = Host(folder / "data", *flags).start()
     try:
         made = Processes(folder, serving, token)
         yield made

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Connects who is in another network with an address of the network that this runs in.
 
-    relay.py SOCKET HOST PORT
+    relay.py FD HOST PORT
 
-Each connection at the Unix socket becomes one to the address, both ways, until either side ends it.
+Each connection at the listening socket, which came from the other network, becomes one to the
+address, both ways, until either side ends it.
 """
 
 import asyncio
 import contextlib
+import socket
 import sys
 
 CHUNK = 1 << 16
@@ -21,7 +23,7 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def main(socket: str, host: str, port: int) -> None:
+async def main(listener: socket.socket, host: str, port: int) -> None:
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             further = await asyncio.open_connection(host, port)
@@ -30,9 +32,9 @@ async def main(socket: str, host: str, port: int) -> None:
             return
         await asyncio.gather(copy(reader, further[1]), copy(further[0], writer))
 
-    server = await asyncio.start_unix_server(connected, socket)
+    server = await asyncio.start_server(connected, sock=listener)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], int(sys.argv[3])))

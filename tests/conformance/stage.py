@@ -1,4 +1,4 @@
-"""A module of the fixtures on a backend: pushed and called as a user does, and what is seen of it."""
+"""A module of the fixtures on a backend: pushed and called as a user does, and looked at."""
 
 import json
 import os
@@ -38,6 +38,11 @@ class Stage:
 
     def push(self, **native) -> str:
         """Publishes the module with what is given beside the rest; its version."""
+        self.backend.cli("push", *self.spec(**native))
+        return self.described()["versions"][0]["version"]
+
+    def spec(self, **native) -> tuple:
+        """What `push` takes."""
         self.native |= native
         env = {MARK: self.mark.partition("=")[2], **self.native.get("env", {})}
         whole = {"activation_timeout": f"{PATIENCE}s", **self.backend.runs(self.program)}
@@ -47,8 +52,7 @@ class Stage:
         spec["native"] = whole | self.native | {"env": env}
         file = self.folder / "spec.yaml"
         file.write_text(yaml.safe_dump(spec))
-        self.backend.cli("push", "--native", file)
-        return self.described()["versions"][0]["version"]
+        return "--native", file
 
     def delete(self) -> None:
         self.backend.cli("delete", self.name)

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 from processes import until
-from stage import LIAR, refused, whole
+from stage import LIAR, PROBE, refused, whole
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 CONTRACT = {
@@ -14,15 +14,17 @@ CONTRACT = {
     "field-type": "EchoRequest field 1: is string, and should be bytes",
     "no-reflection": "its reflection",
 }
-# What is said where servers are processes; of pods Kubernetes says some of it in its own words.
 UNWELL = {
     "never-serving": "does not serve yet",
-    "wrong-socket": "nobody listens",
     "huge-reflection": "its reflection: it sent a message of",
     "deaf": "not ready within",
     "babble": "not ready within",
-    "crash": "status 1",
-    "crash-when-ready": "status 1",
+}
+# Of pods, Kubernetes says it.
+ENDS = {
+    "wrong-socket": {"processes": "nobody listens", "pods": "it ended with"},
+    "crash": {"processes": "status 1", "pods": "it ended with 1"},
+    "crash-when-ready": {"processes": "status 1", "pods": "it ended with 1"},
 }
 # What a caller gets of a lie.
 ANSWERS = {
@@ -39,7 +41,8 @@ STREAMS = {"break": "INTERRUPTED", "hang": "STREAM_IDLE"}
 @pytest.fixture
 def liar(stage):
     def make(lie, limits=None, **native):
-        return stage(LIAR, limits, env={"LIE": lie}, concurrent=["*"], **native)
+        whole = {"env": {"LIE": lie}, "concurrent": ["*"], "grace": "2s"} | native
+        return stage(LIAR, limits, **whole)
 
     return make
 
@@ -59,19 +62,40 @@ def test_a_contract_that_is_not_kept_is_never_ready(liar, neighbour):
         assert is_well(neighbour)
 
 
-def test_a_server_that_is_never_well_is_never_ready(liar, neighbour, backend):
+def test_a_server_that_ends_at_its_start_is_never_ready(liar, neighbour, backend):
+    probes = {"startup": "6s", "period": "1s"}
+    liars = {lie: liar(lie, activation_timeout="1s", probes=probes) for lie in ENDS}
+    for lie, one in liars.items():
+        until(f"{lie} is begun again", lambda one=one: backend.starts(one) > 1)
+        one.reaches("failed", "backing-off", because=ENDS[lie][backend.name])
+        error = refused(lambda one=one: one.module().echo(b"x"))
+        assert (error.reason, error.code) == ("NOT_READY", UNAVAILABLE), lie
+        assert is_well(neighbour)
+
+
+def test_a_server_that_is_never_well_is_begun_again(liar, neighbour, backend):
     probes = {"startup": "6s", "period": "1s"}
     liars = {lie: liar(lie, activation_timeout="1s", probes=probes) for lie in UNWELL}
     for lie, one in liars.items():
-        if lie != "crash-when-ready":
-            error = refused(lambda one=one: one.module().echo(b"x"))
-            assert (error.reason, error.code) == ("NOT_READY", UNAVAILABLE), lie
+        error = refused(lambda one=one: one.module().echo(b"x"))
+        assert (error.reason, error.code) == ("NOT_READY", UNAVAILABLE), lie
     for lie, one in liars.items():
-        if backend.name == "processes":
-            one.reaches("failed", "backing-off", because=UNWELL[lie])
-        else:
-            until(f"{lie} is begun again", lambda one=one: backend.starts(one) > 1)
+        had = one.processes()
+        one.reaches("failed", "backing-off", because=UNWELL[lie])
+        until("another server", lambda one=one, had=had: set(one.processes()) - set(had))
         assert is_well(neighbour)
+
+
+@pytest.mark.parametrize("lie", ["never-serving", "missing-method", "crash"])
+def test_a_version_that_is_never_ready_takes_no_calls_from_the_one_before(stage, lie):
+    one = stage(PROBE, concurrent=["*"])
+    one.reaches("ready")
+    module = one.module()
+    one.program = LIAR
+    version = one.push(env={"LIE": lie}, probes={"startup": "6s", "period": "1s"})
+    one.reaches("failed", "backing-off", version=version)
+    for _ in range(20):
+        assert bytes(module.echo(b"x")) == b"x"
 
 
 def test_servers_that_crash_are_begun_ever_more_seldom(liar, neighbour, backend):
