@@ -79,7 +79,7 @@ def test_failures_keep_their_kind(stage, backend):
 
 
 def test_a_deadline_ends_a_call(stage):
-    probe = stage(PROBE, limits={"deadline": "6s"})
+    probe = stage(PROBE, limits={"deadline": "5s"})
     probe.reaches("ready")
     module = probe.module()
     error = refused(lambda: module.wait(60_000))

@@ -58,7 +58,7 @@ def test_a_contract_that_is_not_kept_is_never_ready(liar, neighbour):
 
 
 def test_a_server_that_ends_at_its_start_is_never_ready(liar, neighbour, backend):
-    probes = {"startup": "6s", "period": "1s"}
+    probes = {"startup": "3s", "period": "1s"}
     liars = {lie: liar(lie, activation_timeout="1s", probes=probes) for lie in ENDS}
     for lie, one in liars.items():
         until(f"{lie} is begun again", lambda one=one: backend.starts(one) > 1)
@@ -69,7 +69,7 @@ def test_a_server_that_ends_at_its_start_is_never_ready(liar, neighbour, backend
 
 
 def test_a_server_that_is_never_well_is_never_called(liar, neighbour):
-    probes = {"startup": "6s", "period": "1s"}
+    probes = {"startup": "3s", "period": "1s"}
     liars = {lie: liar(lie, activation_timeout="1s", probes=probes) for lie in UNWELL}
     for lie, one in liars.items():
         until(f"{lie} runs", one.processes)
