@@ -40,6 +40,7 @@ test: setup modules deny lint ## Everything CI runs
 	cargo test --workspace --locked $(if $(GO),,$(API:%=--exclude %))
 	scripts/test-guests.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/python
+	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python -m pytest -q tests/conformance -k processes
 	scripts/test-learner.sh
 	ROADSTEAD_BIN=target/debug/roadstead .venv/bin/python tests/attacks --pressure 0
 	scripts/fuzz.sh
@@ -62,10 +63,11 @@ test-node: setup modules ## The chart on a real node of this machine, called fro
 	tests/cluster/tools.sh node
 	$(CLUSTER) tests/cluster/test_node.py -k "from_outside or by_its_name"
 
-test-cluster: setup modules ## All of that, fleets of hosts that lose parts of their cluster, and the autoscaler
+test-cluster: setup modules ## All of that, fleets that lose parts of their cluster, the autoscaler, native modules
 	$(BUILD)
 	tests/cluster/tools.sh all
 	$(CLUSTER) tests/cluster
+	$(CLUSTER) tests/conformance -k pods
 
 measure-cluster: setup modules ## What a fleet takes to publish, to lose a host, to be installed (Linux, as root)
 	$(RELEASE)

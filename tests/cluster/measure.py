@@ -140,7 +140,7 @@ def install(folder: Path) -> dict:
     """`helm install` of one host on a node that has the image, until a module answers its first call."""
     import harness
     import release
-    from conftest import CONTROLLER, pause_image
+    from lent import CONTROLLER, pause_image
     from node import Node
     from test_node import SUMMARIZE, TEXT, VALUES
 

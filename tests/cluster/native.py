@@ -25,6 +25,8 @@ LINALG = "registry.example.com/team-a/linalg:1"
 COUNTER = "registry.example.com/team-a/counter:1"
 PROBE = "host/crates/native/tests/fixtures/probe"
 MODULES = {LINALG: "modules/linalg/linalg.py", COUNTER: f"{PROBE}/counter.py"}
+# What is released of these is nobody's again.
+VOLUMES = 8
 CONTROLLER = f"{HOST}-controller"
 LABEL = "roadstead.dev/native-module"
 OWNED = "deployments,statefulsets,replicasets,pods,services,secrets,networkpolicies,pvc"
@@ -48,7 +50,13 @@ VALUES = {
     },
     "native": {
         "enabled": True,
-        "allow": {"images": ["registry.example.com/team-a/*"]},
+        "allow": {
+            "images": ["registry.example.com/team-a/*"],
+            "secrets": {
+                name: {"secret": "words", "key": "word", "to": [to]}
+                for name, to in (("ours", f"{TEAM}/*"), ("theirs", "team-b/*"))
+            },
+        },
         "state": {"size": "1Gi", "storageClass": "tests"},
     },
 }
@@ -66,16 +74,13 @@ home = "{team}"
 
 
 class Natives:
-    """Installed when made."""
+    """Installed when made. `modules` says which images there are, and of which modules."""
 
-    def __init__(self, node) -> None:
+    def __init__(self, node, modules: dict[str, str] = MODULES) -> None:
         self.node, self.plane = node, node.plane
         self.folder = node.folder / "natives"
         self.folder.mkdir()
-        self.state = self.folder / "state"
-        self.state.mkdir()
-        os.chown(self.state, 65532, 65532)
-        for image, module in MODULES.items():
+        for image, module in modules.items():
             node.import_image(build_image(self.folder / "image.tar", image, module))
         (self.folder / "image.tar").unlink()
         for space in (SPACE, TEAM):
@@ -83,7 +88,8 @@ class Natives:
         self.plane.kubectl(
             "label", "namespace", TEAM, "pod-security.kubernetes.io/enforce=restricted"
         )
-        self.apply(volume_of(self.state))
+        for number in range(VOLUMES):
+            self.apply(self._volume(f"state-{number}"))
         self._secrets()
         upgrade(node, VALUES, "install")
         # The node's rules hear of it a moment later.
@@ -184,6 +190,15 @@ class Natives:
         ]
         return "\n".join(f"{done.stdout}{done.stderr}" for done in asked)
 
+    def _volume(self, name: str) -> dict:
+        """One for a module with a state."""
+        folder = self.folder / name
+        folder.mkdir()
+        os.chown(folder, 65532, 65532)
+        volume = volume_of(folder)
+        volume["metadata"]["name"] = name
+        return volume
+
     def _flags(self) -> tuple:
         url = f"https://{ADDRESS}:{PORT}"
         token = ("--token-file", self.folder / "token")
@@ -192,17 +207,18 @@ class Natives:
     def _secrets(self) -> None:
         """The host's certificate, and the policy with the admin's token."""
         self.trust = Authority(self.folder / "certificates")
-        certificate, key = self.trust.sign("host", f"/CN={HOST}", [f"IP:{ADDRESS}"])
+        certificate, key = self.trust.sign("host", f"/CN={HOST}", [f"IP:{ADDRESS}", "IP:127.0.0.1"])
         made = [harness.BIN, "token", "new", "admin", "--json"]
         token = json.loads(subprocess.run(made, capture_output=True, check=True).stdout)
         (self.folder / "token").write_text(token["token"])
         policy = {"policy.toml": POLICY.format(hash=token["hash"], team=TEAM)}
         pair = {"tls.crt": certificate.read_text(), "tls.key": key.read_text()}
-        for name, kind, data in (
-            ("policy", "Opaque", policy),
-            ("tls", "kubernetes.io/tls", pair),
+        for space, name, kind, data in (
+            (SPACE, "policy", "Opaque", policy),
+            (SPACE, "tls", "kubernetes.io/tls", pair),
+            (TEAM, "words", "Opaque", {"word": "ahoy"}),
         ):
-            metadata = {"name": name, "namespace": SPACE}
+            metadata = {"name": name, "namespace": space}
             base = {"apiVersion": "v1", "kind": "Secret", "type": kind}
             self.apply(base | {"metadata": metadata, "stringData": data})
 

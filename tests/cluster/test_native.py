@@ -9,7 +9,9 @@ import signal
 import chart
 import harness
 import pytest
-from native import COUNTER, PROBE, TEAM, Natives, calling, example
+import yaml
+from native import COUNTER, LABEL, PROBE, TEAM, Natives, calling, example
+from node import NAME
 from processes import PATIENCE, until
 from release import uninstall
 
@@ -314,3 +316,36 @@ def test_a_deleted_module_leaves_no_state(counter):
     assert counter.owned("counter", "pvc")
     remove(counter, "counter")
     assert counter.call("demo.probe.probe.v0_1.Probe/Step", {}, code=1)
+
+
+def test_the_example_of_an_actor_waits_for_tpus_and_keeps_its_state(natives):
+    """Its image is another, which needs no TPU."""
+    actor = yaml.safe_load((chart.CHART / "examples/learner.yaml").read_text())
+    actor |= {"name": "learner", "wit": str(chart.ROOT / PROBE / "wit")}
+    actor["native"] |= {"image": COUNTER}
+    asked = actor["native"]["resources"]
+    actor["native"]["resources"] = asked | {"cpu": "100m", "memory": "256Mi"}
+    natives.push(actor)
+    said = natives.becomes("learner-0.1.0", "BackingOff", "it has no node")
+    assert "node" in said
+    with_tpus(natives.plane)
+    natives.becomes("learner-0.1.0", "Ready", "1 of 1")
+    (pod,) = natives.get("pods", "-l", f"{LABEL}=learner")["items"]
+    (server,) = pod["spec"]["containers"]
+    assert server["resources"]["limits"]["google.com/tpu"] == "4"
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 70
+    step = calling("demo.probe.probe.v0_1.Probe/Step", {})
+    counts = [json.loads(natives.cli(*step, "--module", "learner").stdout) for _ in range(2)]
+    natives.plane.kubectl("delete", "-n", TEAM, *natives.pods("learner"))
+    counts.append(json.loads(natives.cli(*step, "--module", "learner").stdout))
+    assert [int(each["value"]) for each in counts] == [1, 2, 3]
+    remove(natives, "learner")
+
+
+def with_tpus(plane):
+    """Says of the node what GKE says of one with a slice."""
+    labels = ("tpu-accelerator=tpu-v5-lite-podslice", "tpu-topology=2x2")
+    plane.kubectl("label", "node", NAME, *(f"cloud.google.com/gke-{one}" for one in labels))
+    has = {kind: {"google.com/tpu": "4"} for kind in ("capacity", "allocatable")}
+    patch = ("--subresource=status", "--type=merge", "-p", json.dumps({"status": has}))
+    plane.kubectl("patch", "node", NAME, *patch)

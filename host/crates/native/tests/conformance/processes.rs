@@ -104,7 +104,7 @@ pub(crate) fn program_yaml(program: Program) -> String {
         Program::Counter => {
             format!("command: [{python}, -m, roadstead.native, probe/counter.py], stateful: true")
         }
-        Program::Liar(lie) => format!("command: [{python}, liar.py], env: {{LIE: {lie}}}"),
+        Program::Liar(lie) => format!("command: [{python}, probe/liar.py], env: {{LIE: {lie}}}"),
     }
 }
 
