@@ -43,6 +43,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{EngineConfig, EngineError};
+use clock::Slice;
 use queue::RunQueue;
 use seat::Seats;
 use task::Task;
@@ -168,8 +169,12 @@ impl Scheduler {
     }
 
     /// On whose part a task may start on its caller's thread: not where it would go before others
-    /// whose turn comes first, nor where its module has used up its ceiling.
+    /// whose turn comes first, nor where its module has used up its ceiling, nor late in the slice
+    /// of a guest that calls.
     pub(crate) fn claim_here(&self, account: &Arc<Account>) -> Option<Claim> {
+        if !Slice::may_begin() {
+            return None;
+        }
         let (waiting, now) = (self.shared.backlog(), self.shared.now());
         self.shared.queue.lock().claim_now(account, waiting, now)
     }
@@ -184,7 +189,7 @@ impl Scheduler {
         work: Work,
     ) -> (TaskHandle, Duration) {
         let task = Task::new(Arc::clone(&self.shared), Arc::clone(account), deadline, work);
-        let (own, glance) = (clock::Own::begin(), clock::Glance::begin());
+        let (slice, glance) = (Slice::begin(), clock::Glance::begin());
         {
             let _entered = self.shared.handle.enter();
             self.shared.ticker.begin_slice();
@@ -192,7 +197,7 @@ impl Scheduler {
             self.shared.ticker.end_slice();
         }
         let took = glance.took();
-        self.shared.charge(account, claim, own.of(took));
+        self.shared.charge(account, claim, slice.end(took));
         (TaskHandle::new(task), took)
     }
 

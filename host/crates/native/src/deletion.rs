@@ -18,9 +18,9 @@ const STATE: &str = "state";
 /// The latest state that was set aside.
 const ASIDE: &str = "deleted";
 
-/// Marks what lies in a module's directory, if anything does. Blocks.
+/// Marks what lies in a module's directory, or is about to. Blocks.
 pub(crate) fn mark(directory: &Path) -> io::Result<()> {
-    if directory.join(STATE).try_exists()? {
+    if directory.try_exists()? {
         replace(&directory.join(MARK), b"")?;
     }
     Ok(())
@@ -29,10 +29,15 @@ pub(crate) fn mark(directory: &Path) -> io::Result<()> {
 /// Marks what lies in the directories of modules that are not there any more: an earlier host ended
 /// between a deletion and its mark. Blocks.
 pub(crate) fn mark_but(modules: &Path, there: &HashSet<PathBuf>) -> io::Result<()> {
-    for directory in fs::read_dir(modules)? {
-        let directory = directory?.path();
-        if !there.contains(&directory) {
-            mark(&directory)?;
+    for entry in fs::read_dir(modules)? {
+        let entry = entry?;
+        let directory = entry.path();
+        if there.contains(&directory) || !entry.file_type()?.is_dir() {
+            continue;
+        }
+        // What fails for one is no reason to leave the others.
+        if let Err(error) = mark(&directory) {
+            tracing::error!(directory = %directory.display(), %error, "mark a deleted module's state");
         }
     }
     Ok(())
@@ -69,7 +74,12 @@ mod tests {
     fn a_marked_state_is_set_aside_and_the_latest_kept() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
+        mark(&at("none")).unwrap();
+        assert!(!at("none").exists());
+        // Its first server has not begun yet.
         mark(directory.path()).unwrap();
+        assert!(is_marked(directory.path()).unwrap());
+        set_aside(directory.path()).unwrap();
         assert!(!is_marked(directory.path()).unwrap());
         for text in ["one", "two"] {
             fs::create_dir(at("state")).unwrap();
@@ -84,5 +94,15 @@ mod tests {
         fs::write(at(MARK), "").unwrap();
         set_aside(directory.path()).unwrap();
         assert!(!is_marked(directory.path()).unwrap() && at("deleted/file").exists());
+    }
+
+    #[test]
+    fn all_that_are_not_there_are_marked_whatever_lies_beside_them() {
+        let modules = tempfile::tempdir().unwrap();
+        let names = ["a", "b", "kept"].map(|name| modules.path().join(name));
+        names.iter().for_each(|path| fs::create_dir(path).unwrap());
+        fs::write(modules.path().join("aa-notes"), "x").unwrap();
+        mark_but(modules.path(), &HashSet::from([names[2].clone()])).unwrap();
+        assert_eq!(names.map(|path| is_marked(&path).unwrap()), [true, true, false]);
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Module {
     /// Its epoch and its state.
     pub(crate) directory: PathBuf,
     state: Mutex<State>,
+    /// Held while its state is marked or set aside.
+    aside: Mutex<()>,
     /// Wakes the supervisor.
     pub(crate) changed: Notify,
     /// Wakes calls that wait for a server: counts what they should look at.
@@ -55,6 +57,8 @@ struct State {
     wanted: Vec<domain::Version>,
     /// Until its state is set aside: nothing of its name begins before.
     deleted: bool,
+    /// Of this host.
+    deletions: u64,
     servers: Vec<Arc<Server>>,
     /// Servers that ended, the latest last.
     ended: VecDeque<Attempt>,
@@ -75,6 +79,7 @@ impl Module {
             name,
             directory,
             state: Mutex::new(State { epoch, deleted, ..State::default() }),
+            aside: Mutex::default(),
             changed: Notify::new(),
             round: watch::Sender::new(0),
         })
@@ -99,12 +104,17 @@ impl Module {
 
     /// None of it runs any more, and its state is another's no more.
     pub(crate) fn delete(&self) {
-        if let Err(error) = deletion::mark(&self.directory) {
+        let marked = {
+            let _alone = self.aside.lock();
+            deletion::mark(&self.directory)
+        };
+        if let Err(error) = marked {
             tracing::error!(module = %self.name, %error, "mark a deleted module's state");
         }
         let mut state = self.state.lock();
         state.wanted.clear();
         state.deleted = true;
+        state.deletions = state.deletions.wrapping_add(1);
         drop(state);
         self.changed.notify_one();
     }
@@ -236,16 +246,24 @@ impl Module {
         self.ground.left.lock().iter().any(|record| record.order.own.contains(&state))
     }
 
-    /// Whether it is deleted, and nothing of it runs.
-    pub(crate) fn is_gone(&self) -> bool {
+    /// Which deletion it is that nothing of it runs after, if it is deleted.
+    pub(crate) fn gone(&self) -> Option<u64> {
         let held = self.is_held();
         let state = self.state.lock();
-        state.deleted && state.servers.is_empty() && !held
+        (state.deleted && state.servers.is_empty() && !held).then_some(state.deletions)
     }
 
-    /// What it was before its deletion is out of the way of what has its name now.
-    pub(crate) fn begin_anew(&self) {
-        self.state.lock().deleted = false;
+    /// Sets the state of a deleted module aside. Blocks.
+    pub(crate) fn set_aside(&self) -> io::Result<()> {
+        let _alone = self.aside.lock();
+        deletion::set_aside(&self.directory)
+    }
+
+    /// What it was before a deletion is out of the way of what has its name now.
+    pub(crate) fn begin_anew(&self, deletion: u64) {
+        let mut state = self.state.lock();
+        state.deleted = state.deletions != deletion;
+        drop(state);
         self.changed.notify_one();
     }
 

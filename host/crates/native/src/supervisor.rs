@@ -7,7 +7,6 @@ use roadstead_native_plan::{Action, Attempt, End, Why, plan};
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    deletion::set_aside,
     environment::{Home, private},
     helper::Order,
     module::Module,
@@ -39,10 +38,10 @@ pub(crate) async fn supervise(module: Arc<Module>) {
             }
         }
         module.publish(plan.versions);
-        if module.is_gone() {
-            let directory = module.directory.clone();
-            match blocking(move || set_aside(&directory)).await {
-                Ok(()) => module.begin_anew(),
+        if let Some(deletion) = module.gone() {
+            let deleted = Arc::clone(&module);
+            match blocking(move || deleted.set_aside()).await {
+                Ok(()) => module.begin_anew(deletion),
                 Err(error) => {
                     tracing::error!(module = %module.name, %error, "set a deleted module's state aside");
                     again = Some(Instant::now() + PAUSE);

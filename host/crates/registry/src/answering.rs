@@ -6,8 +6,9 @@ use std::sync::{
 };
 
 use roadstead_domain::Turns;
+use roadstead_engine::CodeState;
 
-use crate::{LiveVersion, live::Weighted};
+use crate::{LiveModule, LiveVersion, live::Weighted};
 
 /// The turns that a module has given out. They go on while the table changes.
 #[derive(Debug, Default)]
@@ -21,7 +22,17 @@ pub(crate) struct Given {
 #[derive(Debug)]
 pub(crate) enum Answering {
     One(Arc<LiveVersion>),
+    Native(Takeover),
     Several(Split),
+}
+
+/// A native version, and those that it takes over from: while no server of it is ready, one of
+/// another version that still runs answers.
+#[derive(Debug)]
+pub(crate) struct Takeover {
+    live: Arc<LiveVersion>,
+    /// The highest first.
+    others: Vec<Arc<LiveVersion>>,
 }
 
 /// Versions that share the calls of a service.
@@ -37,13 +48,17 @@ pub(crate) struct Split {
 
 impl Answering {
     /// None of no versions.
-    pub(crate) fn new(service: &str, serving: &[Weighted<'_>], given: &Arc<Given>) -> Option<Self> {
+    pub(crate) fn new(
+        module: &LiveModule,
+        service: &str,
+        serving: &[Weighted<'_>],
+        given: &Arc<Given>,
+    ) -> Option<Self> {
         let versions: Vec<_> = serving.iter().map(|(live, _)| Arc::clone(live)).collect();
         let turns = Turns::new(serving.iter().map(|(_, weight)| *weight));
         match (versions.as_slice(), turns) {
             ([], _) => None,
-            ([only], _) => Some(Self::One(Arc::clone(only))),
-            ([first, ..], None) => Some(Self::One(Arc::clone(first))),
+            ([only], _) | ([only, ..], None) => Some(Self::alone(module, service, only)),
             ([first, ..], Some(turns)) => {
                 let takes = |live: &Arc<LiveVersion>| {
                     live.sessions().iter().any(|session| session == service)
@@ -55,10 +70,26 @@ impl Answering {
         }
     }
 
+    fn alone(module: &LiveModule, service: &str, live: &Arc<LiveVersion>) -> Self {
+        let is_stateless = |live: &LiveVersion| {
+            live.record().spec.native.as_ref().is_some_and(|native| !native.stateful)
+        };
+        let others = module.versions.values().rev().filter(|other| {
+            !Arc::ptr_eq(other, live) && is_stateless(other) && other.exports(service)
+        });
+        let others: Vec<_> = others.cloned().collect();
+        let live = Arc::clone(live);
+        if others.is_empty() || !is_stateless(&live) {
+            return Self::One(live);
+        }
+        Self::Native(Takeover { live, others })
+    }
+
     /// Who answers the next call of a method.
     pub(crate) fn next(&self, service: &str, method: &str) -> &Arc<LiveVersion> {
         match self {
             Self::One(live) => live,
+            Self::Native(takeover) => takeover.next(service, method),
             Self::Several(split) => split.next(service, method),
         }
     }
@@ -66,9 +97,22 @@ impl Answering {
     /// Everyone who answers calls.
     pub(crate) fn all(&self) -> &[Arc<LiveVersion>] {
         match self {
-            Self::One(live) => std::slice::from_ref(live),
+            Self::One(live) | Self::Native(Takeover { live, .. }) => std::slice::from_ref(live),
             Self::Several(split) => &split.versions,
         }
+    }
+}
+
+impl Takeover {
+    fn next(&self, service: &str, method: &str) -> &Arc<LiveVersion> {
+        let is_there =
+            |live: &LiveVersion| live.module().is_ok_and(|one| one.code() == CodeState::There);
+        if is_there(&self.live) {
+            return &self.live;
+        }
+        let has =
+            |other: &&Arc<LiveVersion>| is_there(other) && other.method(service, method).is_ok();
+        self.others.iter().find(has).unwrap_or(&self.live)
     }
 }
 

@@ -270,7 +270,7 @@ impl NamespaceRoutes {
         let mut services: HashMap<String, BTreeMap<ModuleName, Answering>> = HashMap::new();
         for (name, module) in &modules {
             for (service, serving) in module.serving() {
-                let answering = Answering::new(service, &serving, &module.given);
+                let answering = Answering::new(module, service, &serving, &module.given);
                 let Some(answering) = answering else { continue };
                 services.entry(service.to_owned()).or_default().insert(name.clone(), answering);
             }

@@ -12,7 +12,7 @@ use parking_lot::MutexGuard;
 
 use super::{
     RunQueue, Shared, Sleepers, Task,
-    clock::{Own, thread_time},
+    clock::{Slice, thread_time},
     queue::Pick,
 };
 
@@ -47,12 +47,12 @@ impl Shared {
             }
             seat.begin_slice(self.now());
             self.ticker.begin_slice();
-            let own = Own::begin();
+            let slice = Slice::begin();
             pick.task.run();
             self.ticker.end_slice();
             let keeps = seat.end_slice();
             let after = thread_time();
-            let took = own.of(after.saturating_sub(before));
+            let took = slice.end(after.saturating_sub(before));
             self.charge(&pick.account, pick.claim, took);
             before = after;
             if !keeps {

@@ -1,6 +1,6 @@
 //! The first helper: out of the host's session, into the server's control group and namespaces.
 
-use std::{fs, io, io::Read as _, ops::RangeFrom, os::unix::process::ExitStatusExt as _};
+use std::{fs, io, ops::RangeFrom, os::unix::process::ExitStatusExt as _};
 
 use rustix::{
     process::{Pid, Signal},
@@ -15,9 +15,7 @@ pub(super) fn run(order: &Order) -> io::Result<u8> {
     rustix::process::setsid().map_err(about("begin a session"))?;
     follow(order.host)?;
     // Its record is durable, with its number, before it does anything.
-    let mut go = [0];
-    io::stdin().lock().read_exact(&mut go).map_err(about("wait for the host"))?;
-    if go != [GO] {
+    if word().map_err(about("wait for the host"))? != GO {
         return Err(io::Error::other("the host wants something else"));
     }
     if let Some(path) = order.cgroup.clone() {
@@ -32,6 +30,19 @@ pub(super) fn run(order: &Order) -> io::Result<u8> {
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal))
         .map_or(1, |code| u8::try_from(code).unwrap_or(1)))
+}
+
+/// What the host says, and no more of it: the rest is for the second helper.
+fn word() -> io::Result<u8> {
+    let mut word = [0];
+    loop {
+        match rustix::io::read(io::stdin(), &mut word) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(word[0]),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 #[expect(unsafe_code, reason = "descriptors that nothing here owns")]
