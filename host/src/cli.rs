@@ -198,7 +198,7 @@ pub(crate) struct TopArgs {
     /// This host alone, and none of the others of its pool
     #[arg(long)]
     pub this_host: bool,
-    /// Print once instead of again and again
+    /// Print once instead of again and again, as a table that goes elsewhere than to a terminal is
     #[arg(long)]
     pub once: bool,
     /// Time between two looks, like 500ms or 2s

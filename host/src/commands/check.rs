@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use roadstead_domain::{Digest, Limits, ModuleName, SpecFormat, Version};
 use roadstead_engine::EngineConfig;
 use roadstead_proto::v1 as api;
+use roadstead_registry::native_fits;
 use roadstead_transcode::{Derived, Import, Locks, World};
 use tonic::Code;
 
@@ -92,6 +93,9 @@ fn alone(args: &CheckArgs) -> anyhow::Result<api::CheckModuleResponse> {
     };
     let world = world.with_comments(&wit)?;
     let derived = roadstead_transcode::derive(&world, &name, &version, &Locks::default())?;
+    if native.is_some() {
+        native_fits(&spec, &derived).map_err(anyhow::Error::msg)?;
+    }
     let imports = match &component {
         Some(bytes) => roadstead_engine::inspect(&EngineConfig::for_machine(), bytes, &spec)?,
         None => Vec::new(),

@@ -1,6 +1,10 @@
 //! `roadstead top`: what the namespace's modules use against what they are granted.
 
-use std::{cmp::Reverse, process::ExitCode};
+use std::{
+    cmp::Reverse,
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
 
 use roadstead_proto::v1 as api;
 
@@ -14,6 +18,8 @@ use crate::{
 
 pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCode> {
     let mut modules = client::modules(to).await?;
+    // A table that is not looked at is not drawn again; lines of JSON may be followed.
+    let once = args.once || !(to.json || io::stdout().is_terminal());
     loop {
         let request = api::ListUsageRequest {
             all_namespaces: args.all_namespaces,
@@ -29,8 +35,8 @@ pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCo
         if to.json {
             let value = descriptors::contract_json("ListUsageResponse", &answer)?;
             // One document a line where more follow.
-            if args.once { output::json(&value) } else { output::line(value) }
-        } else if args.once {
+            if once { output::json(&value) } else { output::line(value) }
+        } else if once {
             output::line(usage::top(&answer, args.all_namespaces));
         } else {
             output::screen(usage::top(&answer, args.all_namespaces));
@@ -38,7 +44,7 @@ pub(crate) async fn top(to: &Connection, args: TopArgs) -> anyhow::Result<ExitCo
         for host in &answer.hosts {
             missing(&host.name, &host.error);
         }
-        if args.once {
+        if once {
             return Ok(ExitCode::SUCCESS);
         }
         tokio::time::sleep(args.interval).await;

@@ -19,15 +19,10 @@ pub(crate) fn judge(attempt: &Attempt, now: Moment) -> Verdict {
         return if until <= now { Verdict::End(Why::Grace) } else { Verdict::Fine(Some(until)) };
     }
     if attempt.ready.is_none() {
-        let startup = probes.startup.duration();
-        let until = attempt.started.after(startup);
-        return if until <= now {
-            let trouble = attempt.trouble.as_deref().map(|text| format!(": {text}"));
-            let trouble = trouble.unwrap_or_default();
-            let text = format!("it was not ready within {} ms{trouble}", startup.as_millis());
-            Verdict::End(Why::Failed(text))
-        } else {
-            Verdict::Fine(Some(until))
+        let until = attempt.started.after(probes.startup.duration());
+        return match late(attempt, now) {
+            Some(why) => Verdict::End(Why::Failed(why)),
+            None => Verdict::Fine(Some(until)),
         };
     }
     if let Some(why) = stuck(attempt) {
@@ -39,6 +34,16 @@ pub(crate) fn judge(attempt: &Attempt, now: Moment) -> Verdict {
         .zip(busy)
         .map(|(limit, progress)| now.after(limit.duration().saturating_sub(progress.idle)));
     Verdict::Fine(left)
+}
+
+/// Why a server that was never ready will not be waited for any longer, if it will not.
+pub fn late(attempt: &Attempt, now: Moment) -> Option<String> {
+    let startup = attempt.spec.probes.startup.duration();
+    if attempt.ready.is_some() || now < attempt.started.after(startup) {
+        return None;
+    }
+    let trouble = attempt.trouble.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+    Some(format!("it was not ready within {} ms{trouble}", startup.as_millis()))
 }
 
 /// Why a server that was ready does not get on, if it does not.

@@ -17,7 +17,7 @@ mod restarts;
 mod state;
 
 pub use desire::{Demand, Wanted, target};
-pub use judge::stuck;
+pub use judge::{late, stuck};
 pub use moment::Moment;
 pub use observed::{Attempt, Contract, End, Ended, Module, Progress};
 pub use plan::{Action, Plan, Why, plan};

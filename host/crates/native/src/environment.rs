@@ -65,6 +65,10 @@ impl Home {
             ("ROADSTEAD_CALL_KEY".to_owned(), text(self.0.join("key"))),
             ("ROADSTEAD_SECRETS".to_owned(), text(self.0.join("secrets"))),
             ("ROADSTEAD_EPOCH".to_owned(), epoch.to_string()),
+            (
+                "ROADSTEAD_GRACE".to_owned(),
+                version.native.grace_of_calls().as_secs_f64().to_string(),
+            ),
             ("ROADSTEAD_MAX_MESSAGE".to_owned(), longest.to_string()),
         ]);
         if version.native.stateful {

@@ -3,7 +3,10 @@
 mod stream;
 mod unary;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -58,6 +61,9 @@ impl<P: Place> Remote for ServerRemote<P> {
     }
 }
 
+/// Before a call's deadline, to say why it had no server.
+const WORD: Duration = Duration::from_millis(50);
+
 /// A call, while it looks for a server.
 struct Attempted<'a> {
     call: &'a RemoteCall,
@@ -73,6 +79,12 @@ impl<'a> Attempted<'a> {
 
     fn deadline(&self) -> tokio::time::Instant {
         self.call.deadline.into()
+    }
+
+    /// When a call that still has no server ends, so that its caller hears why before the deadline.
+    fn last_word(&self) -> Instant {
+        let left = self.call.deadline.saturating_duration_since(self.began);
+        self.call.deadline.checked_sub((left / 10).min(WORD)).unwrap_or(self.began)
     }
 
     fn late(&self) -> Fault {
@@ -114,11 +126,8 @@ impl<P: Place> ServerRemote<P> {
                 }
             }
             self.may_come(until)?;
-            let until = until.min(attempted.call.deadline);
+            let until = until.min(attempted.last_word());
             if timeout_at(until.into(), rounds.changed()).await.is_err() {
-                if attempted.call.deadline <= Instant::now() {
-                    return Err(attempted.late());
-                }
                 return Err(self.not_ready(until));
             }
         }
@@ -133,7 +142,10 @@ impl<P: Place> ServerRemote<P> {
         let clock = self.module.clock();
         match standing.state {
             State::Failed(why) => {
-                Err(Fault::NotReady(format!("its servers failed{}: see its log", kind(&why))))
+                let kind = kind(&why);
+                Err(Fault::NotReady(format!(
+                    "its servers failed{kind}: see its log; the same pushed again is tried again"
+                )))
             }
             State::BackingOff(_) if standing.retry.is_some_and(|at| clock.instant(at) >= until) => {
                 Err(self.not_ready(until))
@@ -149,15 +161,18 @@ impl<P: Place> ServerRemote<P> {
         Fault::NotReady(match standing.map(|standing| (standing.state, standing.retry)) {
             Some((State::BackingOff(why), Some(at))) => {
                 let wait = clock.instant(at).saturating_duration_since(Instant::now());
-                let (kind, wait) = (kind(&why), wait.as_millis());
-                format!("its servers fail{kind}: see its log; the next is begun in {wait} ms")
+                let (kind, wait) = (kind(&why), wait.as_secs() + 1);
+                format!(
+                    "its servers fail{kind}: see its log; the next is begun in {wait} s, or at once \
+                     when the same is pushed again"
+                )
             }
             Some((State::BackingOff(why), None)) => {
                 format!("its servers fail{}: see its log", kind(&why))
             }
             _ if until <= Instant::now() => {
-                let waited = self.version.native.activation_timeout.duration().as_millis();
-                format!("no server was ready within {waited} ms")
+                let most = self.version.native.activation_timeout.duration().as_millis();
+                format!("no server was ready in time: its activation timeout is {most} ms")
             }
             _ => "no server is ready".to_owned(),
         })
@@ -230,5 +245,6 @@ fn kind(why: &str) -> String {
 }
 
 fn off() -> Fault {
-    Fault::NotReady("this version does not run, another one answers: pin it".to_owned())
+    let why = "this version does not run: another one answers (pin it), or it is deleted";
+    Fault::NotReady(why.to_owned())
 }

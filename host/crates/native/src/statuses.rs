@@ -35,17 +35,23 @@ impl From<Fault> for Failed {
 }
 
 /// Of a status that is not OK.
-pub(crate) fn of_status(status: Status, elapsed: Duration) -> Failed {
+pub(crate) fn of_status(status: Status, elapsed: Duration, output: u64) -> Failed {
     let reason = status.details.find::<ErrorInfo>("google.rpc.ErrorInfo").map(|info| info.reason);
     Failed::Fault(match status.code {
         Code::InvalidArgument => bad_input(status),
+        Code::ResourceExhausted if reason.as_deref() == Some("OUTPUT_LIMIT") => {
+            Fault::limit(LimitKind::Output, output, None)
+        }
         Code::ResourceExhausted => {
             Fault::Overloaded { what: "module's server", retry_after: retry(&status) }
         }
         Code::Unavailable if reason.as_deref() == Some("NOT_READY") => {
             return Failed::Unseen(status.text);
         }
-        Code::Unavailable => Fault::NotReady(format!("its server says: {}", status.text)),
+        // It may have run.
+        Code::Unavailable => {
+            return Failed::Broken(format!("its server broke off and says: {}", status.text));
+        }
         Code::Cancelled => Fault::Cancelled,
         Code::DeadlineExceeded => Fault::Deadline(elapsed),
         Code::Ok => trap("an answer without a message"),
@@ -123,7 +129,7 @@ mod tests {
     }
 
     fn fault(status: Status) -> Fault {
-        match of_status(status, Duration::from_secs(3)) {
+        match of_status(status, Duration::from_secs(3), 7) {
             Failed::Fault(fault) => fault,
             other => panic!("{other:?}"),
         }
@@ -140,7 +146,8 @@ mod tests {
         assert_eq!(plain(Code::InvalidArgument), Fault::bad_input("", "why"));
         assert_eq!(plain(Code::Cancelled), Fault::Cancelled);
         assert_eq!(plain(Code::DeadlineExceeded), Fault::Deadline(Duration::from_secs(3)));
-        assert!(matches!(plain(Code::Unavailable), Fault::NotReady(_)));
+        let broken = of_status(status(Code::Unavailable, Vec::new()), RETRY, 7);
+        assert!(matches!(broken, Failed::Broken(why) if why.contains("says: why")));
         assert!(matches!(plain(Code::Unimplemented), Fault::GuestTrap { .. }));
         let trap = Fault::GuestTrap { message: "why".to_owned(), backtrace: Vec::new() };
         assert_eq!(plain(Code::Other(13)), trap);
@@ -167,8 +174,11 @@ mod tests {
         };
         assert_eq!(retry_after, LONGEST_RETRY);
 
-        let info = any("google.rpc.ErrorInfo", &ErrorInfo { reason: "NOT_READY".to_owned() });
-        let unseen = of_status(status(Code::Unavailable, vec![info]), RETRY);
+        let info =
+            |reason: &str| any("google.rpc.ErrorInfo", &ErrorInfo { reason: reason.to_owned() });
+        let unseen = of_status(status(Code::Unavailable, vec![info("NOT_READY")]), RETRY, 7);
         assert!(matches!(unseen, Failed::Unseen(_)));
+        let output = fault(status(Code::ResourceExhausted, vec![info("OUTPUT_LIMIT")]));
+        assert_eq!(output, Fault::limit(LimitKind::Output, 7, None));
     }
 }

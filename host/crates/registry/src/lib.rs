@@ -26,7 +26,7 @@ pub use bindings::{BindingStanding, BindingState};
 pub use error::{ChangeError, DamagedLock, OpenError, PushError};
 pub use live::{LiveMethod, LiveModule, LiveVersion, Schema, Standing};
 pub use outcomes::Outcomes;
-pub use registry::{HeldOffer, Holder, NamespaceQuota, Registry, RegistryConfig};
+pub use registry::{HeldOffer, Holder, NamespaceQuota, Registry, RegistryConfig, native_fits};
 pub use request::{Checked, Phase, Progress, Protos, PushRequest, Pushed};
 pub use roadstead_blobs::{Staged, Upload};
 pub use roadstead_catalog::{

@@ -28,7 +28,10 @@ use tokio::{
     task::AbortHandle,
 };
 
-pub use self::offers::{HeldOffer, Holder};
+pub use self::{
+    native::native_fits,
+    offers::{HeldOffer, Holder},
+};
 use crate::{
     OpenError, PushError, RouteTable, bindings::BoundImports, code::StoredCode, recipe::Recipe,
     turns::Turns,

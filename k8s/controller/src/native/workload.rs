@@ -324,6 +324,7 @@ fn environment(spec: &NativeSpec) -> Value {
         ("ROADSTEAD_TLS_KEY", file("tls.key")),
         ("ROADSTEAD_TLS_CA", file("hosts.crt")),
         ("ROADSTEAD_CALL_KEY", file("call.key")),
+        ("ROADSTEAD_GRACE", spec.grace_of_calls().as_secs_f64().to_string()),
     ];
     if spec.stateful {
         own.push(("ROADSTEAD_STATE", "/var/lib/roadstead/state".to_owned()));

@@ -156,7 +156,18 @@ impl Tpu {
 /// Of what nobody waits for longer.
 const LONGEST_GRACE: Duration = Duration::from_secs(3600);
 
+/// A server keeps this part of its grace, at the most this long, for what is left to do once its
+/// calls have ended: a checkpoint, above all.
+const LAST_PART: u32 = 5;
+const LONGEST_LAST: Duration = Duration::from_secs(5);
+
 impl NativeSpec {
+    /// How much of a server's grace its calls have to end.
+    pub fn grace_of_calls(&self) -> Duration {
+        let grace = self.grace.duration();
+        grace.saturating_sub((grace / LAST_PART).min(LONGEST_LAST))
+    }
+
     pub(super) fn validate(&self) -> Result<(), SpecError> {
         let refuse = |field, problem: String| Err(SpecError::Field { field, problem });
         if self.command.is_empty() && self.image.is_none() {

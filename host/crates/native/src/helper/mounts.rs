@@ -44,14 +44,15 @@ pub(super) fn cut(order: &Order) -> io::Result<()> {
         }
     }
     dev(&devices, &mut writable)?;
+    // Before its own directories, which may lie within.
+    if !order.working.is_dir() {
+        fs::create_dir_all(&order.working).map_err(about(order.working.display()))?;
+        bind(&working, &order.working)?;
+    }
     for (path, file) in &own {
         fs::create_dir_all(path).map_err(about(path.display()))?;
         bind(file, path)?;
         writable.insert(path.clone());
-    }
-    if !order.working.is_dir() {
-        fs::create_dir_all(&order.working).map_err(about(order.working.display()))?;
-        bind(&working, &order.working)?;
     }
     read_only(&writable)
 }

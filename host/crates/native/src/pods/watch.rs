@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use roadstead_native_plan::{Contract, stuck};
+use roadstead_native_plan::{Contract, late, stuck};
 use tokio::time::sleep;
 
 use super::{
@@ -52,7 +52,13 @@ async fn follow(module: &Arc<Module>, server: &Server, id: &str, link: Link) {
     let mut missed = 0;
     let mut is_known = false;
     while missed < probes.failures {
-        let serving = matches!(is_serving(&link, period).await, Ok(true));
+        let trouble = match is_serving(&link, period).await {
+            Ok(true) => None,
+            Ok(false) => Some("it says that it does not serve yet".to_owned()),
+            Err(error) => Some(format!("its health: {error}")),
+        };
+        let serving = trouble.is_none();
+        module.see(server, |seen| seen.trouble = trouble);
         if serving && !is_known {
             is_known = contract(module, server, &link).await;
             server.connect(link.clone());
@@ -73,7 +79,9 @@ async fn follow(module: &Arc<Module>, server: &Server, id: &str, link: Link) {
             }
             seen.progress = got_on;
         });
-        module.stands(server, id, stuck(&server.seen()));
+        let seen = server.seen();
+        let is_kept = !matches!(seen.contract, Contract::Broken(_));
+        module.stands(server, id, stuck(&seen).or_else(|| late(&seen, now).filter(|_| is_kept)));
         missed = if serving { 0 } else { missed.saturating_add(1) };
         let again = if answers { period } else { FIRST.max(period.min(FIRST * 4)) };
         tokio::select! {
@@ -89,6 +97,7 @@ async fn contract(module: &Arc<Module>, server: &Server, link: &Link) -> bool {
         Ok(contract) => contract,
         Err(trouble) => {
             tracing::debug!(module = %server.version.id, trouble, "ask a server for its contract");
+            module.see(server, |seen| seen.trouble = Some(trouble));
             return false;
         }
     };

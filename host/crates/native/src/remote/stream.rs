@@ -123,7 +123,7 @@ impl<P: Place> ServerRemote<P> {
         let status = messages.status().map_err(broken)?;
         match status.code {
             Code::Ok => Ok(()),
-            _ => match of_status(status, attempted.began.elapsed()) {
+            _ => match of_status(status, attempted.began.elapsed(), self.version.sizes().1) {
                 // Whatever it says: another server would answer all of it once more.
                 Failed::Unseen(_) if has_answered => {
                     Err(Failed::Broken("its server broke off".to_owned()))

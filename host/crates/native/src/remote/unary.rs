@@ -81,7 +81,7 @@ impl<P: Place> ServerRemote<P> {
                 let message = "its server sent more than one message".to_owned();
                 Err(Fault::GuestTrap { message, backtrace: Vec::new() }.into())
             }
-            _ => Err(of_status(status, attempted.began.elapsed())),
+            _ => Err(of_status(status, attempted.began.elapsed(), self.version.sizes().1)),
         }
     }
 }

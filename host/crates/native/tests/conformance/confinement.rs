@@ -6,8 +6,8 @@ use roadstead_domain::Fault;
 use roadstead_engine::{LoadError, NativeState, Natives as _, OfferedSecret, Offers};
 
 use crate::{
-    processes::{LocalProcesses, lives, server},
-    stage::{Backend, Program, Stage, contract, id, until},
+    processes::{LocalProcesses, config, lives, server},
+    stage::{Backend, Program, Stage, contract, engine, fixtures, id, until},
     wire::{Number, read, text},
 };
 
@@ -24,7 +24,7 @@ async fn a_server_s_environment_is_made_from_nothing() {
     let backend = LocalProcesses::new();
     let stage = Stage::run(&backend, Program::Probe, &format!("{ALL}, env: {{MODE: x}}"), "");
     let variables = stage.look("variables").await;
-    let expected = "HOME LANG MODE PATH ROADSTEAD_CALL_KEY ROADSTEAD_EPOCH ROADSTEAD_MAX_MESSAGE \
+    let expected = "HOME LANG MODE PATH ROADSTEAD_CALL_KEY ROADSTEAD_EPOCH ROADSTEAD_GRACE ROADSTEAD_MAX_MESSAGE \
                     ROADSTEAD_SECRETS ROADSTEAD_SOCKET TMPDIR";
     // Python's own beside it.
     let variables: Vec<_> = variables.split(' ').filter(|name| !name.starts_with("LC_")).collect();
@@ -291,7 +291,7 @@ async fn programs_are_found_where_the_operator_says_and_see_what_it_lets_them() 
     let backend = LocalProcesses::with(|config| {
         config.path = format!("{}:{}", other.path().join("bin").display(), config.path);
         config.hidden.push(hidden.clone());
-        config.working = crate::stage::fixtures().join("probe");
+        config.working = fixtures().join("probe");
     });
     let id = id("probe", "1.0.0");
     let yaml = format!("native: {{command: [snake, -m, roadstead.native, probe.py], {ALL}}}");
@@ -299,5 +299,30 @@ async fn programs_are_found_where_the_operator_says_and_see_what_it_lets_them() 
     assert_eq!(stage.look(&format!("read:{}/plans", other.path().display())).await, "secret plans");
     let seen = stage.look(&format!("list:{}", hidden.display())).await;
     assert_eq!(seen, if has_namespaces(&backend) { "" } else { "key" });
+    backend.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_working_directory_may_hold_the_host_s_own() {
+    // Below what servers see a directory of their own instead of.
+    let working = tempfile::tempdir_in("/tmp").unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([&fixtures().join("probe"), working.path()])
+        .status();
+    assert!(copied.unwrap().success());
+    let directory = working.path().join("data");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("secret"), "x").unwrap();
+    let engine = engine();
+    let mut config = config(&directory, &engine);
+    config.working = working.path().to_owned();
+    config.hidden.push(directory.clone());
+    let backend = LocalProcesses::at(&directory, engine, config);
+    let stage = Stage::run(&backend, Program::Probe, ALL, "");
+    let read = stage.look(&format!("read:{}/secret", directory.display())).await;
+    if has_namespaces(&backend) {
+        assert!(read.starts_with("error"), "{read}");
+    }
     backend.shutdown().await;
 }

@@ -36,12 +36,7 @@ impl Runner {
         spec: &ModuleSpec,
         derived: &Derived,
     ) -> Result<(), LoadError> {
-        let handles = |plan: &&Arc<MethodPlan>| plan.takes_handles() || plan.gives_handles();
-        let mut methods = derived.services.iter().flat_map(|service| &service.methods);
-        if let Some(plan) = methods.find(handles) {
-            let why = format!("`{}` has resources, which native modules have not", plan.export);
-            return Err(LoadError::NeverFits(why));
-        }
+        native_fits(spec, derived).map_err(LoadError::NeverFits)?;
         self.natives.accepts(id, spec)
     }
 
@@ -81,6 +76,33 @@ impl Runner {
             }
         }
     }
+}
+
+/// Whether a native version that offers `derived` could be served at all, wherever.
+///
+/// # Errors
+/// Why not, for who wrote it.
+pub fn native_fits(spec: &ModuleSpec, derived: &Derived) -> Result<(), String> {
+    let handles = |plan: &&Arc<MethodPlan>| plan.takes_handles() || plan.gives_handles();
+    let methods = || derived.services.iter().flat_map(|service| &service.methods);
+    if let Some(plan) = methods().find(handles) {
+        let why = format!("`{}` has resources, which native modules have not", plan.export);
+        return Err(why);
+    }
+    let lists = spec.native.iter().flat_map(|native| {
+        [("concurrent", &native.concurrent), ("idempotent", &native.idempotent)]
+    });
+    for (field, name) in lists.flat_map(|(field, names)| names.iter().map(move |n| (field, n))) {
+        if name != "*" && methods().all(|plan| plan.export.function != *name) {
+            let mut known: Vec<_> = methods().map(|plan| plan.export.function.as_str()).collect();
+            known.sort_unstable();
+            known.dedup();
+            let known = known.join(", ");
+            let why = format!("native.{field}: there is no function `{name}`, but {known}");
+            return Err(why);
+        }
+    }
+    Ok(())
 }
 
 fn is_native(module: &LiveModule) -> bool {

@@ -244,6 +244,11 @@ async fn what_cannot_be_native_is_refused() {
     assert!(matches!(&resources, PushError::NeverFits(why) if why.contains("resources")));
     let refused = push(&host, "command: [refused]", ADD).await.unwrap_err();
     assert!(matches!(&refused, PushError::NotOffered(why) if why.contains("secret")));
+    for field in ["concurrent", "idempotent"] {
+        let unknown = push(&host, &format!("command: [a], {field}: [ad]"), ADD).await.unwrap_err();
+        let PushError::NeverFits(why) = &unknown else { panic!("{unknown:?}") };
+        assert_eq!(*why, format!("native.{field}: there is no function `ad`, but add"));
+    }
     let staged = host.stage(&self::package(ADD)).await.unwrap();
     let namespace = Namespace::default();
     host.registry.check(&namespace, native("command: [a]"), staged).await.unwrap();
