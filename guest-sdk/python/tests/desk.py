@@ -21,8 +21,11 @@ interface desk {
   slow: func(ms: u32) -> u32;
   aside: func(ms: u32) -> u32;
   wait-until-cancelled: func();
+  check-until-cancelled: func();
   who: func() -> string;
   blob: func(data: list<u8>) -> list<u8>;
+  zeros: func(size: u32) -> list<u8>;
+  rows: func(size: u32) -> stream<list<u8>>;
   count: func(to: u32) -> stream<u32>;
   letters: func(text: string) -> stream<u8>;
   stop-at: func(to: u32, at: u32) -> result<stream<u32>, problem>;
@@ -54,6 +57,7 @@ class Desk(exports.Desk, Lifecycle):
 
     def start(self):
         progress("started")
+        print("printed by the module")
 
     def twice(self, note):
         if not len(note.marks):
@@ -95,6 +99,12 @@ class Desk(exports.Desk, Lifecycle):
             time.sleep(0.01)
         self.was_cancelled = True
 
+    @concurrent
+    def check_until_cancelled(self):
+        while True:
+            call().check()
+            time.sleep(0.01)
+
     def who(self):
         caller = call().caller
         if caller is None:
@@ -103,6 +113,12 @@ class Desk(exports.Desk, Lifecycle):
 
     def blob(self, data):
         return bytes(data)[::-1]
+
+    def zeros(self, size):
+        return bytes(size)
+
+    def rows(self, size):
+        yield bytes(size)
 
     def count(self, to):
         yield from range(to)

@@ -59,6 +59,7 @@ class Served:
             self.process = subprocess.Popen(
                 [sys.executable, *command],
                 env={**os.environ, **environment},
+                stdout=log,
                 stderr=log,
             )
         self.target = f"unix:{self.socket}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,7 +123,7 @@ def test_a_stale_attempt_cannot_commit_and_ends(attempt: Attempt) -> None:
     old.module().add(9)
     with pytest.raises(roadstead.Unavailable) as refused:
         old.host().with_plan(old.plan.text).with_options(timeout=3).save()
-    assert refused.value.reason in ("NOT_READY", "")
+    assert refused.value.reason in ("INTERRUPTED", "")
     assert old.process.wait(PATIENCE) == 1
     new.module().add(1)
     assert new.module().save().durable == 1
@@ -168,6 +170,36 @@ def test_checkpoints_are_whole_or_not_there(tmp_path: Path) -> None:
     latest = checkpoints.latest()
     assert latest is not None and latest.read_text() == "one"
     assert not list((tmp_path / "state").glob(".writing-*"))
+
+
+def test_threads_that_commit_at_once_commit_one_after_the_other(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "state", 1)
+    checkpoints.claim()
+    writing, most, committed = set[int](), list[int](), list[Path]()
+
+    def slowly(path: Path) -> None:
+        writing.add(threading.get_ident())
+        most.append(len(writing))
+        with path.open("x") as file:
+            for _ in range(10):
+                file.write("x")
+                file.flush()
+                time.sleep(0.001)
+        writing.discard(threading.get_ident())
+
+    def several() -> None:
+        for _ in range(5):
+            committed.append(checkpoints.commit(slowly))
+            latest = checkpoints.latest()
+            assert latest is not None
+
+    threads = [threading.Thread(target=several) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(set(committed)) == 20 and max(most) == 1
+    assert {path.read_text() for path in (tmp_path / "state").glob("checkpoint-*")} == {"x" * 10}
 
 
 def test_what_a_killed_attempt_left_is_removed(tmp_path: Path) -> None:

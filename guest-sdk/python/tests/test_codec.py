@@ -13,7 +13,7 @@ from values import Maker, Messages, same
 
 from roadstead import Err, classes
 from roadstead.plan import Method
-from roadstead.wire import BadInput, BadValue, Codec, plain
+from roadstead.wire import BadInput, BadValue, Codec, arrays, plain
 
 WIT = """package acme:kinds@0.3.1;
 
@@ -326,6 +326,28 @@ def test_values_of_other_types_are_refused_with_their_path(
     with pytest.raises(BadValue) as refused:
         stage.codec.encode_request(stage.method("Echo"), arguments)
     assert refused.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("scalar", "values", "says"),
+    [
+        ("f64", [1.0, "x"], "[1]: must be a number, not str"),
+        ("f64", [1.0, None], "[1]: must be a number, not NoneType"),
+        ("f32", np.array(["a"]), "[0]: must be a number, not str"),
+        ("u32", [1, "x"], "[1]: must be an integer, not str"),
+        ("u32", [1, 2.5], "[1]: must be an integer, not float"),
+        ("bool", np.array([1]), "[0]: must be a bool, not int"),
+    ],
+)
+def test_what_does_not_fit_in_a_list_is_told_without_numpy_s_names(
+    scalar: str, values: Any, says: str
+) -> None:
+    for lists in (arrays, plain):
+        if lists is plain and isinstance(values, np.ndarray):
+            continue
+        with pytest.raises(BadValue) as refused:
+            lists.write(scalar, values)
+        assert str(refused.value) == says
 
 
 def test_arrays_of_any_kind_that_fits_are_taken(wit: Planned) -> None:

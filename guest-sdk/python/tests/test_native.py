@@ -139,9 +139,19 @@ def test_calls_beyond_those_that_wait_are_refused(desk: tuple[Path, Planned], se
 
 def test_a_cancelled_method_hears_of_it(served: Served) -> None:
     desk = served.module()
-    with pytest.raises(roadstead.DeadlineExceeded):
+    with pytest.raises(roadstead.DeadlineExceeded) as over:
         desk.with_options(timeout=0.2).wait_until_cancelled()
+    assert over.value.reason == "DEADLINE"
     assert desk.who() == "nobody, cancelled before: True"
+
+
+def test_a_method_that_checks_ends_without_a_word(served: Served) -> None:
+    desk = served.module()
+    with pytest.raises(roadstead.DeadlineExceeded):
+        desk.with_options(timeout=0.2).check_until_cancelled()
+    assert served.stop() == 0
+    log = served.log.read_text()
+    assert "never retrieved" not in log and "Traceback" not in log, log
 
 
 def test_calls_can_be_made_asynchronously(served: Served) -> None:

@@ -19,6 +19,8 @@ from desk import Start, serve_with
 from harness import PATIENCE, Planned, Served
 
 import roadstead
+from roadstead.client.retry import Retry
+from roadstead.native import Options, OptionsError
 from roadstead.native.identity import sign
 from roadstead.status import block, last_number, number
 
@@ -85,8 +87,8 @@ def test_sigterm_lets_running_calls_end(served: Served) -> None:
 def test_calls_that_do_not_end_in_time_are_lost(
     desk: tuple[Path, Planned], serve: Start, method: str
 ) -> None:
-    _, planned = desk
-    served = serve_with(serve, planned, "grace=0.2")
+    module, planned = desk
+    served = serve(module, planned.plan, ROADSTEAD_GRACE="0.2").wait()
     called = served.module()
     lost: list[roadstead.CallError] = []
 
@@ -101,14 +103,111 @@ def test_calls_that_do_not_end_in_time_are_lost(
     wait_for_call(served)
     assert served.stop() == 0
     busy.join(PATIENCE)
-    assert len(lost) == 1
+    assert [(error.code, error.reason) for error in lost] == [
+        (grpc.StatusCode.UNAVAILABLE, "INTERRUPTED")
+    ]
+    if method != "later":
+        assert "a call still runs after 0.2 s" in served.log.read_text()
 
 
-def wait_for_call(served: Served) -> None:
+def test_calls_that_did_not_begin_say_so_when_the_module_stops(
+    desk: tuple[Path, Planned], serve: Start
+) -> None:
+    module, planned = desk
+    served = serve(module, planned.plan, ROADSTEAD_GRACE="3").wait()
+    once = roadstead.connect(served.target, timeout=PATIENCE, retry=Retry(attempts=1))
+    called = once.with_plan(planned.plan.text)
+    reasons: list[str] = []
+
+    def call() -> None:
+        with pytest.raises(roadstead.Unavailable) as refused:
+            called.slow(600_000)
+        reasons.append(refused.value.reason)
+
+    calls = [threading.Thread(target=call) for _ in range(2)]
+    for count, one in enumerate(calls, start=1):
+        one.start()
+        wait_for_call(served, count)
+    served.process.send_signal(signal.SIGTERM)
+    wait_until_stopping(served)
+    with pytest.raises(roadstead.Unavailable) as late:
+        called.soon()
+    assert late.value.reason == "NOT_READY"
+    assert served.stop() == 0
+    for one in calls:
+        one.join(PATIENCE)
+    assert sorted(reasons) == ["INTERRUPTED", "NOT_READY"]
+
+
+def wait_for_call(served: Served, count: int = 1) -> None:
     with grpc.insecure_channel(served.target) as channel:
         rpc = channel.unary_unary("/roadstead.v1.NativeService/GetProgress")
-        while not last_number(rpc(b"", timeout=PATIENCE), 3):
+        while last_number(rpc(b"", timeout=PATIENCE), 3) < count:
             time.sleep(0.01)
+
+
+def wait_until_stopping(served: Served) -> None:
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    with grpc.insecure_channel(served.target) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        asked = health_pb2.HealthCheckRequest()
+        while health.Check(asked, timeout=PATIENCE).status == health_pb2.HealthCheckResponse.SERVING:
+            time.sleep(0.01)
+
+
+def test_the_grace_is_a_number_of_seconds() -> None:
+    options = {"ROADSTEAD_SOCKET": "/tmp/s"}
+    assert Options.from_environment(options).grace == 20.0
+    assert Options.from_environment({**options, "ROADSTEAD_GRACE": "1.5"}).grace == 1.5
+    for bad in ("soon", "-1", "nan", "inf", "1e3", "3601"):
+        with pytest.raises(OptionsError, match="(?i)grace must be"):
+            Options.from_environment({**options, "ROADSTEAD_GRACE": bad})
+
+
+def test_what_a_module_prints_is_in_the_log_at_once(served: Served) -> None:
+    assert "printed by the module" in served.log.read_text()
+
+
+FAILING = """from desk_module import Desk
+
+class Failing(Desk):
+    {code}
+        raise ValueError("no weights")
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "what"),
+    [
+        ("def __init__(self):", "making Failing"),
+        ("def start(self):", "Failing.start"),
+        ("async def start(self):", "Failing.start"),
+    ],
+)
+def test_a_start_that_fails_shows_the_module_s_own_trace(
+    desk: tuple[Path, Planned], serve: Start, code: str, what: str
+) -> None:
+    _, planned = desk
+    failing = planned.directory / "failing.py"
+    failing.write_text(FAILING.format(code=code))
+    served = serve(failing, planned.plan)
+    assert served.process.wait(PATIENCE) == 1
+    lines = served.log.read_text().splitlines()
+    assert lines[-1] == f"roadstead: {what} failed: ValueError: no weights"
+    assert lines[0].startswith("Traceback") and "failing.py" in lines[1]
+    assert len(lines) < 8, lines
+
+
+def test_an_address_that_cannot_be_had_is_told_in_one_line(
+    desk: tuple[Path, Planned], serve: Start
+) -> None:
+    module, planned = desk
+    served = serve(module, planned.plan, ROADSTEAD_SOCKET="/nowhere/at/all.sock")
+    assert served.process.wait(PATIENCE) == 1
+    lines = served.log.read_text().splitlines()
+    assert "roadstead: listen on unix:/nowhere/at/all.sock" in lines[-1]
+    assert "Traceback" not in "".join(lines)
 
 
 def test_messages_are_as_large_as_the_environment_says(
@@ -119,6 +218,13 @@ def test_messages_are_as_large_as_the_environment_says(
     assert bytes(served.module().blob(b"x" * 9000)) == b"x" * 9000
     with pytest.raises(roadstead.LimitReached):
         served.module().blob(b"x" * 11_000)
+    for call in (served.module().zeros, lambda size: list(served.module().rows(size))):
+        with pytest.raises(roadstead.LimitReached) as large:
+            call(11_000)
+        assert large.value.reason == "OUTPUT_LIMIT"
+        facts = large.value.metadata
+        assert (facts["limit"], facts["allowed"]) == ("output", "10000")
+        assert int(facts["used"]) > 11_000
 
 
 def test_bindings_may_lie_elsewhere(
@@ -128,7 +234,8 @@ def test_bindings_may_lie_elsewhere(
     (tmp_path / "moved.py").write_text(module.read_text())
     without = serve(tmp_path / "moved.py", planned.plan)
     assert without.process.wait(PATIENCE) == 1
-    assert "gen/wit_world does not exist" in without.log.read_text()
+    said = without.log.read_text()
+    assert f"gen/wit_world does not exist: make it with `roadstead-bindings WIT -o {tmp_path}/gen`" in said
     gen = str(planned.directory / "gen")
     assert serve(tmp_path / "moved.py", planned.plan, "--bindings", gen).wait().module().soon() == "now"
 

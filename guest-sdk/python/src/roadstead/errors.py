@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -122,6 +123,9 @@ def error_of(error: Any) -> CallError:
     raw = trailers.pop(METADATA_KEY, b"")
     details = Details.decode(raw) if isinstance(raw, bytes) else Details()
     code = error.code()
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED and not details.reason:
+        # The client's own side ended the call.
+        details = replace(details, reason="DEADLINE")
     kind = _BY_REASON.get(details.reason) or _BY_CODE.get(code, CallError)
     return kind(error.details() or "", code, details, trailers)
 

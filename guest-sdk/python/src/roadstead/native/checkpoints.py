@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +32,8 @@ class Checkpoints:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = directory
         self.epoch = epoch
+        # Methods that are declared concurrent may commit at once: one after the other, each whole.
+        self._committing = threading.RLock()
 
     def claim(self) -> None:
         """Begins the attempt: those of lower epochs are stale from now on."""
@@ -52,8 +56,12 @@ class Checkpoints:
 
         Raises StaleAttempt, and leaves things as they were, where a newer attempt has begun.
         """
-        temporary = self._directory / f".writing-{self.epoch}-{os.getpid()}"
-        _remove(temporary)
+        with self._committing:
+            return self._commit(write)
+
+    def _commit(self, write: Callable[[Path], None]) -> Path:
+        unique = f"{os.getpid()}-{secrets.token_hex(8)}"
+        temporary = self._directory / f".writing-{self.epoch}-{unique}"
         try:
             self._write(write, temporary)
             with self._locked():

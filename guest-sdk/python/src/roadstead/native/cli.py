@@ -26,11 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help="lists and bytes as in a component, in place of arrays and views")  # fmt: skip
     options = parser.parse_args(arguments)
     bindings = options.bindings or options.module.parent / "gen"
-    if not options.module.is_file() or not (bindings / "wit_world").is_dir():
-        missing = bindings / "wit_world" if options.module.is_file() else options.module
-        print(f"roadstead-native: {missing} does not exist", file=sys.stderr)
+    if not options.module.is_file():
+        print(f"roadstead-native: {options.module} does not exist", file=sys.stderr)
+        return 1
+    if not (bindings / "wit_world").is_dir():
+        print(f"roadstead-native: {bindings / 'wit_world'} does not exist: make it with "
+              f"`roadstead-bindings {_wit(options.module)} -o {bindings}`", file=sys.stderr)  # fmt: skip
         return 1
     sys.path[:0] = [str(options.module.parent.absolute()), str(bindings.absolute())]
     module = importlib.import_module(options.module.stem)
     serve(*classes_of(module), plain_lists=options.plain_lists)
     return 0
+
+
+def _wit(module: Path) -> Path:
+    """Where the module's WIT usually is."""
+    beside = module.parent / "wit"
+    return beside if beside.exists() else Path("WIT")

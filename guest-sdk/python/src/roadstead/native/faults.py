@@ -22,6 +22,18 @@ class NotReady(Exception):
     """The module does not answer yet, or not any more."""
 
 
+class Interrupted(Exception):
+    """The call had begun and was not let end: it may have done something."""
+
+
+class OutputLimit(Exception):
+    """A message of the module is larger than messages may be."""
+
+    def __init__(self, allowed: int, used: int) -> None:
+        super().__init__(f"the output limit is {allowed} bytes, and a message has {used}")
+        self.allowed, self.used = allowed, used
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A status with its details."""
@@ -46,8 +58,14 @@ def fault_of(error: BaseException, method: str) -> Fault:
             return Fault(codes.UNAUTHENTICATED, str(error), Details("NOT_SIGNED"))
         case Overloaded():
             return Fault(codes.RESOURCE_EXHAUSTED, str(error), Details("OVERLOADED", retry_after=1.0))
-        case NotReady() | StaleAttempt():
+        case NotReady():
             return Fault(codes.UNAVAILABLE, str(error), Details("NOT_READY", retry_after=1.0))
+        case Interrupted() | StaleAttempt():
+            # An attempt that is stale may have committed something of the call before it was.
+            return Fault(codes.UNAVAILABLE, str(error), Details("INTERRUPTED"))
+        case OutputLimit():
+            facts = {"limit": "output", "allowed": str(error.allowed), "used": str(error.used)}
+            return Fault(codes.RESOURCE_EXHAUSTED, str(error), Details("OUTPUT_LIMIT", facts))
         case Cancelled():
             return Fault(codes.CANCELLED, str(error), Details())
     id = secrets.token_hex(8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Options:
     max_waiting: int = 256
     # Threads for methods that are declared concurrent and not asynchronous.
     threads: int = 8
-    # Seconds that running calls have on a graceful stop.
+    # Seconds of a graceful stop. Calls that still run shortly before they are over are interrupted.
     grace: float = 20.0
     # Lists and bytes like a component has them, in place of arrays and views.
     plain_lists: bool = False
@@ -67,6 +68,8 @@ class Options:
         for name in ("max_message", "max_waiting", "threads"):
             if getattr(self, name) < 1:
                 raise OptionsError(f"{name} must be 1 or more")
+        if not 0 <= self.grace <= _LONGEST_GRACE:
+            raise OptionsError(f"grace must be 0 to {_LONGEST_GRACE} seconds")
 
     @property
     def address(self) -> str:
@@ -91,10 +94,13 @@ class Options:
             "state": _path(environment, "ROADSTEAD_STATE"),
             "epoch": _number(environment, "ROADSTEAD_EPOCH", 0),
             "max_message": _number(environment, "ROADSTEAD_MAX_MESSAGE", 64 << 20),
+            "grace": _seconds(environment, "ROADSTEAD_GRACE", 20.0),
         }
         return Options(**{**values, **given})  # type: ignore[arg-type]
 
 
+# As long as a spec may say.
+_LONGEST_GRACE = 3600
 _TLS = ("TLS_CERT", "TLS_KEY", "TLS_CA")
 
 
@@ -110,6 +116,15 @@ def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     if not text.isascii() or not text.isdigit():
         raise OptionsError(f"{name} must be a number, not {text!r}")
     return int(text)
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
+        raise OptionsError(f"{name} must be a number of seconds, like 20 or 0.5, not {text!r}")
+    return float(text)
 
 
 def _is_loopback(listen: str) -> bool:

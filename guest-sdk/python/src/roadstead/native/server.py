@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import io
 import logging
 import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 
@@ -20,18 +22,21 @@ from . import describe
 from .actor import Actor, Lifecycle
 from .checkpoints import Checkpoints, StaleAttempt
 from .context import CURRENT, Call
-from .faults import NotReady, fault_of
+from .failures import StartFailed, guarded, guarded_async
+from .faults import Interrupted, NotReady, OutputLimit, fault_of
 from .identity import BadKey, Verifier
 from .load import load
 from .options import Options, OptionsError
 from .progress import TRACKER
 from .service import ModuleError, Operation, Service, operations
-from .turns import Turns
-
-T = TypeVar("T")
+from .turns import Turn, Turns
 
 _LOG = logging.getLogger("roadstead.native")
 _PROGRESS = "/roadstead.v1.NativeService/GetProgress"
+# The share of a stop's grace that calls have; the rest is for telling those who called.
+_FOR_CALLS = 0.9
+# Seconds within which interrupted calls end, and what is sent of them is on its way.
+_PARTING = 1.0
 
 
 class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -48,7 +53,9 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._codec = Codec(loaded.plan, loaded.classes, plain_lists=options.plain_lists)
         self._service = Service(self._codec)
         # A class may implement several interfaces: then one instance does.
-        self._instances = {cls: cls() for cls in loaded.exports.values()}
+        self._instances = {
+            cls: guarded(f"making {cls.__name__}", cls) for cls in loaded.exports.values()
+        }
         self._operations = {
             operation.method.path: operation
             for interface, cls in loaded.exports.items()
@@ -60,6 +67,9 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._is_ready = False
         self._stopping = asyncio.Event()
         self._failed = False
+        # The tasks of calls that run or wait.
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._is_interrupting = False
         self.port = 0
         # Whether a method runs on that did not end in time.
         self.is_abandoning = False
@@ -77,15 +87,23 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._health = describe.add_health(self._server, self._services)
         describe.add_reflection(self._server, self._services, self._descriptors)
         await self._health.ready(False)
-        self._listen()
-        await self._server.start()
-        if options.socket is not None:
-            options.socket.chmod(0o600)
-        for instance in self._instances.values():
-            await self._begin(instance)
+        try:
+            await self._begin_all()
+        except BaseException:
+            await self._server.stop(None)
+            self._turns.close()
+            raise
         TRACKER.report()
         self._is_ready = True
         await self._health.ready(True)
+
+    async def _begin_all(self) -> None:
+        self._listen()
+        await self._server.start()
+        if self._options.socket is not None:
+            self._options.socket.chmod(0o600)
+        for instance in self._instances.values():
+            await self._begin(instance)
 
     def _listen(self) -> None:
         options = self._options
@@ -102,29 +120,35 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
             raise OptionsError(f"listen on {options.address}: {error}") from None
 
     async def _begin(self, instance: object) -> None:
+        name = type(instance).__name__
         if isinstance(instance, Actor):
             if self._options.state is None:
                 raise OptionsError("an actor needs a directory for its state: ROADSTEAD_STATE")
             checkpoints = Checkpoints(self._options.state, self._options.epoch)
-            await self._quietly(lambda: instance.begin(checkpoints))
+            await self._quietly(f"{name}.restore", lambda: instance.begin(checkpoints))
             self._epoch = checkpoints.epoch
         if isinstance(instance, Lifecycle):
-            await self._quietly(instance.start)
+            await self._quietly(f"{name}.start", instance.start)
 
-    async def _quietly(self, work: Callable[[], Any]) -> None:
+    async def _quietly(self, what: str, work: Callable[[], Any]) -> None:
         """Runs plain or asynchronous code in the turn of a call that nobody made."""
         call = Call("")
         async with self._turns.turn(call, concurrent=False) as turn:
-            done = await turn.in_thread(work)
+            done = await turn.in_thread(lambda: guarded(what, work))
             if inspect.isawaitable(done):
-                await done
+                await guarded_async(what, done)
 
     async def stop(self) -> None:
-        """Takes no new calls, lets those that run end, and makes an actor's state durable."""
+        """Takes no new calls, lets those that run end, and makes an actor's state durable.
+
+        Calls that do not end within the grace are told that they were interrupted, if they had
+        begun, and else that the module is not ready.
+        """
         self._is_ready = False
         await self._health.ready(False)
         until = time.monotonic() + self._options.grace
-        await self._server.stop(self._options.grace)
+        await self._end_calls(_FOR_CALLS * self._options.grace)
+        await self._server.stop(_PARTING)
         is_idle = await self._turns.idle(max(0.0, until - time.monotonic()))
         if not is_idle:
             self.is_abandoning = True
@@ -134,6 +158,16 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         self._turns.close()
         if self._options.socket is not None:
             self._options.socket.unlink(missing_ok=True)
+
+    async def _end_calls(self, within: float) -> None:
+        if not self._calls:
+            return
+        _, running = await asyncio.wait(self._calls, timeout=within)
+        if running:
+            self._is_interrupting = True
+            for task in running:
+                task.cancel()
+            await asyncio.wait(running, timeout=_PARTING)
 
     async def _end(self, instance: object) -> None:
         loop = asyncio.get_running_loop()
@@ -182,43 +216,49 @@ class Server(grpc.GenericRpcHandler):  # type: ignore[misc]
         return TRACKER.now().encode(self._epoch)
 
     async def _one(self, operation: Operation, request: bytes | None, context: Any) -> bytes:
-        async def work() -> bytes:
-            call = self._admit(operation, context)
-            async with self._turns.turn(call, operation.concurrent) as turn:
-                CURRENT.set(call)
-                arguments = await self._arguments(operation, request, context)
-                return await self._service.answer(operation, turn, arguments)
-
-        return await self._reported(operation, context, work)
+        async with self._answering(operation, context) as turn:
+            arguments = await self._arguments(operation, request, context)
+            return self._sized(await self._service.answer(operation, turn, arguments))
 
     async def _many(
         self, operation: Operation, request: bytes | None, context: Any
     ) -> AsyncIterator[bytes]:
+        async with self._answering(operation, context) as turn:
+            arguments = await self._arguments(operation, request, context)
+            async for message in self._service.outputs(operation, turn, arguments):
+                TRACKER.report()
+                yield self._sized(message)
+
+    @asynccontextmanager
+    async def _answering(self, operation: Operation, context: Any) -> AsyncIterator[Turn]:
+        """A call from its beginning to its end, which is a status where something went wrong."""
+        task, has_begun = asyncio.current_task(), False
+        assert task is not None
+        self._calls.add(task)
         TRACKER.call_began()
         try:
             call = self._admit(operation, context)
             async with self._turns.turn(call, operation.concurrent) as turn:
+                has_begun = True
                 CURRENT.set(call)
-                arguments = await self._arguments(operation, request, context)
-                async for message in self._service.outputs(operation, turn, arguments):
-                    TRACKER.report()
-                    yield message
+                yield turn
+        except asyncio.CancelledError:
+            if not self._is_interrupting:
+                raise
+            why = "the module stops, and "
+            error = (Interrupted(why + "the call did not end in time") if has_begun
+                     else NotReady(why + "the call did not begin"))  # fmt: skip
+            await self._fail(operation, context, error)
         except Exception as error:
             await self._fail(operation, context, error)
         finally:
             TRACKER.call_ended()
+            self._calls.discard(task)
 
-    async def _reported(
-        self, operation: Operation, context: Any, work: Callable[[], Awaitable[T]]
-    ) -> T:
-        TRACKER.call_began()
-        try:
-            return await work()
-        except Exception as error:
-            await self._fail(operation, context, error)
-            raise
-        finally:
-            TRACKER.call_ended()
+    def _sized(self, message: bytes) -> bytes:
+        if len(message) > self._options.max_message:
+            raise OutputLimit(self._options.max_message, len(message))
+        return message
 
     async def _fail(self, operation: Operation, context: Any, error: Exception) -> None:
         if isinstance(error, grpc.aio.AbortError):
@@ -262,6 +302,10 @@ def serve(*exports: type[Any], **given: Any) -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr,
                         format="%(levelname)s %(name)s: %(message)s")  # fmt: skip
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a module prints is read as a log.
+        sys.stdout.reconfigure(line_buffering=True)
+
     async def run() -> tuple[bool, bool]:
         options = Options.from_environment(os.environ, **given)
         server = Server(*exports, options=options)
@@ -271,6 +315,8 @@ def serve(*exports: type[Any], **given: Any) -> None:
         is_fine, is_abandoning = asyncio.run(run())
     except (BadKey, ModuleError, OptionsError, StaleAttempt) as error:
         sys.exit(f"roadstead: {error}")
+    except StartFailed as error:
+        sys.exit(f"{error.trace}roadstead: {error}")
     if is_abandoning:
         # Python would wait for the method's thread, for as long as it takes.
         logging.shutdown()

@@ -91,12 +91,20 @@ class Turn:
         running = loop.run_in_executor(self._threads, context.run, work)
         self._running = running
         self._everything.add(running)
-        running.add_done_callback(self._everything.discard)
+        running.add_done_callback(self._ended)
         try:
-            return await asyncio.shield(running)
+            # Unlike the call, its thread cannot be cancelled.
+            await asyncio.wait([running])
         except asyncio.CancelledError:
             self._call.cancel()
             raise
+        return running.result()
+
+    def _ended(self, done: asyncio.Future[Any]) -> None:
+        self._everything.discard(done)
+        if not done.cancelled():
+            # Where the caller has gone, nobody else asks what it raised.
+            done.exception()
 
     def when_idle(self, then: Callable[[], None]) -> None:
         """Does something once nothing of the call runs in a thread."""
@@ -104,11 +112,4 @@ class Turn:
         if running is None or running.done():
             then()
         else:
-            running.add_done_callback(lambda done: _after(done, then))
-
-
-def _after(done: asyncio.Future[Any], then: Callable[[], None]) -> None:
-    if not done.cancelled():
-        # Nobody waits for it any more, and what it raised with it.
-        done.exception()
-    then()
+            running.add_done_callback(lambda _: then())

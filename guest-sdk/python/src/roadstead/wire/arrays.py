@@ -108,28 +108,38 @@ def _array(scalar: str, values: Any) -> Array:
         if scalar == "u64" and array.dtype.kind in "fO" and all(isinstance(v, int) for v in values):
             array = np.fromiter(values, np.uint64, len(values))
     except (TypeError, ValueError, OverflowError):
-        raise BadValue("must be a list of numbers") from None
+        raise _bad(scalar, values, "must be a list of numbers") from None
     if array.ndim != 1:
         raise BadValue(f"must be a list of numbers, in one dimension, not {array.ndim}")
     if not array.size:
         return np.empty(0, _DTYPES.get(scalar, "?"))
     if scalar == "bool":
         if array.dtype.kind != "b":
-            raise BadValue("must be a list of bools")
+            raise _bad(scalar, values, "must be a list of bools")
         return array
     if scalar in INTEGERS:
-        return _integers(scalar, array)
+        return _integers(scalar, array, values)
     if array.dtype.kind not in "fiu":
-        raise BadValue(f"must be a list of numbers, not of {array.dtype}")
+        raise _bad(scalar, values, "must be a list of numbers")
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, _DTYPES[scalar])
 
 
-def _integers(scalar: str, array: Array) -> Array:
+def _bad(scalar: str, values: Any, otherwise: str) -> BadValue:
+    """What is wrong with the first value that does not fit, and where it stands."""
+    try:
+        plain.write(scalar, values.tolist() if isinstance(values, np.ndarray) else values)
+    except BadValue as error:
+        return error
+    return BadValue(otherwise)
+
+
+def _integers(scalar: str, array: Array, values: Any) -> Array:
     integer = INTEGERS[scalar]
     if array.dtype.kind not in "iu":
         # Whole numbers that no dtype holds come as objects, or as floats beside negative ones.
-        raise BadValue(f"must be integers, {integer.range.removeprefix('must be ')}")
+        otherwise = f"must be integers, {integer.range.removeprefix('must be ')}"
+        raise _bad(scalar, values, otherwise)
     bad = None
     if array.min() < integer.least:
         bad = array < integer.least
