@@ -305,6 +305,20 @@ def test_a_server_that_gets_nowhere_loses_its_pod(counter):
     assert step(counter) == last + 1
 
 
+def test_calls_have_all_of_the_grace_that_the_spec_gives(counter):
+    """A server is told to end as soon as its pod is deleted."""
+    version = counting(grace="60s", concurrent=["wait", "look"])
+    said = counter.push(version).stdout
+    counter.becomes(said.split()[1].replace("@", "-"), "Ready", "1 of 1")
+    until("the new one answers", lambda: look(counter, "waiting") == "0")
+    waits = counter.begin(*calling("demo.probe.probe.v0_1.Probe/Wait", {"millis": 30_000}))
+    until("it runs", lambda: look(counter, "waiting") == "1")
+    pods = ("delete", "-n", TEAM, "--wait=false", *counter.pods("counter"))
+    counter.plane.kubectl(*pods)
+    said, _ = waits.communicate(timeout=PATIENCE)
+    assert '"value": 1' in said, said
+
+
 def uid(natives, pods):
     """Tells a pod from another of the same name."""
     (name,) = pods

@@ -14,7 +14,12 @@ CONTRACT = {
     "field-type": "EchoRequest field 1: is string, and should be bytes",
     "no-reflection": "its reflection",
 }
-UNWELL = ("never-serving", "huge-reflection", "deaf", "babble")
+UNWELL = {
+    "never-serving": "does not serve yet",
+    "huge-reflection": "its reflection: it sent a message of",
+    "deaf": "not ready within",
+    "babble": "not ready within",
+}
 # Of pods, Kubernetes says it.
 ENDS = {
     "wrong-socket": {"processes": "nobody listens", "pods": "it ended with"},
@@ -76,6 +81,19 @@ def test_a_server_that_is_never_well_is_never_called(liar, neighbour):
         error = refused(lambda one=one: one.module().echo(b"x"))
         assert (error.reason, error.code) == ("NOT_READY", UNAVAILABLE), lie
         assert one.standing()["state"] != "ready"
+        assert is_well(neighbour)
+
+
+def test_a_server_that_is_never_well_is_begun_again(liar, neighbour, backend):
+    probes = {"startup": "3s", "period": "1s"}
+    liars = {lie: liar(lie, activation_timeout="1s", probes=probes) for lie in UNWELL}
+    for lie, one in liars.items():
+        error = refused(lambda one=one: one.module().echo(b"x"))
+        assert (error.reason, error.code) == ("NOT_READY", UNAVAILABLE), lie
+    for lie, one in liars.items():
+        had = one.processes()
+        one.reaches("failed", "backing-off", because=UNWELL[lie])
+        until("another server", lambda one=one, had=had: set(one.processes()) - set(had))
         assert is_well(neighbour)
 
 

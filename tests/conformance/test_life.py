@@ -37,7 +37,7 @@ def test_a_server_that_is_stuck_is_noticed(stage):
     probe.reaches("ready")
     stuck = probe.processes()
     error = refused(lambda: probe.module().fail("hang"))
-    assert error.code == grpc.StatusCode.UNAVAILABLE
+    assert (error.reason, error.code) == ("INTERRUPTED", grpc.StatusCode.UNAVAILABLE), str(error)
     until("another server", lambda: set(probe.processes()) - set(stuck))
     probe.answers()
 
