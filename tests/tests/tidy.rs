@@ -45,6 +45,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("roadstead-auth", &["tonic", "wasmtime", "kube", "redb", "object_store"]),
     ("roadstead-fleet", &["kube", "roadstead-catalog-kubernetes", "roadstead-gateway"]),
     ("roadstead-gateway", &["kube"]),
+    // It reads bytes, of callers and of servers, and knows neither.
+    ("roadstead-manners", &["tonic", "hyper", "h2", "roadstead-domain"]),
     // It decides for processes and for pods, and knows neither.
     (
         "roadstead-native-plan",

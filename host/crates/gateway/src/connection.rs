@@ -126,7 +126,7 @@ impl Connections {
     /// How one connection speaks HTTP. Every bound is named here, those included that are also
     /// the library's defaults. It has two more that cannot be set: frames of CONTINUATION, a few
     /// more than the headers need, and empty or tiny frames of DATA. The frames that it does not
-    /// count are the business of [`crate::manners`].
+    /// count are the business of [`roadstead_manners`].
     fn http(&self, taken: Taken) -> auto::Builder<Tracked> {
         let (tasks, write_timeout) = (self.tasks.clone(), self.write_timeout);
         let counters = Arc::clone(&self.app.counters);

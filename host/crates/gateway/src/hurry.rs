@@ -3,7 +3,7 @@
 //! Until the first bytes tell HTTP/1.1 from HTTP/2, no timeout of hyper runs, and none ever runs
 //! while it writes. This wrapper ends connections that stay silent or stop within HTTP/2's
 //! preface, and those that read nothing while something waits for them. It counts what they take
-//! of bodies, and over HTTP/2 it watches their [manners](crate::manners).
+//! of bodies, and over HTTP/2 it watches their [manners](roadstead_manners).
 
 use std::{
     io,
@@ -16,15 +16,11 @@ use std::{
     time::Duration,
 };
 
+use roadstead_manners::{Client, PREFACE};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
 };
-
-use crate::manners::Manners;
-
-/// By which HTTP/2 is known.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What a connection has taken so far, and how it behaved.
 #[derive(Debug, Clone, Default)]
@@ -74,7 +70,7 @@ enum Protocol {
     /// So many bytes of the preface came, and the rest must come in time.
     Unknown(usize, Pin<Box<Sleep>>),
     Http1,
-    Http2(Manners),
+    Http2(Client),
 }
 
 impl<S> Hurried<S> {
@@ -127,7 +123,7 @@ impl<S: AsyncWrite + Unpin> Hurried<S> {
                 self.protocol = Protocol::Http1;
                 self.taken.0.http2.get_or_init(|| false);
             } else if *seen == PREFACE.len() {
-                self.protocol = Protocol::Http2(Manners::new(self.streams));
+                self.protocol = Protocol::Http2(Client::new(self.streams));
                 self.taken.0.http2.get_or_init(|| true);
                 bytes = rest;
             }

@@ -31,7 +31,6 @@ mod health;
 mod hurry;
 mod json;
 mod linger;
-mod manners;
 mod metrics;
 mod modules;
 mod offload;

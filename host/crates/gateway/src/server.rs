@@ -5,6 +5,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
+use roadstead_manners::goaway;
 use roadstead_registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
@@ -18,7 +19,6 @@ use crate::{
     app::App,
     connection::{Connections, Ends, counted},
     counters::Ended,
-    manners::goaway,
     metrics::Monitor,
     peers::Peers,
     tls::{TlsError, acceptor},

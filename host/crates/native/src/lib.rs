@@ -16,6 +16,7 @@ mod environment;
 mod grpc;
 mod helper;
 mod link;
+mod mannered;
 mod memory;
 mod messages;
 mod module;

@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     grpc::{Broken, Code, Messages, Outgoing, Status},
+    mannered::{Account, Mannered},
     socket::{Directory, NoWay},
 };
 
@@ -31,12 +32,16 @@ const SEND_BUFFER: usize = 1 << 20;
 const HEADERS: u32 = 16 << 10;
 const CONNECT: Duration = Duration::from_secs(2);
 
+/// What is said of a server that [floods](Link::flooded).
+pub(crate) const FLOODED: &str = "it sent more control frames than its calls explain";
+
 /// Sends calls to one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Link {
     sender: SendRequest<Outgoing>,
     /// Whether the connection takes no more calls.
     over: watch::Sender<bool>,
+    account: Account,
 }
 
 /// Why a question of the host's own was not answered.
@@ -73,6 +78,8 @@ impl Link {
             .max_frame_size(FRAME)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(HEADERS);
+        let account = Account::default();
+        let stream = Mannered::new(stream, account.clone());
         let handshake = http.handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(io::Error::other)?;
         let over = watch::Sender::new(false);
@@ -84,8 +91,18 @@ impl Link {
             }
             ended.send_replace(true);
         });
-        std::future::poll_fn(|cx| sender.poll_ready(cx)).await.map_err(io::Error::other)?;
-        Ok(Self { sender, over })
+        let ready = std::future::poll_fn(|cx| sender.poll_ready(cx)).await;
+        let link = Self { sender, over, account };
+        match ready {
+            // Whoever has the link is told.
+            Err(error) if !link.flooded() => Err(io::Error::other(error)),
+            _ => Ok(link),
+        }
+    }
+
+    /// Whether the connection was closed for the server's [manners](roadstead_manners).
+    pub(crate) fn flooded(&self) -> bool {
+        self.account.flooded()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -109,8 +126,9 @@ impl Link {
 
     pub(crate) async fn send(
         &self,
-        request: Request<Outgoing>,
+        mut request: Request<Outgoing>,
     ) -> Result<Response<Incoming>, hyper::Error> {
+        request.body_mut().by(&self.account);
         let mut sender = self.sender.clone();
         sender.try_send_request(request).await.map_err(|error| {
             let error = error.into_error();

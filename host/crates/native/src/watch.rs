@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::{
     environment::Home,
-    link::{Link, Unanswered},
+    link::{FLOODED, Link, Unanswered},
     messages::{Health, SERVING},
     module::Module,
     reflection,
@@ -40,6 +40,7 @@ pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) 
     while !begin(&module, &server, &link).await {
         sleep(STARTING).await;
         if link.is_closed() {
+            end_flood(&server, &link);
             link = connect(&module, &server, &home).await;
         }
     }
@@ -50,6 +51,7 @@ pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) 
             () = sleep(period) => {}
             // It went away, or closed the connection by itself.
             () = link.closed() => {
+                end_flood(&server, &link);
                 sleep_until(connected + BETWEEN).await;
                 link = connect(&module, &server, &home).await;
                 (is_known, connected) = (false, Instant::now());
@@ -65,6 +67,13 @@ pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) 
             seen.missed = if seen.serving { 0 } else { seen.missed.saturating_add(1) };
             seen.progress = progress;
         });
+    }
+}
+
+/// Ends a server that floods. No probe would tell: those it may answer well.
+fn end_flood(server: &Server, link: &Link) {
+    if let Some(process) = server.process().filter(|_| link.flooded()) {
+        process.kill(Some(FLOODED.to_owned()));
     }
 }
 

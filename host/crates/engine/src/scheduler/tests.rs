@@ -82,10 +82,10 @@ fn who_begins_on_another_s_thread_is_charged_for_it() {
     };
     let (calls, other) = (Arc::clone(&scheduler), Arc::clone(&inner));
     let work = async move {
-        busy(5);
         let claim = calls.claim_here(&other).unwrap();
         let (task, _) = calls.start_here(&other, claim, soon(), Box::pin(async move { busy(50) }));
-        sent.send(task.done()).ok();
+        busy(5);
+        sent.send(task.done() && calls.claim_here(&other).is_none()).ok();
     };
     let _task = scheduler.spawn(&outer, soon(), Box::pin(work));
     assert!(received.recv().unwrap());

@@ -10,6 +10,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::mannered::Account;
+
 /// A piece of a stream.
 #[derive(Debug)]
 pub(crate) enum Part {
@@ -28,16 +30,22 @@ pub(crate) struct GaveUp;
 pub(crate) struct Outgoing {
     ready: VecDeque<Bytes>,
     more: Option<mpsc::Receiver<Part>>,
+    account: Account,
 }
 
 impl Outgoing {
     pub(crate) fn one(message: Bytes) -> Self {
-        Self { ready: framed(message), more: None }
+        Self { ready: framed(message), more: None, account: Account::default() }
     }
 
     /// What comes by the channel. One that closes without [`Part::End`] resets the call.
     pub(crate) fn stream(more: mpsc::Receiver<Part>) -> Self {
-        Self { ready: VecDeque::new(), more: Some(more) }
+        Self { ready: VecDeque::new(), more: Some(more), account: Account::default() }
+    }
+
+    /// Its messages are put down to the account of a connection.
+    pub(crate) fn by(&mut self, account: &Account) {
+        self.account = account.clone();
     }
 }
 
@@ -70,7 +78,10 @@ impl Body for Outgoing {
             }
             let Some(more) = &mut self.more else { return Poll::Ready(None) };
             match ready!(more.poll_recv(cx)) {
-                Some(Part::Message(message)) => self.ready = framed(message),
+                Some(Part::Message(message)) => {
+                    self.account.message();
+                    self.ready = framed(message);
+                }
                 Some(Part::End) => self.more = None,
                 None => {
                     self.more = None;

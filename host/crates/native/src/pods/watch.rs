@@ -14,7 +14,7 @@ use super::{
     tls::connect,
 };
 use crate::{
-    link::Link,
+    link::{FLOODED, Link},
     server::Server,
     watch::{is_serving, kept, progress},
 };
@@ -31,8 +31,12 @@ pub(super) async fn watch(module: Weak<Module>, server: Arc<Server>, address: Ad
         match connect(&module.config, &address).await {
             Ok(link) => {
                 pause = FIRST;
-                follow(&module, &server, &address.id, link).await;
+                follow(&module, &server, &address.id, &link).await;
                 module.see(&server, |seen| seen.serving = false);
+                if link.flooded() {
+                    module.stands(&server, &address.id, Some(FLOODED.to_owned()));
+                    pause = LONGEST;
+                }
             }
             Err(error) => {
                 let address = &address.address;
@@ -46,13 +50,13 @@ pub(super) async fn watch(module: Weak<Module>, server: Arc<Server>, address: Ad
 }
 
 /// Until the connection is no more, or is of no use.
-async fn follow(module: &Arc<Module>, server: &Server, id: &str, link: Link) {
+async fn follow(module: &Arc<Module>, server: &Server, id: &str, link: &Link) {
     let probes = &server.version.native.probes;
     let period = probes.period.duration();
     let mut missed = 0;
     let mut is_known = false;
     while missed < probes.failures {
-        let trouble = match is_serving(&link, period).await {
+        let trouble = match is_serving(link, period).await {
             Ok(true) => None,
             Ok(false) => Some("it says that it does not serve yet".to_owned()),
             Err(error) => Some(format!("its health: {error}")),
@@ -60,12 +64,12 @@ async fn follow(module: &Arc<Module>, server: &Server, id: &str, link: Link) {
         let serving = trouble.is_none();
         module.see(server, |seen| seen.trouble = trouble);
         if serving && !is_known {
-            is_known = contract(module, server, &link).await;
+            is_known = contract(module, server, link).await;
             server.connect(link.clone());
         }
         let answers = serving && is_known;
         let got_on = match probes.progress {
-            Some(_) if answers => progress(&link, period).await,
+            Some(_) if answers => progress(link, period).await,
             _ => None,
         };
         let now = crate::place::Place::clock(&**module).now();

@@ -64,5 +64,6 @@ with_processes! {
     lies::answers_that_lie_are_typed_errors,
     lies::a_stream_that_was_answered_is_not_answered_again,
     lies::streams_that_lie_hurt_nobody,
+    lies::a_server_that_floods_with_frames_is_ended,
     lies::a_call_that_was_given_up_keeps_its_turn,
 }

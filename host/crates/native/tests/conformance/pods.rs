@@ -316,3 +316,15 @@ async fn the_controller_hears_of_servers_that_do_not_get_on() {
     let either = futures::future::select(call, told).await;
     assert!(matches!(either, futures::future::Either::Right(_)), "the call ended first");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_controller_hears_of_servers_that_flood() {
+    let backend = LocalPods::new();
+    let _stage = Stage::run(&backend, Program::Liar("flood-at-once"), "concurrent: ['*']", "");
+    let pods = &backend.cluster.pods;
+    until("it is told", || {
+        let mut stuck = pods.used().into_iter().flat_map(|one| one.stuck);
+        stuck.any(|one| one.reason == "it sent more control frames than its calls explain")
+    })
+    .await;
+}

@@ -6,7 +6,7 @@ use roadstead_domain::{Fault, LimitKind};
 use roadstead_engine::{Call, CodeState, NativeState};
 
 use crate::{
-    stage::{Backend, Program, Stage, rest},
+    stage::{Backend, Program, Stage, id, rest},
     wire::{Data, data, number},
 };
 
@@ -56,6 +56,7 @@ pub(crate) async fn a_server_that_is_never_well_is_never_ready(backend: &impl Ba
         ("linked-socket", "ROADSTEAD_SOCKET is not a socket"),
         ("deaf", "not ready within 4000 ms"),
         ("babble", "not ready within 4000 ms"),
+        ("flood-at-once", "more control frames than its calls explain"),
         ("crash", "status 1"),
     ] {
         let stage = Stage::run(backend, Program::Liar(lie), QUICK, "");
@@ -154,4 +155,28 @@ pub(crate) async fn streams_that_lie_hurt_nobody(backend: &impl Backend) {
         crate::stage::until("the call is over", || stage.module.stats().running == 0).await;
         gone(&stage).await;
     }
+}
+
+/// Its probes are fine: the host's own work is what it wastes.
+pub(crate) async fn a_server_that_floods_with_frames_is_ended(backend: &impl Backend) {
+    let native = "activation_timeout: 30s, concurrent: ['*']";
+    let stage = Stage::run(backend, Program::Liar("flood-frames"), native, "");
+    let yaml = format!("native: {{{}, {native}}}", backend.program(Program::Probe));
+    let neighbour = Stage::of(backend, id("neighbour", "1.0.0"), &yaml).and_run();
+    let first = stage.ready(1).await;
+    let broken = stage.call("echo", data("flood")).await;
+    assert!(matches!(broken, Err(Fault::Interrupted(_))), "{broken:?}");
+    let why = "it sent more control frames than its calls explain";
+    crate::stage::until("it is ended for it", || {
+        let failed = stage.epochs(&NativeState::Failed(why.to_owned()));
+        failed == first
+    })
+    .await;
+    assert_eq!(neighbour.answer::<Data>("echo", data("x")).await.value, "x");
+    // It is begun again, as any that failed.
+    let second = stage.ready(1).await;
+    assert!(first < second, "{second:?}");
+    stage.call("echo", data("x")).await.unwrap();
+    gone(&stage).await;
+    gone(&neighbour).await;
 }
