@@ -1,4 +1,4 @@
-"""The README's tour, pasted into a shell as a reader would."""
+"""What the README has for the shell, pasted as a reader would."""
 
 import os
 import re
@@ -6,12 +6,21 @@ import socket
 import subprocess
 
 import harness
+import pytest
 
 README = (harness.ROOT / "README.md").read_text()
 
 
-def tour():
-    section = README.split("## A short tour", 1)[1].split("\n## ", 1)[0]
+TOUR = "A short tour"
+NATIVE = "What no sandbox runs"
+SAYS = {
+    TOUR: ["stopped, as it should be", "published text-stats@0.2.0"],
+    NATIVE: ["published regression@0.1.0", '"coefficients"', "native"],
+}
+
+
+def blocks(title):
+    section = README.split(f"## {title}", 1)[1].split("\n## ", 1)[0]
     return re.findall(r"```sh\n(.*?)```", section, re.S)
 
 
@@ -21,9 +30,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def test_every_command_of_the_tour_works(tmp_path):
+@pytest.mark.parametrize("title", SAYS)
+def test_every_command_works(title, tmp_path):
     address = f"127.0.0.1:{free_port()}"
-    script = "\n".join(["set -eu", "set -o pipefail", *tour(), "wait || true"])
+    # The tour's first line is for all of them.
+    path = blocks(TOUR)[0].splitlines()[0]
+    script = "\n".join(["set -eu", "set -o pipefail", path, *blocks(title), "wait || true"])
     # Another binary, port and folder than a reader's, so that nothing on this machine is touched.
     script = script.replace("$PWD/target/release", str(harness.BIN.parent.resolve()))
     script = script.replace("127.0.0.1:7411", address)
@@ -44,8 +56,8 @@ def test_every_command_of_the_tour_works(tmp_path):
     log = tmp_path / "tour.log"
     said = done.stdout + done.stderr + (log.read_text() if log.exists() else "")
     assert done.returncode == 0, said
-    assert "stopped, as it should be" in done.stdout, said
-    assert "published text-stats@0.2.0" in done.stdout, said
+    for words in SAYS[title]:
+        assert words in done.stdout, said
 
 
 def test_the_specs_defaults_are_the_readmes(tmp_path):
