@@ -84,6 +84,7 @@ impl FakeCluster {
         let child = Command::new(program)
             .args(arguments)
             .current_dir(fixtures())
+            .envs(&native.env)
             .env("ROADSTEAD_LISTEN", &address)
             .env("ROADSTEAD_TLS_CERT", self.file("server.crt"))
             .env("ROADSTEAD_TLS_KEY", self.file("server.key"))
