@@ -107,11 +107,7 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
     let auth = policy(&settings).await?;
     let pool = pool_config(&settings.pool)?;
     let blobs = open_blobs(&settings, pool.as_ref())?;
-    let mut place = settings.catalog.clone();
-    if let CatalogPlace::Kubernetes(cluster) = &mut place {
-        cluster.host = settings.pool.host.to_string();
-    }
-    let (catalog, cluster) = open_catalog(&place, &data, &blobs).await?;
+    let (catalog, cluster) = open_catalog(&catalog_place(&settings), &data, &blobs).await?;
     let tls = settings.tls.as_ref().map(read_tls).transpose()?;
     let traces = settings.traces.as_ref();
     let traces = traces.map(|traces| traces_config(traces, &settings.pool)).transpose()?;
@@ -184,6 +180,15 @@ pub(crate) async fn start(settings: ServeConfig) -> anyhow::Result<Running> {
         _fleet: fleet,
         natives: backends.processes,
     })
+}
+
+/// Where the catalog is, and which of its hosts this is.
+fn catalog_place(settings: &ServeConfig) -> CatalogPlace {
+    let mut place = settings.catalog.clone();
+    if let CatalogPlace::Kubernetes(cluster) = &mut place {
+        cluster.host = settings.pool.host.to_string();
+    }
+    place
 }
 
 async fn serve_metrics(address: SocketAddr, monitor: Monitor) -> anyhow::Result<AbortOnDrop<()>> {

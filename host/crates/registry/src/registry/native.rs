@@ -10,11 +10,14 @@ use roadstead_transcode::{Derived, MethodPlan};
 
 use crate::{LiveModule, LiveVersion, Registry, RouteTable};
 
+/// The native modules that there are, and which versions of each were to run.
+type Told = HashMap<(Namespace, ModuleName), Vec<Version>>;
+
 /// Who runs native modules, and what it was told to run last.
 pub(crate) struct Runner {
     natives: Arc<dyn Natives>,
     /// None before the first time.
-    told: Mutex<Option<HashMap<(Namespace, ModuleName), Vec<Version>>>>,
+    told: Mutex<Option<Told>>,
 }
 
 /// That nobody runs native modules here.
