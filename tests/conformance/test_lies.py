@@ -20,6 +20,7 @@ UNWELL = {
     "deaf": "not ready within",
     "babble": "not ready within",
 }
+MUTE = ("deaf", "babble")
 # Of pods, Kubernetes says it.
 ENDS = {
     "wrong-socket": {"processes": "nobody listens", "pods": "it ended with"},
@@ -91,8 +92,15 @@ def test_a_server_that_is_never_well_is_begun_again(liar, neighbour, backend):
         error = refused(lambda one=one: one.module().echo(b"x"))
         assert (error.reason, error.code) == ("NOT_READY", UNAVAILABLE), lie
     for lie, one in liars.items():
+        # Why it cannot connect to a pod, be it by its own certificate, a host does not know.
+        if backend.name == "pods" and lie in MUTE:
+            continue
         had = one.processes()
-        one.reaches("failed", "backing-off", because=UNWELL[lie])
+
+        def is_told(one=one, why=UNWELL[lie]):
+            return why in backend.cli("logs", one.name).stdout
+
+        until(f"{lie} is told of", is_told)
         until("another server", lambda one=one, had=had: set(one.processes()) - set(had))
         assert is_well(neighbour)
 
