@@ -74,7 +74,8 @@ def test_an_image_that_is_not_allowed_says_what_to_set(spare):
     said = spare.becomes(FIRST, "ImageNotAllowed", "registry.example.com/team-b/linalg:1")
     assert "native.allow.images" in said
     assert spare.owned("linalg") == []
-    assert "native.allow.images" in spare.call(DESCRIBE, NUMBERS, code=1)
+    assert "ImageNotAllowed" in spare.call(DESCRIBE, NUMBERS, code=1)
+    assert "native.allow.images" in spare.cli("describe", "linalg").stdout
 
 
 def test_it_answers_as_a_component_does(linalg):

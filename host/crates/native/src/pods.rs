@@ -116,7 +116,10 @@ impl Natives for Pods {
     /// Which versions run is the controller's word.
     fn run(&self, _: &Namespace, _: &ModuleName, _: &[Version]) {}
 
-    fn delete(&self, _: &Namespace, _: &ModuleName) {}
+    /// What is known of it, a broken contract above all, is not known of the next one of its name.
+    fn delete(&self, namespace: &Namespace, name: &ModuleName) {
+        self.modules.lock().remove(&(namespace.clone(), name.clone()));
+    }
 
     /// Kubernetes tries again by itself.
     fn again(&self, _: &ModuleId) {}

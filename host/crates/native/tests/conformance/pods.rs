@@ -172,6 +172,7 @@ impl Natives for FakeCluster {
 
     fn delete(&self, namespace: &Namespace, name: &ModuleName) {
         self.run(namespace, name, &[]);
+        self.pods.delete(namespace, name);
     }
 
     fn standing(&self, id: &ModuleId) -> NativeStanding {
@@ -328,4 +329,17 @@ async fn the_controller_hears_of_servers_that_flood() {
         stuck.any(|one| one.reason == "it sent more control frames than its calls explain")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_contract_is_not_that_of_the_next_module_of_its_name() {
+    let backend = LocalPods::new();
+    let broken = Stage::run(&backend, Program::Liar("field-type"), "", "");
+    let pods = &backend.cluster.pods;
+    let is_told = || pods.used().iter().any(|one| one.mismatch.contains("EchoRequest field 1"));
+    until("it is told", is_told).await;
+    broken.deleted();
+    let next = Stage::run(&backend, Program::Probe, "", "");
+    assert!(!is_told());
+    assert_eq!(next.who().await.module, "probe@1.0.0");
 }
