@@ -172,6 +172,7 @@ fn merge(args: ServeArgs, file: File) -> anyhow::Result<ServeConfig> {
     let cluster = matches!(catalog, CatalogPlace::Kubernetes(_));
     let blobs = file.blobs.read(pool.key_file.is_some(), cluster)?;
     let controller = file.controller.read(cluster, pool.host != HostName::default())?;
+    native::in_cluster(native.is_some(), cluster && controller.is_none())?;
     let offers = offer::offers(file.offers, file.dir, &args.directories, &args.offer_network)?;
     Ok(ServeConfig {
         listen,
@@ -322,6 +323,9 @@ mod tests {
             assert!(error.starts_with(name) && error.contains("at least"), "{error}");
         }
         assert!(merge(args(), toml::from_str("memory_budget = '16Mi'").unwrap()).is_ok());
+        let cluster = "catalog.kubernetes = true\nnative.enabled = true";
+        let error = merge(args(), toml::from_str(cluster).unwrap()).unwrap_err().to_string();
+        assert!(error.contains("set [controller]"), "{error}");
         let half = ServeArgs { tls_cert: Some("c".into()), ..args() };
         assert!(merge(half, File::default()).is_err());
     }

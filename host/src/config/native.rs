@@ -31,6 +31,17 @@ pub(super) struct Section {
     hidden: Option<Vec<PathBuf>>,
 }
 
+/// What runs on one machine has its state there: in a cluster that is for the controller.
+pub(super) fn in_cluster(runs: bool, without_controller: bool) -> anyhow::Result<()> {
+    if runs && without_controller {
+        bail!(
+            "native modules of a cluster are run by its controller: set [controller], or keep the \
+             catalog on this machine"
+        );
+    }
+    Ok(())
+}
+
 impl Section {
     /// None where they do not run. `open` is whether others than this machine's users may connect
     /// and nobody is asked who they are.

@@ -116,9 +116,9 @@ impl Natives for Pods {
     /// Which versions run is the controller's word.
     fn run(&self, _: &Namespace, _: &ModuleName, _: &[Version]) {}
 
-    /// What is known of it, a broken contract above all, is not known of the next one of its name.
+    /// How its servers were is not how those of the next one of its name are.
     fn delete(&self, namespace: &Namespace, name: &ModuleName) {
-        self.modules.lock().remove(&(namespace.clone(), name.clone()));
+        self.module(namespace, name).forget();
     }
 
     /// Kubernetes tries again by itself.

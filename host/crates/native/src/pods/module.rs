@@ -156,6 +156,17 @@ impl Module {
         }
     }
 
+    /// Forgets what was seen of its servers. Which there are stays the controller's word, and what
+    /// still holds is seen again.
+    pub(super) fn forget(&self) {
+        let mut state = self.state.lock();
+        state.mismatches.clear();
+        state.stuck.clear();
+        state.called.clear();
+        drop(state);
+        self.tell();
+    }
+
     fn look(&self) {
         self.round.send_modify(|round| *round = round.wrapping_add(1));
     }
