@@ -57,7 +57,7 @@ pub(crate) async fn watch(module: Arc<Module>, server: Arc<Server>, home: Home) 
                 (is_known, connected) = (false, Instant::now());
             }
         }
-        let serving = matches!(is_serving(&link, period).await, Ok(true));
+        let serving = unwell(&link, period).await.is_none();
         if serving && !is_known {
             is_known = keeps_on(&module, &server, &link).await;
         }
@@ -80,12 +80,7 @@ fn end_flood(server: &Server, link: &Link) {
 /// Whether the server is ready, or will never be.
 async fn begin(module: &Module, server: &Server, link: &Link) -> bool {
     let within = server.patience();
-    let trouble = match is_serving(link, within).await {
-        Ok(true) => None,
-        Ok(false) => Some("it says that it does not serve yet".to_owned()),
-        Err(error) => Some(format!("its health: {error}")),
-    };
-    let contract = match trouble {
+    let contract = match unwell(link, within).await {
         None => kept(link, server).await,
         Some(trouble) => Err(trouble),
     };
@@ -147,10 +142,15 @@ async fn connect(module: &Module, server: &Server, home: &Directory) -> Link {
     }
 }
 
-pub(crate) async fn is_serving(link: &Link, within: Duration) -> Result<bool, Unanswered> {
+/// Why a server does not serve, by its own word or for want of one; none where it does.
+pub(crate) async fn unwell(link: &Link, within: Duration) -> Option<String> {
     let question = Health::default();
     let asked = link.ask::<_, Health>("/grpc.health.v1.Health/Check", &question, within, ANSWER);
-    Ok(asked.await?.status == SERVING)
+    match asked.await {
+        Ok(answer) if answer.status == SERVING => None,
+        Ok(_) => Some("it says that it does not serve yet".to_owned()),
+        Err(error) => Some(format!("its health: {error}")),
+    }
 }
 
 pub(crate) async fn progress(link: &Link, within: Duration) -> Option<Progress> {

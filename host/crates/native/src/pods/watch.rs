@@ -16,7 +16,7 @@ use super::{
 use crate::{
     link::{FLOODED, Link},
     server::Server,
-    watch::{is_serving, kept, progress},
+    watch::{kept, progress, unwell},
 };
 
 /// Pauses between attempts: twice as long each time.
@@ -56,11 +56,7 @@ async fn follow(module: &Arc<Module>, server: &Server, id: &str, link: &Link) {
     let mut missed = 0;
     let mut is_known = false;
     while missed < probes.failures {
-        let trouble = match is_serving(link, period).await {
-            Ok(true) => None,
-            Ok(false) => Some("it says that it does not serve yet".to_owned()),
-            Err(error) => Some(format!("its health: {error}")),
-        };
+        let trouble = unwell(link, period).await;
         let serving = trouble.is_none();
         module.see(server, |seen| seen.trouble = trouble);
         if serving && !is_known {
