@@ -17,7 +17,7 @@ import yaml
 from certificates import Authority
 from node import ADDRESS
 from processes import PATIENCE, until
-from release import HOST, IMAGE, PORT, SPACE, upgrade, volume_of
+from release import HOST, PORT, SMALL, SPACE, upgrade, volume_of
 
 TEAM = "team-a"
 # The image that the chart's example names, and one of a module with state.
@@ -33,21 +33,10 @@ OWNED = "deployments,statefulsets,replicasets,pods,services,secrets,networkpolic
 EXAMPLE = chart.CHART / "examples/linalg.yaml"
 
 VALUES = {
-    "image": {"tag": IMAGE.rpartition(":")[2], "pullPolicy": "Never"},
+    **SMALL,
     "auth": {"policy": {"secret": "policy"}},
     "tls": {"secret": "tls"},
     "catalog": {"kind": "kubernetes", "namespaces": [TEAM]},
-    "storage": {"kind": "ephemeral", "size": "1Gi"},
-    "service": {"type": "NodePort", "nodePort": PORT},
-    "host": {
-        "drainSeconds": 1,
-        "settings": {
-            "memory_budget": "600Mi",
-            "guest_threads": 1,
-            "compile": {"workers": 1, "memory": "512Mi"},
-        },
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
-    },
     "native": {
         "enabled": True,
         "allow": {

@@ -13,6 +13,21 @@ from processes import until
 SPACE, HOST = "harbour", "harbour-roadstead"
 PORT = 30411
 IMAGE = "roadstead:tests"
+# A release of hosts that fit beside each other on a node of the tests.
+SMALL = {
+    "image": {"tag": IMAGE.rpartition(":")[2], "pullPolicy": "Never"},
+    "storage": {"kind": "ephemeral", "size": "1Gi"},
+    "service": {"type": "NodePort", "nodePort": PORT},
+    "host": {
+        "drainSeconds": 1,
+        "settings": {
+            "memory_budget": "600Mi",
+            "guest_threads": 1,
+            "compile": {"workers": 1, "memory": "512Mi"},
+        },
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
+    },
+}
 
 
 def build_image(output, name, *programs):

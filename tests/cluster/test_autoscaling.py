@@ -17,7 +17,7 @@ from callers import Callers
 from control_plane import BIN
 from node import ADDRESS
 from processes import finish, until
-from release import HOST, IMAGE, PORT, SPACE, cli, helm, uninstall, upgrade, volume_of
+from release import HOST, PORT, SMALL, SPACE, cli, helm, uninstall, upgrade, volume_of
 from tide import HEIGHT, REQUEST
 
 ROWS = "demo.csv_reader.csv.v0_1.Csv/Rows"
@@ -27,21 +27,10 @@ PROMETHEUS, ADAPTER = 9090, 6444
 GROUP = "custom.metrics.k8s.io"
 
 VALUES = {
-    "image": {"tag": IMAGE.rpartition(":")[2], "pullPolicy": "Never"},
+    **SMALL,
     "auth": {"insecureNoAuth": True},
     "catalog": {"kind": "kubernetes"},
     "blobs": {"kind": "shared", "claim": "modules"},
-    "storage": {"kind": "ephemeral", "size": "1Gi"},
-    "service": {"type": "NodePort", "nodePort": PORT},
-    "host": {
-        "drainSeconds": 1,
-        "settings": {
-            "memory_budget": "600Mi",
-            "guest_threads": 1,
-            "compile": {"workers": 1, "memory": "512Mi"},
-        },
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
-    },
     "autoscaling": {
         "enabled": True,
         "minReplicas": 2,
