@@ -41,6 +41,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
         "roadstead-k8s-api",
         &["tonic", "wasmtime", "roadstead-transcode", "roadstead-catalog", "kube-client", "redb"],
     ),
+    // It follows objects of any kind, and knows none.
+    ("roadstead-k8s-watch", &["tonic", "roadstead-domain", "roadstead-k8s-api"]),
     ("roadstead-registry", &["tonic", "kube"]),
     ("roadstead-auth", &["tonic", "wasmtime", "kube", "redb", "object_store"]),
     ("roadstead-fleet", &["kube", "roadstead-catalog-kubernetes", "roadstead-gateway"]),

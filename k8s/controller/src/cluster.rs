@@ -63,7 +63,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn connect(kubeconfig: Option<&Path>) -> Result<Self, ConnectError> {
-        let mut config = match kubeconfig {
+        let config = match kubeconfig {
             None => {
                 Config::incluster().map_err(|error| ConnectError::NotInCluster(Box::new(error)))?
             }
@@ -77,9 +77,8 @@ impl Cluster {
                 Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?
             }
         };
-        config.connect_timeout = Some(Duration::from_secs(5));
-        let client =
-            Client::try_from(config).map_err(|error| ConnectError::Client(Box::new(error)))?;
+        let client = Client::try_from(roadstead_k8s_watch::bounded(config))
+            .map_err(|error| ConnectError::Client(Box::new(error)))?;
         Ok(Self { client })
     }
 

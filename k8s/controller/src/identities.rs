@@ -132,14 +132,40 @@ fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::Refused(error.to_string())
 }
 
-/// What hosts are told of a module's servers.
+/// What hosts are told of a module; none while it has servers and the authority by which to know
+/// them was not read yet. One that never ran may have no authority, and how it stands is told.
 pub(crate) fn servers(
     world: &World,
     key: &ModuleKey,
     uid: &str,
     plan: &NativePlan,
-    authority: &Authority,
-) -> NativeServers {
+    authority: Option<&Authority>,
+) -> Option<NativeServers> {
+    let standings = plan.standings.iter().map(|(version, standing)| {
+        let (_, reason, message) = standing.says();
+        let (version, reason) = (version.to_string(), reason.as_str().to_owned());
+        ServersStanding { version, reason, message }
+    });
+    let told = NativeServers {
+        namespace: key.namespace.clone(),
+        module: key.module.clone(),
+        servers: running(world, key, plan),
+        standings: standings.collect(),
+        ..NativeServers::default()
+    };
+    match authority {
+        None => told.servers.is_empty().then_some(told),
+        Some(authority) => Some(NativeServers {
+            server_name: server_name(key),
+            authority: authority.certificate().to_owned(),
+            call_key: authority.call_key(key, uid).into_bytes().into(),
+            ..told
+        }),
+    }
+}
+
+/// The pods of a module that are ready.
+fn running(world: &World, key: &ModuleKey, plan: &NativePlan) -> Vec<NativeServer> {
     let mut servers = Vec::new();
     for version in plan.standings.keys() {
         let ready = pods(world.workloads(key), version).into_iter().filter(|pod| !pod.leaving);
@@ -156,18 +182,5 @@ pub(crate) fn servers(
         });
         servers.extend(ready);
     }
-    let standings = plan.standings.iter().map(|(version, standing)| {
-        let (_, reason, message) = standing.says();
-        let (version, reason) = (version.to_string(), reason.as_str().to_owned());
-        ServersStanding { version, reason, message }
-    });
-    NativeServers {
-        namespace: key.namespace.clone(),
-        module: key.module.clone(),
-        servers,
-        server_name: server_name(key),
-        authority: authority.certificate().to_owned(),
-        call_key: authority.call_key(key, uid).into_bytes().into(),
-        standings: standings.collect(),
-    }
+    servers
 }

@@ -271,11 +271,12 @@ impl Reconciler {
     fn tell_servers(&self, key: &ModuleKey, plan: &Plan) {
         let natives = &self.setup.fleet.natives;
         let module = self.state.world.module(key).filter(|_| !plan.name_taken);
-        let identity = self.setup.native.as_ref().and_then(|native| native.authority());
-        match (module, &plan.native, identity) {
-            (Some(module), Some(native), Some(authority)) => {
+        let authority = self.setup.native.as_ref().and_then(|native| native.authority());
+        match (module, &plan.native) {
+            (Some(module), Some(native)) => {
                 let uid = &module.id.uid;
-                natives.tell(key, servers(&self.state.world, key, uid, native, authority));
+                let servers = servers(&self.state.world, key, uid, native, authority);
+                servers.into_iter().for_each(|servers| natives.tell(key, servers));
             }
             _ => natives.forget(key),
         }

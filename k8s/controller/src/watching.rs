@@ -1,25 +1,15 @@
 //! Following the cluster: one watch for each kind in each namespace, and one of the namespaces where
 //! a label says which. What they tell goes through one bounded queue.
-//!
-//! A watch begins with a list that the API server reads anew, goes on from there with bookmarks, and
-//! begins again with a list where its place is lost (410).
 
 use roadstead_domain::with_causes;
 use std::{
     collections::{BTreeSet, HashMap},
     pin::pin,
-    time::{Duration, Instant},
 };
 
 use futures::StreamExt as _;
-use kube::{
-    ResourceExt as _,
-    runtime::{
-        WatchStreamExt as _,
-        utils::Backoff,
-        watcher::{Config, Error, Event, watcher},
-    },
-};
+use kube::ResourceExt as _;
+use roadstead_k8s_watch::{Error, Event};
 use tokio::{sync::mpsc::Sender, task::JoinSet};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,9 +19,6 @@ use crate::{
     objects::{Kind, Object, read},
     settings::Namespaces,
 };
-
-/// Seconds after which a watch is asked for anew; a connection that died in silence is noticed then.
-const WATCH: u32 = 60;
 
 /// What a watch tells.
 #[derive(Debug)]
@@ -46,40 +33,6 @@ pub(crate) enum Told {
     Gone(String, Object),
     /// A watch does not tell what changes; of the namespaces, where none is named.
     Lost(Option<(String, Kind)>, String),
-}
-
-/// Pauses between attempts while the API server does not answer: twice as long each time, up to
-/// five seconds, not in step with others. They begin anew where the last one is a while ago.
-struct Pauses {
-    next: Duration,
-    last: Option<Instant>,
-}
-
-const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(5);
-const WHILE: Duration = Duration::from_secs(30);
-
-fn backoff() -> Pauses {
-    Pauses { next: FIRST, last: None }
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        if self.last.is_some_and(|last| WHILE < now.saturating_duration_since(last)) {
-            self.next = FIRST;
-        }
-        self.last = Some(now);
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST);
-        Some(pause.mul_f64(rand::random_range(0.5..1.0)))
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {}
 }
 
 /// Follows these kinds in all namespaces until it is dropped.
@@ -106,8 +59,7 @@ pub(crate) async fn follow(
 
 /// Follows the namespaces that carry a label, as they come and go.
 async fn labelled(cluster: Cluster, selector: &str, kinds: &'static [Kind], to: Sender<Told>) {
-    let config = Config::default().labels(selector).timeout(WATCH);
-    let mut events = pin!(watcher(cluster.namespaces(), config).backoff(backoff()));
+    let mut events = pin!(roadstead_k8s_watch::follow(cluster.namespaces(), Some(selector)));
     let mut following: HashMap<String, AbortOnDropHandle<()>> = HashMap::new();
     let mut listed = BTreeSet::new();
     let begin = |name: &str| {
@@ -161,11 +113,8 @@ async fn in_namespace(
 }
 
 async fn of_kind(cluster: &Cluster, namespace: &str, kind: Kind, to: &Sender<Told>) {
-    let mut config = Config::default().timeout(WATCH);
-    if Kind::WORKLOADS.contains(&kind) {
-        config = config.labels(MODULE);
-    }
-    let mut events = pin!(watcher(cluster.api(namespace, kind), config).backoff(backoff()));
+    let labels = Kind::WORKLOADS.contains(&kind).then_some(MODULE);
+    let mut events = pin!(roadstead_k8s_watch::follow(cluster.api(namespace, kind), labels));
     let mut list = Vec::new();
     while let Some(event) = events.next().await {
         let name = || namespace.to_owned();
@@ -197,22 +146,4 @@ async fn of_kind(cluster: &Cluster, namespace: &str, kind: Kind, to: &Sender<Tol
 
 fn lost(namespace: &str, kind: Kind, error: &Error) -> Told {
     Told::Lost(Some((namespace.to_owned(), kind)), with_causes(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_until_a_while_went_by() {
-        let mut pauses = backoff();
-        for _ in 0..10 {
-            pauses.next().unwrap();
-            pauses.reset();
-        }
-        assert_eq!(pauses.next, LONGEST);
-        assert!((LONGEST / 2..LONGEST).contains(&pauses.next().unwrap()));
-        pauses.last = Instant::now().checked_sub(WHILE + FIRST);
-        assert!(pauses.next().unwrap() < FIRST);
-    }
 }

@@ -172,7 +172,7 @@ impl KubernetesCatalog {
 }
 
 async fn config(kubeconfig: Option<&Path>) -> Result<Config, OpenError> {
-    let mut config = match kubeconfig {
+    let config = match kubeconfig {
         None => Config::incluster().map_err(|error| OpenError::NotInCluster(Box::new(error)))?,
         Some(path) => {
             let failed =
@@ -182,8 +182,7 @@ async fn config(kubeconfig: Option<&Path>) -> Result<Config, OpenError> {
             Config::from_custom_kubeconfig(file, &options).await.map_err(failed)?
         }
     };
-    config.connect_timeout = Some(Duration::from_secs(5));
-    Ok(config)
+    Ok(roadstead_k8s_watch::bounded(config))
 }
 
 /// Writes the state to disk soon after it changed.

@@ -1,28 +1,17 @@
 //! Following the cluster: one watch for each kind in each namespace, and one of the namespaces where
 //! a label says which.
-//!
-//! A watch begins with a list that the API server reads anew (a streamed one would be served from a
-//! cache that may be older than what this host has seen already), goes on from there, with bookmarks
-//! against losing its place, and begins again with a list where its place is lost (410).
 
 use std::{
     collections::{BTreeSet, HashMap},
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures::StreamExt as _;
-use kube::{
-    ResourceExt as _,
-    core::DynamicObject,
-    runtime::{
-        WatchStreamExt as _,
-        utils::Backoff,
-        watcher::{Config, Error, Event, watcher},
-    },
-};
+use kube::{ResourceExt as _, core::DynamicObject};
 use roadstead_domain::{Namespace, with_causes};
+use roadstead_k8s_watch::{Error, Event};
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -32,44 +21,6 @@ use crate::{
     settings::Namespaces,
     state::By,
 };
-
-/// Seconds after which a watch is asked for anew; a connection that died in silence is noticed then.
-const WATCH: u32 = 60;
-
-/// Pauses between attempts while the API server does not answer: twice as long each time, up to five
-/// seconds, and not in step with other hosts. They begin anew where the last one is a while ago, not
-/// at a success, for a watch that only begins to list counts as one.
-struct Pauses {
-    next: Duration,
-    last: Option<Instant>,
-}
-
-const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(5);
-const WHILE: Duration = Duration::from_secs(30);
-
-fn backoff() -> Pauses {
-    Pauses { next: FIRST, last: None }
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        if self.last.is_some_and(|last| WHILE < now.saturating_duration_since(last)) {
-            self.next = FIRST;
-        }
-        self.last = Some(now);
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST);
-        Some(pause.mul_f64(rand::random_range(0.5..1.0)))
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {}
-}
 
 /// Follows all namespaces until it is dropped.
 pub(crate) async fn follow(inner: Arc<Inner>, namespaces: Namespaces) {
@@ -87,8 +38,8 @@ pub(crate) async fn follow(inner: Arc<Inner>, namespaces: Namespaces) {
 
 /// Follows the namespaces that carry a label, as they come and go.
 async fn labelled(inner: Arc<Inner>, selector: &str) {
-    let config = Config::default().labels(selector).timeout(WATCH);
-    let mut events = pin!(watcher(inner.cluster.namespaces(), config).backoff(backoff()));
+    let namespaces = inner.cluster.namespaces();
+    let mut events = pin!(roadstead_k8s_watch::follow(namespaces, Some(selector)));
     let mut following: HashMap<Namespace, AbortOnDropHandle<()>> = HashMap::new();
     let mut listed = BTreeSet::new();
     while let Some(event) = events.next().await {
@@ -176,8 +127,7 @@ async fn in_namespace(inner: Arc<Inner>, namespace: Namespace) {
 
 async fn kind_in_namespace(inner: &Arc<Inner>, namespace: &Namespace, kind: Kind) {
     let api = inner.cluster.api(namespace, kind);
-    let config = Config::default().timeout(WATCH);
-    let mut events = pin!(watcher(api, config).backoff(backoff()));
+    let mut events = pin!(roadstead_k8s_watch::follow(api, None));
     let mut list = Vec::new();
     let mut mark = 0;
     while let Some(event) = events.next().await {
@@ -250,23 +200,4 @@ fn lost(inner: &Inner, what: Option<(&Namespace, Kind)>, error: &Error) {
         health.why = why;
         changed || new
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_until_a_while_went_by() {
-        let mut pauses = backoff();
-        for _ in 0..10 {
-            pauses.next().unwrap();
-            // What a watch calls that begins to list, and fails right after.
-            pauses.reset();
-        }
-        assert_eq!(pauses.next, LONGEST);
-        assert!((LONGEST / 2..LONGEST).contains(&pauses.next().unwrap()));
-        pauses.last = Instant::now().checked_sub(WHILE + FIRST);
-        assert!(pauses.next().unwrap() < FIRST);
-    }
 }

@@ -222,12 +222,35 @@ async fn nothing_runs_that_operators_do_not_allow() {
     let cluster = Cluster::take().await;
     let seen = Seen(&cluster);
     let disabled = controller(&cluster, None).await;
+    let host = Host::start("one", addresses(&[&disabled]));
     seen.native("0.1.0", &json!({"image": "registry.example.com/linalg:1"}));
     comes(&seen, "Ready", "NotAllowed").await;
+    is_told(&host, "NotAllowed").await;
     disabled.stop().await;
     let _controller = controller(&cluster, Some(rules())).await;
     until("there is a deployment", || async { seen.replicas() == Some(1) }).await;
     seen.native("0.2.0", &json!({"image": "elsewhere.example.com/linalg:1"}));
     comes(&seen, "Ready", "ImageNotAllowed").await;
     until("nothing is left", || async { seen.names("deployments,services").is_empty() }).await;
+}
+
+/// Nothing ran yet in this cluster, so there is no authority that vouches for servers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_are_told_of_the_first_module_that_may_not_run() {
+    let cluster = Cluster::take().await;
+    let seen = Seen(&cluster);
+    let controller = controller(&cluster, Some(rules())).await;
+    let host = Host::start("one", addresses(&[&controller]));
+    seen.native("0.1.0", &json!({"image": "elsewhere.example.com/linalg:1"}));
+    is_told(&host, "ImageNotAllowed").await;
+    assert_eq!(seen.get("secret", "native-authority"), None);
+}
+
+async fn is_told(host: &Host, reason: &str) {
+    until(&format!("the host is told {reason}"), || async {
+        let told = host.natives.lock().unwrap();
+        let standing = told.get("m").and_then(|told| told.standings.first());
+        standing.is_some_and(|standing| standing.reason == reason)
+    })
+    .await;
 }

@@ -42,7 +42,10 @@ async fn versions_say_whether_they_are_published_and_then_all_is_quiet() {
         message: "method Add is gone".to_owned(),
     });
     version_comes(&objects, "m-0.2.0", "Accepted", "BreaksContract").await;
-    assert!(objects.events().await.contains(&"BreaksContract".to_owned()));
+    until("an event tells it", || async {
+        objects.events().await.contains(&"BreaksContract".to_owned())
+    })
+    .await;
     let status = objects.versions.get("m-0.2.0").await.unwrap().status.unwrap();
     assert!(status.conditions.iter().any(|one| one.message.contains("method Add is gone")));
 
