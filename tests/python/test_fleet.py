@@ -14,6 +14,8 @@ import pytest
 from errors import failure
 from harness import Cli, Host, module, roadstead
 from test_sessions import Client
+from wire import ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, WINDOW, Wire, frame
+from wire import grpc_message as message
 
 HEIGHT = "/acme.tide.tide.v0_1.Tide/Height"
 # As clients are told to set it, but without retries: what fails must be seen.
@@ -123,6 +125,26 @@ def test_connections_that_grow_old_fail_no_call(fleet, components):
             "connections of both hosts have ended by their age",
         )
     assert not callers.failures, callers.failures[:3]
+
+
+def test_what_is_asked_too_late_fails_nothing_that_runs(fleet, components):
+    host = fleet("host", "http.connection_age = '300ms'")
+    Cli(host, "attacks").push(components("tide-1"), "--name", "tide")
+    name, port = host.address.rsplit(":", 1)
+    with Wire((name, int(port))) as wire:
+        wire.open(1, HEIGHT)
+        frames = wire.frames(harness.PATIENCE)
+        assert any(kind == GOAWAY for kind, *_ in frames)
+        asked = next(payload for kind, flags, _, payload in frames if kind == PING and not flags)
+        late = frame(HEADERS, END_HEADERS, 3, wire.head(HEIGHT)) + frame(WINDOW, 0, 3, b"\0\0\0\5")
+        rest = frame(DATA, END_STREAM, 1, message(b"\x08\x05"))
+        wire.send(frame(PING, ACK, 0, asked) + late + rest)
+        assert next(payload[4:8] for kind, *_, payload in frames if kind == GOAWAY) == bytes(4)
+        status = {}
+        while "grpc-status" not in status:
+            answer = (said for kind, _, stream, said in frames if (kind, stream) == (HEADERS, 1))
+            status = dict(wire.decoder.decode(next(answer)))
+    assert status["grpc-status"] == "0"
 
 
 def test_a_host_that_leaves_fails_no_call(fleet, components):

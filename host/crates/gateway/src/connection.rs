@@ -242,22 +242,23 @@ impl Connections {
         taken: &Taken,
         drain: &CancellationToken,
     ) {
-        match (leaving, taken.http2()) {
-            // Told to go, it would close at once where nothing is asked, while a request may be on
-            // its way. Its next answer says that it is the last.
-            (Some(Ended::Age), Some(false)) => tokio::select! {
+        // Told to go before its first words, it would be closed without an answer to them.
+        let spoken = async {
+            while taken.http2().is_none() {
+                sleep(FIRST_WORDS / 50).await;
+            }
+        };
+        tokio::select! {
+            () = spoken => {}
+            () = last_words(drain) => {}
+        }
+        // Told to go, it would close at once where nothing is asked, while a request may be on its
+        // way. Its next answer says that it is the last.
+        if (leaving, taken.http2()) == (Some(Ended::Age), Some(false)) {
+            tokio::select! {
                 () = self.idle(session) => {}
                 () = drain.cancelled() => {}
-            },
-            (None, None) => {
-                let spoken = async {
-                    while taken.http2().is_none() {
-                        sleep(FIRST_WORDS / 50).await;
-                    }
-                };
-                timeout(FIRST_WORDS, spoken).await.ok();
             }
-            _ => {}
         }
     }
 

@@ -114,22 +114,23 @@ impl<S> Hurried<S> {
 
 impl<S: AsyncWrite + Unpin> Hurried<S> {
     /// Looks at what came.
-    fn came(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) -> io::Result<()> {
+    fn came(&mut self, cx: &mut Context<'_>, bytes: &mut [u8]) -> io::Result<()> {
+        let mut preface = 0;
         if let Protocol::Unknown(seen, _) = &mut self.protocol {
             let expected = PREFACE.get(*seen..).unwrap_or_default();
-            let (part, rest) = bytes.split_at(bytes.len().min(expected.len()));
-            *seen += part.len();
-            if !expected.starts_with(part) {
+            preface = bytes.len().min(expected.len());
+            *seen += preface;
+            if bytes.get(..preface) != expected.get(..preface) {
                 self.protocol = Protocol::Http1;
                 self.taken.0.http2.get_or_init(|| false);
             } else if *seen == PREFACE.len() {
                 self.protocol = Protocol::Http2(Client::new(self.streams));
                 self.taken.0.http2.get_or_init(|| true);
-                bytes = rest;
             }
         }
         let Protocol::Http2(manners) = &mut self.protocol else { return Ok(()) };
-        let Err(flood) = manners.received(bytes) else { return Ok(()) };
+        let frames = bytes.get_mut(preface..).unwrap_or_default();
+        let Err(flood) = manners.received(frames) else { return Ok(()) };
         self.taken.0.flooded.store(true, Ordering::Relaxed);
         // As well as it goes: nobody waits for who floods.
         if let Some(farewell) = manners.farewell() {
@@ -157,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Hurried<S> {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
             Poll::Ready(Ok(())) => {
-                let bytes = buffer.filled().get(before..).unwrap_or_default();
+                let bytes = buffer.filled_mut().get_mut(before..).unwrap_or_default();
                 Poll::Ready(this.came(cx, bytes))
             }
             failed => failed,

@@ -5,16 +5,23 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Length of a frame's head.
 const HEAD: usize = 9;
+/// What of a head comes after the frame's type.
+const AFTER_KIND: usize = 5;
 
 /// The types of frames that are told apart.
 pub(crate) mod kind {
     pub(crate) const DATA: u8 = 0;
     pub(crate) const HEADERS: u8 = 1;
     pub(crate) const RESET: u8 = 3;
+    pub(crate) const PING: u8 = 6;
     pub(crate) const GOAWAY: u8 = 7;
+    pub(crate) const WINDOW_UPDATE: u8 = 8;
+    /// None that the protocol has: whoever gets one ignores it (RFC 9113, section 4.1).
+    pub(crate) const UNKNOWN: u8 = 0xff;
 }
 
 const END_STREAM: u8 = 1;
+const ACK: u8 = 1;
 const PADDED: u8 = 8;
 
 /// The head of a frame.
@@ -23,9 +30,24 @@ pub(crate) struct Head {
     pub(crate) kind: u8,
     flags: u8,
     pub(crate) stream: u32,
+    /// Where it ends in the bytes that were scanned last.
+    pub(crate) end: usize,
 }
 
 impl Head {
+    /// Whether it answers a ping.
+    pub(crate) fn is_pong(&self) -> bool {
+        self.kind == kind::PING && self.flags & ACK != 0
+    }
+
+    /// Makes the frame one that is ignored, if its type is among the bytes that were scanned.
+    pub(crate) fn void(&self, bytes: &mut [u8]) {
+        let at = self.end.checked_sub(AFTER_KIND + 1);
+        if let Some(kind) = at.and_then(|at| bytes.get_mut(at)) {
+            *kind = kind::UNKNOWN;
+        }
+    }
+
     /// Whether it is the last of its stream.
     pub(crate) fn ends(&self) -> bool {
         self.flags & END_STREAM != 0
@@ -53,7 +75,8 @@ impl Frames {
     }
 
     /// Goes on through `bytes`, and says every head that is whole.
-    pub(crate) fn scan(&mut self, mut bytes: &[u8], mut each: impl FnMut(&Head)) {
+    pub(crate) fn scan(&mut self, mut bytes: &[u8], mut each: impl FnMut(Head)) {
+        let all = bytes.len();
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
             self.left -= skipped;
@@ -66,10 +89,9 @@ impl Frames {
             {
                 let length = u32::from_be_bytes([0, a, b, c]);
                 let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-                let head = Head { length, kind, flags, stream };
-                self.left = head.length as usize;
+                self.left = length as usize;
                 self.head.clear();
-                each(&head);
+                each(Head { length, kind, flags, stream, end: all - rest.len() });
             }
             bytes = rest;
         }

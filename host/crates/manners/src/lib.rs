@@ -7,7 +7,8 @@
 //! work to do never meets the bound; whoever uses the credit up is a [`Flood`].
 //!
 //! [`Client`] is for connections that the host serves, [`Server`] for those over which it asks.
-//! Frames are read from the bytes of both directions as they pass; nothing is held or changed.
+//! Frames are read from the bytes of both directions as they pass; nothing is held, and nothing is
+//! changed but what [`Client::received`] says.
 
 mod client;
 mod credit;

@@ -93,10 +93,10 @@ mod tests {
 
     const PRIORITY: u8 = 2;
     const SETTINGS: u8 = 4;
-    const PING: u8 = 6;
-    const UPDATE: u8 = 8;
+    const PING: u8 = kind::PING;
+    const UPDATE: u8 = kind::WINDOW_UPDATE;
     const CONTINUATION: u8 = 9;
-    const UNKNOWN: u8 = 99;
+    const UNKNOWN: u8 = kind::UNKNOWN;
 
     fn begun() -> Server {
         let mut server = Server::default();

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand: frames as an attacker sends them, which no client library would."""
+"""HTTP/2 by hand: frames in an order that no client library sends at will."""
 
 import socket
 import struct
