@@ -87,7 +87,10 @@ fn typed_values(types: impl Strategy<Value = Type>) -> impl Strategy<Value = (Ty
     })
 }
 
-/// Both give the same answer, or both trap.
+/// Bytes of an answer for which the guests' memory surely has room, beside what it is made of.
+const ROOM: usize = 1 << 20;
+
+/// Both give the same answer, or both trap. Only the compiled one makes it in the guest's memory.
 fn same(guest: &Guest, request: &[u8]) -> Result<(), TestCaseError> {
     let plan = &guest.plans[0];
     let dynamic = Guest::dynamic(&mut guest.instance(), plan, request);
@@ -98,6 +101,7 @@ fn same(guest: &Guest, request: &[u8]) -> Result<(), TestCaseError> {
             Ok(())
         }
         (Err(_), Ended::Trapped) => Ok(()),
+        (Err(_), Ended::Answered(dynamic)) if ROOM < dynamic.len() => Ok(()),
         (compiled, dynamic) => {
             Err(TestCaseError::fail(format!("{compiled:.200?} is not {dynamic:.200?}")))
         }
