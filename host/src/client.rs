@@ -1,6 +1,6 @@
 //! The connection of the client verbs to a host, and how a host's refusal becomes a readable error.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{error::Error as _, fmt, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use roadstead_proto::v1::module_service_client::ModuleServiceClient;
@@ -121,8 +121,25 @@ pub(crate) struct Refusal(Status);
 
 impl From<Status> for Refusal {
     fn from(status: Status) -> Self {
-        Self(status)
+        Self(lost(&status).unwrap_or(status))
     }
+}
+
+/// What came of no host: a status that the connection's failure was made into.
+fn lost(status: &Status) -> Option<Status> {
+    let cause = status.source()?;
+    let is_told = !matches!(
+        status.code(),
+        Code::Unknown | Code::Internal | Code::Unavailable | Code::Cancelled
+    );
+    if is_told {
+        return None;
+    }
+    let last = std::iter::successors(Some(cause), |cause| cause.source()).last().unwrap_or(cause);
+    Some(Status::unavailable(format!(
+        "the connection ended before the host answered ({last}): whether it did what was asked is \
+         not known; see that it runs, and ask again"
+    )))
 }
 
 impl std::error::Error for Refusal {}

@@ -2,10 +2,13 @@
 
 import json
 import os
+import socket
 import subprocess
+import threading
 
 import harness
 import pytest
+import wire
 from harness import BIN, Cli, roadstead
 
 TIDE = "acme.tide.tide.v0_1.Tide"
@@ -276,3 +279,25 @@ def test_namespaces_do_not_see_each_other(host, tide):
     other.run("describe", "tide", code=1)
     other.call(f"{TIDE}/Height", {"hour": 1}, code=1)
     Cli(host, "Not A Namespace").run("list", code=2)
+
+
+def test_a_host_that_dies_meanwhile_is_said():
+    """Not what some library calls it; nor that nothing was done."""
+
+    def die(listener):
+        connection, _ = listener.accept()
+        with connection, connection.makefile("rb") as came:
+            connection.sendall(wire.frame(wire.SETTINGS, 0, 0))
+            came.read(len(wire.PREFACE))
+            kind = None
+            while kind != wire.HEADERS:
+                head = came.read(9)
+                kind = head[3]
+                came.read(int.from_bytes(head[:3], "big"))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=die, args=[listener], daemon=True).start()
+        port = listener.getsockname()[1]
+        said = roadstead("list", "--host", f"http://127.0.0.1:{port}", code=1).stderr
+    assert "the connection ended before the host answered" in said, said
+    assert "UNAVAILABLE" in said and "is not known" in said

@@ -47,7 +47,7 @@ def native():
     """Copies of native modules, where servers see them: they have a `/tmp` of their own."""
     (harness.ROOT / ".build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=harness.ROOT / ".build") as directory:
-        yield lambda name: Native(NATIVE / name, Path(directory) / name)
+        yield lambda name: Native(source(name), Path(directory) / name)
 
 
 @pytest.fixture
@@ -345,6 +345,25 @@ def test_linalg_by_its_own_spec(new_host, tmp_path):
         linalg.solve(linalg.Matrix(1, 1, np.zeros(1)), np.ones(1))
     assert (directory / "records").is_dir()
     assert cli.host.stop() == 0
+
+
+def test_a_binding_leads_to_a_version_that_runs(cli, native):
+    """While the newest has no server that is ready, the one before answers through bindings, too."""
+    linalg = native("linalg")
+    linalg.push(cli)
+    cli.push(harness.module("regression"), *harness.spec_of("regression"))
+    points = [{"x": x, "y": 2 * x + 1} for x in range(3)]
+
+    def line():
+        curve = cli.call("demo.regression.regression.v0_1.Regression/Line", {"points": points})
+        return curve["ok"]["coefficients"]
+
+    assert line() == pytest.approx([1, 2])
+    linalg.push(cli, command=["sleep", "3600"])
+    until(lambda: cli.json("describe", "linalg")["current"] == "0.1.1", "the newest is current")
+    assert line() == pytest.approx([1, 2])
+    (bound,) = cli.json("describe", "regression")["versions"][0]["bindings"]
+    assert (bound["state"], bound["target"]) == ("STATE_BOUND", "linalg@0.1.0")
 
 
 def test_what_servers_do_not_see(new_host, native, tmp_path):

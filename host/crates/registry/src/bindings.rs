@@ -95,7 +95,7 @@ impl Bindings for BoundImports {
         let gone = || BindingProblem::Fault(Fault::Draining);
         let routes = self.routes.upgrade().ok_or_else(gone)?;
         let bound = self.imports.get(import).ok_or_else(gone)?;
-        let live = bound.serving(&routes.load(), &self.namespace)?;
+        let live = bound.serving(&routes.load(), &self.namespace, function)?;
         let module = Arc::clone(live.module().map_err(BindingProblem::Fault)?);
         let methods = bound.fit(&live).map_err(|why| BindingProblem::Mismatch(why.to_string()))?;
         let method = methods.get(function).cloned();
@@ -193,11 +193,12 @@ impl BoundImport {
         Self { wanted, import, service: OnceLock::new(), known: RwLock::default() }
     }
 
-    /// The version that answers the next call.
+    /// The version that answers the next call of a function.
     fn serving(
         &self,
         table: &RouteTable,
         namespace: &Namespace,
+        function: &str,
     ) -> Result<Arc<LiveVersion>, BindingProblem> {
         let module = self.module(table, namespace)?;
         if let Some(version) = &self.wanted.version {
@@ -210,8 +211,10 @@ impl BoundImport {
             Some(service) => Some(service),
             None => self.service_of(module).map(|service| self.service.get_or_init(|| service)),
         };
-        let answering = service.and_then(|service| {
-            table.resolve(namespace, (service, ""), Some(&self.wanted)).ok().cloned()
+        let method = self.import.functions().find(|one| one.name == function);
+        let answering = service.zip(method).and_then(|(service, method)| {
+            let rpc = (service.as_str(), method.method.as_str());
+            table.resolve(namespace, rpc, Some(&self.wanted)).ok().cloned()
         });
         // One that does not export it says so.
         let live = answering.or_else(|| module.current().cloned());
@@ -265,7 +268,8 @@ impl BoundImport {
     }
 
     fn standing(&self, table: &RouteTable, namespace: &Namespace) -> BindingStanding {
-        let live = match self.serving(table, namespace) {
+        let any = self.import.functions().next().map_or("", |function| &function.name);
+        let live = match self.serving(table, namespace, any) {
             Ok(live) => live,
             Err(BindingProblem::Absent(why)) => return BindingStanding::Missing(why),
             Err(other) => return BindingStanding::Failing(other.to_string()),
