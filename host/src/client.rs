@@ -127,7 +127,7 @@ impl From<Status> for Refusal {
 
 /// What came of no host: a status that the connection's failure was made into.
 fn lost(status: &Status) -> Option<Status> {
-    let cause = status.source()?;
+    let mut cause = status.source()?;
     let is_told = !matches!(
         status.code(),
         Code::Unknown | Code::Internal | Code::Unavailable | Code::Cancelled
@@ -135,9 +135,11 @@ fn lost(status: &Status) -> Option<Status> {
     if is_told {
         return None;
     }
-    let last = std::iter::successors(Some(cause), |cause| cause.source()).last().unwrap_or(cause);
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
     Some(Status::unavailable(format!(
-        "the connection ended before the host answered ({last}): whether it did what was asked is \
+        "the connection ended before the host answered ({cause}): whether it did what was asked is \
          not known; see that it runs, and ask again"
     )))
 }
