@@ -139,7 +139,7 @@ fn lost(status: &Status) -> Option<Status> {
         cause = deeper;
     }
     Some(Status::unavailable(format!(
-        "the connection ended before the host answered ({cause}): whether it did what was asked is \
+        "the connection ended before the answer did ({cause}): whether the host did what was asked is \
          not known; see that it runs, and ask again"
     )))
 }

@@ -5,7 +5,7 @@ import threading
 
 import grpc
 from processes import until
-from stage import PROBE, refused, together
+from stage import LIAR, PROBE, refused, together
 
 import roadstead
 
@@ -84,6 +84,17 @@ def test_another_version_is_ready_before_the_first_one_ends(stage):
     until("the next version answers", lambda: module.look("env:NEW") == "1")
     probe.reaches("off", version="0.1.0")
     assert module.look("env:NEW") == "1"
+
+
+def test_a_version_that_is_never_ready_takes_nothing_down(stage):
+    one = stage(PROBE, concurrent=["*"], probes={"startup": "3s", "period": "1s"})
+    one.reaches("ready")
+    one.program = LIAR
+    one.push(env={"LIE": "crash"})
+    one.reaches("failed", "backing-off", version="0.1.1")
+    one.reaches("ready", version="0.1.0")
+    for _ in range(20):
+        assert bytes(one.module().echo(b"on")) == b"on"
 
 
 def test_a_version_that_is_not_to_run_says_so(stage):

@@ -299,5 +299,5 @@ def test_a_host_that_dies_meanwhile_is_said():
         threading.Thread(target=die, args=[listener], daemon=True).start()
         port = listener.getsockname()[1]
         said = roadstead("list", "--host", f"http://127.0.0.1:{port}", code=1).stderr
-    assert "the connection ended before the host answered" in said, said
+    assert "the connection ended before the answer did" in said, said
     assert "UNAVAILABLE" in said and "is not known" in said

@@ -370,6 +370,13 @@ def test_a_binding_leads_to_a_version_that_runs(cli, native):
     assert line() == pytest.approx([1, 2])
     (bound,) = cli.json("describe", "regression")["versions"][0]["bindings"]
     assert (bound["state"], bound["target"]) == ("STATE_BOUND", "linalg@0.1.0")
+    # Whoever is bound anew must fit what is to answer.
+    wit = linalg.directory / "wit/linalg.wit"
+    wit.write_text(wit.read_text().replace("rows: u32", "rows: u64"))
+    linalg.push(cli, "--force", command=["sleep", "3600"])
+    refused = cli.push(harness.module("regression"), *harness.spec_of("regression"), code=None)
+    assert "BAD_BINDING" in refused.stderr, refused.stderr
+    assert line() == pytest.approx([1, 2])
 
 
 def test_what_servers_do_not_see(new_host, native, tmp_path):

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::OnceLock};
 
 use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
+use roadstead_domain::Version;
 use roadstead_proto::v1::{NativeServer, NativeServers, ServersStanding};
 use serde_json::json;
 
@@ -12,9 +13,11 @@ use crate::{
     native::{
         Rules,
         authority::Authority,
-        standing::pods,
+        observed::Workload,
+        standing::version_label,
         workload::{Ground, PORT, secret, server_name, set},
     },
+    objects::Kind,
     plan::{NativePlan, whole_seconds},
     settings::LeaseName,
     world::{ModuleKey, World},
@@ -132,8 +135,8 @@ fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::Refused(error.to_string())
 }
 
-/// What hosts are told of a module; none while it has servers and the authority by which to know
-/// them was not read yet. One that never ran may have no authority, and how it stands is told.
+/// What hosts are told of a module; none while it has pods and the authority by which to know them
+/// was not read yet. One that never ran may have no authority, and how it stands is told.
 pub(crate) fn servers(
     world: &World,
     key: &ModuleKey,
@@ -149,13 +152,13 @@ pub(crate) fn servers(
     let told = NativeServers {
         namespace: key.namespace.clone(),
         module: key.module.clone(),
-        servers: running(world, key, plan),
         standings: standings.collect(),
         ..NativeServers::default()
     };
     match authority {
-        None => told.servers.is_empty().then_some(told),
+        None => pods(world, key).next().is_none().then_some(told),
         Some(authority) => Some(NativeServers {
+            servers: ready(world, key),
             server_name: server_name(key),
             authority: authority.certificate().to_owned(),
             call_key: authority.call_key(key, uid).into_bytes().into(),
@@ -164,23 +167,25 @@ pub(crate) fn servers(
     }
 }
 
-/// The pods of a module that are ready.
-fn running(world: &World, key: &ModuleKey, plan: &NativePlan) -> Vec<NativeServer> {
-    let mut servers = Vec::new();
-    for version in plan.standings.keys() {
-        let ready = pods(world.workloads(key), version).into_iter().filter(|pod| !pod.leaving);
-        let ready = ready.filter_map(|one| {
-            let pod = one.pod.as_ref().filter(|pod| pod.ready)?;
-            let address = pod.address.as_ref()?;
-            let address =
-                if address.contains(':') { format!("[{address}]") } else { address.clone() };
-            Some(NativeServer {
-                version: version.to_string(),
-                address: format!("{address}:{PORT}"),
-                id: one.id.uid.clone(),
-            })
-        });
-        servers.extend(ready);
-    }
-    servers
+/// The pods of a module that go on.
+fn pods<'a>(world: &'a World, key: &'a ModuleKey) -> impl Iterator<Item = &'a Workload> {
+    world.workloads(key).filter(|one| one.kind == Kind::Pod && !one.leaving)
+}
+
+/// Those that are ready, of any version: one that is to run no more answers until its pods go.
+fn ready(world: &World, key: &ModuleKey) -> Vec<NativeServer> {
+    let versions = world.versions(key).into_iter().filter_map(|one| one.says.as_ref().ok());
+    let versions: BTreeMap<String, &Version> =
+        versions.map(|said| (version_label(&said.version), &said.version)).collect();
+    let server = |one: &Workload| {
+        let version = versions.get(&one.version)?;
+        let address = one.pod.as_ref().filter(|pod| pod.ready)?.address.as_ref()?;
+        let address = if address.contains(':') { format!("[{address}]") } else { address.clone() };
+        Some(NativeServer {
+            version: version.to_string(),
+            address: format!("{address}:{PORT}"),
+            id: one.id.uid.clone(),
+        })
+    };
+    pods(world, key).filter_map(server).collect()
 }

@@ -34,8 +34,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// bound of their own.
 const SILENCE: Duration = Duration::from_secs(WATCH as u64 + 15);
 
-/// The same cluster, asked with bounds on how long it may be silent.
+/// The same cluster, asked with bounds on how long it may be silent. What it refuses is not asked
+/// again in secret, for minutes on end: whoever asks must hear that nothing is known meanwhile.
 pub fn bounded(mut config: Config) -> Config {
+    config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(SILENCE);
     config.reset_reader_on_write = true;

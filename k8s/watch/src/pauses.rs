@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-const FIRST: Duration = Duration::from_millis(200);
+const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(5);
 const WHILE: Duration = Duration::from_secs(30);
 
-/// Twice as long each time, up to five seconds, and not in step with others. They begin anew where
+/// Twice as long each time, up to five seconds, and not in step with others, who all list anew. They begin anew where
 /// the last one is a while ago, not at a success, for a watch that only begins to list is one.
 pub(crate) struct Pauses {
     next: Duration,
@@ -28,7 +28,7 @@ impl Pauses {
         self.last = Some(now);
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST);
-        pause.mul_f64(rand::random_range(0.5..1.0))
+        pause.mul_f64(rand::random_range(0.1..1.0))
     }
 }
 
@@ -43,8 +43,9 @@ mod tests {
             pauses.next();
         }
         assert_eq!(pauses.next, LONGEST);
-        assert!((LONGEST / 2..LONGEST).contains(&pauses.next()));
+        assert!((LONGEST / 10..LONGEST).contains(&pauses.next()));
         pauses.last = Instant::now().checked_sub(WHILE + FIRST);
         assert!(pauses.next() < FIRST);
+        assert_eq!(pauses.next, FIRST * 2);
     }
 }

@@ -248,9 +248,11 @@ impl Connections {
                 sleep(FIRST_WORDS / 50).await;
             }
         };
-        tokio::select! {
-            () = spoken => {}
-            () = last_words(drain) => {}
+        if leaving != Some(Ended::Idle) {
+            tokio::select! {
+                () = spoken => {}
+                () = last_words(drain) => {}
+            }
         }
         // Told to go, it would close at once where nothing is asked, while a request may be on its
         // way. Its next answer says that it is the last.

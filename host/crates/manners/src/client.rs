@@ -47,7 +47,8 @@ impl Client {
     ///
     /// Of a client that was told to go, the HTTP library ignores the streams that it began before
     /// it knew, but takes a window update of one for an error of the connection, which would fail
-    /// those that run. Such updates are made frames of an unknown type, which it ignores.
+    /// those that run. Such updates are made frames of an unknown type, which it ignores; as far as
+    /// what tells them comes in one read, as clients send it.
     ///
     /// # Errors
     /// [`Flood`] if its credit is used up.

@@ -89,8 +89,18 @@ impl Answering {
     pub(crate) fn next(&self, service: &str, method: &str) -> &Arc<LiveVersion> {
         match self {
             Self::One(live) => live,
-            Self::Native(takeover) => takeover.next(service, method),
+            Self::Native(takeover) => takeover.next(|live| live.method(service, method).is_ok()),
             Self::Several(split) => split.next(service, method),
+        }
+    }
+
+    /// Who answers the next call of any method without handles; `fits` says of whom it may be where
+    /// another has no server that is ready.
+    pub(crate) fn chosen(&self, fits: impl Fn(&Arc<LiveVersion>) -> bool) -> &Arc<LiveVersion> {
+        match self {
+            Self::One(live) => live,
+            Self::Native(takeover) => takeover.next(fits),
+            Self::Several(split) => split.turn(false),
         }
     }
 
@@ -104,15 +114,14 @@ impl Answering {
 }
 
 impl Takeover {
-    fn next(&self, service: &str, method: &str) -> &Arc<LiveVersion> {
+    fn next(&self, fits: impl Fn(&Arc<LiveVersion>) -> bool) -> &Arc<LiveVersion> {
         let is_there =
             |live: &LiveVersion| live.module().is_ok_and(|one| one.code() == CodeState::There);
         if is_there(&self.live) {
             return &self.live;
         }
-        let has =
-            |other: &&Arc<LiveVersion>| is_there(other) && other.method(service, method).is_ok();
-        self.others.iter().find(has).unwrap_or(&self.live)
+        let stands_in = |other: &&Arc<LiveVersion>| is_there(other) && fits(other);
+        self.others.iter().find(stands_in).unwrap_or(&self.live)
     }
 }
 
@@ -121,7 +130,11 @@ impl Split {
         let takes = |live: &Arc<LiveVersion>| {
             live.method(service, method).is_ok_and(|method| method.plan.takes_handles())
         };
-        let led = self.handles && self.versions.iter().any(takes);
+        self.turn(self.handles && self.versions.iter().any(takes))
+    }
+
+    /// `led`: a handle may lead the call elsewhere.
+    fn turn(&self, led: bool) -> &Arc<LiveVersion> {
         let given = if led { &self.given.led } else { &self.given.calls };
         let whose = self.turns.whose(given.fetch_add(1, Ordering::Relaxed));
         self.versions.get(whose).unwrap_or(&self.first)

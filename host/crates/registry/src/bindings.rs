@@ -95,7 +95,7 @@ impl Bindings for BoundImports {
         let gone = || BindingProblem::Fault(Fault::Draining);
         let routes = self.routes.upgrade().ok_or_else(gone)?;
         let bound = self.imports.get(import).ok_or_else(gone)?;
-        let live = bound.serving(&routes.load(), &self.namespace, function)?;
+        let live = bound.serving(&routes.load(), &self.namespace)?;
         let module = Arc::clone(live.module().map_err(BindingProblem::Fault)?);
         let methods = bound.fit(&live).map_err(|why| BindingProblem::Mismatch(why.to_string()))?;
         let method = methods.get(function).cloned();
@@ -126,7 +126,7 @@ pub(crate) fn misfits(
             return Some(format!("its calls would come back to `{name}`: {circle}"));
         }
         let bound = BoundImport::new(binding, import.clone());
-        match bound.standing(table, namespace) {
+        match bound.prospect(table, namespace) {
             BindingStanding::Mismatch(why) => Some(format!("`{binding}` does not fit: {why}")),
             _ => None,
         }
@@ -193,12 +193,22 @@ impl BoundImport {
         Self { wanted, import, service: OnceLock::new(), known: RwLock::default() }
     }
 
-    /// The version that answers the next call of a function.
+    /// The version that answers the next call: where a native one has no server that is ready,
+    /// another that has one and fits, as for any caller.
     fn serving(
         &self,
         table: &RouteTable,
         namespace: &Namespace,
-        function: &str,
+    ) -> Result<Arc<LiveVersion>, BindingProblem> {
+        self.chosen(table, namespace, |live| self.fit(live).is_ok())
+    }
+
+    /// The version that is to answer calls; `stands_in` says who may instead.
+    fn chosen(
+        &self,
+        table: &RouteTable,
+        namespace: &Namespace,
+        stands_in: impl Fn(&Arc<LiveVersion>) -> bool,
     ) -> Result<Arc<LiveVersion>, BindingProblem> {
         let module = self.module(table, namespace)?;
         if let Some(version) = &self.wanted.version {
@@ -211,14 +221,11 @@ impl BoundImport {
             Some(service) => Some(service),
             None => self.service_of(module).map(|service| self.service.get_or_init(|| service)),
         };
-        let method = self.import.functions().find(|one| one.name == function);
-        let answering = service.zip(method).and_then(|(service, method)| {
-            let rpc = (service.as_str(), method.method.as_str());
-            table.resolve(namespace, rpc, Some(&self.wanted)).ok().cloned()
-        });
+        let answering =
+            service.and_then(|service| table.answering(namespace, service, &self.wanted.name));
+        let live = answering.map(|answering| answering.chosen(stands_in));
         // One that does not export it says so.
-        let live = answering.or_else(|| module.current().cloned());
-        live.ok_or_else(|| self.absent())
+        live.or_else(|| module.current()).cloned().ok_or_else(|| self.absent())
     }
 
     fn module<'t>(
@@ -267,9 +274,18 @@ impl BoundImport {
         methods.collect::<Result<_, _>>().map(Arc::new)
     }
 
+    /// How it stands now.
     fn standing(&self, table: &RouteTable, namespace: &Namespace) -> BindingStanding {
-        let any = self.import.functions().next().map_or("", |function| &function.name);
-        let live = match self.serving(table, namespace, any) {
+        self.judged(self.serving(table, namespace))
+    }
+
+    /// How it stands once whoever is to answer does.
+    fn prospect(&self, table: &RouteTable, namespace: &Namespace) -> BindingStanding {
+        self.judged(self.chosen(table, namespace, |_| false))
+    }
+
+    fn judged(&self, serving: Result<Arc<LiveVersion>, BindingProblem>) -> BindingStanding {
+        let live = match serving {
             Ok(live) => live,
             Err(BindingProblem::Absent(why)) => return BindingStanding::Missing(why),
             Err(other) => return BindingStanding::Failing(other.to_string()),

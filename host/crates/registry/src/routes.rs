@@ -96,6 +96,16 @@ impl RouteTable {
         if live.exports(service) { Ok(live) } else { Err(no_service()) }
     }
 
+    /// Who of a module answers for a service.
+    pub(crate) fn answering(
+        &self,
+        namespace: &Namespace,
+        service: &str,
+        module: &ModuleName,
+    ) -> Option<&Answering> {
+        self.namespaces.get(namespace)?.services.get(service)?.get(module)
+    }
+
     /// A version that knows the messages of a service whose methods take handles, also where none
     /// or more than one answers for it: which one is called is for the handle to say.
     pub fn by_handle(&self, namespace: &Namespace, service: &str) -> Option<&Arc<LiveVersion>> {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, client::Grpc, metadata::MetadataMap};
 
-use super::{Described, RawCodec, address, path_of};
+use super::{Described, RawCodec, address, own_timeout, path_of};
 use crate::{cli::CallArgs, client::Refusal, descriptors, output};
 
 /// Requests that are read ahead.
@@ -44,10 +44,11 @@ pub(super) async fn call(called: Described, args: &CallArgs) -> anyhow::Result<M
             read = &mut reading, if !done => done = all_read(read)?,
         }
     };
-    let mut responses = opened.map_err(Refusal::from)?.into_inner();
+    let late = |status| Refusal::from(own_timeout(status, args.timeout));
+    let mut responses = opened.map_err(late)?.into_inner();
     loop {
         let next = tokio::select! {
-            next = responses.message() => next.map_err(Refusal::from)?,
+            next = responses.message() => next.map_err(late)?,
             read = &mut reading, if !done => {
                 done = all_read(read)?;
                 continue;
@@ -58,7 +59,7 @@ pub(super) async fn call(called: Described, args: &CallArgs) -> anyhow::Result<M
             .context("the host's answer does not fit its own description")?;
         output::line(descriptors::to_json(&message)?);
     }
-    Ok(responses.trailers().await.map_err(Refusal::from)?.unwrap_or_default())
+    Ok(responses.trailers().await.map_err(late)?.unwrap_or_default())
 }
 
 /// Whether the requests were read to their end, or why they could not be.

@@ -172,6 +172,12 @@ async fn servers_are_made_told_and_repaired() {
     })
     .await;
     assert_eq!(seen.get("secret", "native-m-tls").unwrap()["data"], secret["data"]);
+
+    // Who is to answer next has no server yet, and hosts still know those of who does.
+    seen.native("0.2.0", &json!({"image": image, "resources": {"memory": "65Mi"}}));
+    is_told(&host, "Starting").await;
+    let next = host.natives.lock().unwrap()["m"].clone();
+    assert_eq!((next.standings[0].version.as_str(), next.servers), ("0.2.0", told.servers));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
