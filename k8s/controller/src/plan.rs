@@ -13,7 +13,7 @@ mod traffic;
 mod version;
 mod window;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use roadstead_domain::Version;
@@ -199,15 +199,16 @@ pub fn plan(known: &Known<'_>, key: &ModuleKey, memory: &Memory) -> Plan {
     let standings = standings.map(|all| {
         let refused = |version: &Version| traffic.refused(version).is_some();
         let runs = native::runs(&all, module, &traffic.decided.serving, refused);
-        all.into_iter().filter(|(version, _)| runs.contains(version)).collect::<BTreeMap<_, _>>()
+        all.into_iter().partition::<BTreeMap<_, _>, _>(|(version, _)| runs.contains(version))
     });
-    if let Some(standings) = &standings {
-        let standings = standings.clone();
-        let (native, waits) = native::plan(known, key, module, standings, &mut plan.memory);
+    if let Some((standings, others)) = &standings {
+        let (standings, others) = (standings.clone(), native::may_run(others));
+        let (native, waits) =
+            native::plan(known, key, module, standings, &others, &mut plan.memory);
         traffic.waits.extend(waits);
         plan.native = Some(native);
     }
-    let standings = standings.as_ref();
+    let standings = standings.as_ref().map(|(standings, _)| standings);
     let share = |version: &Version| percent(&traffic.decided.serving, version);
     for object in objects.iter().filter(|object| !object.leaving) {
         let ground =
@@ -251,7 +252,8 @@ fn name_taken(
     plan.name_taken = true;
     if key.native {
         let mut memory = Memory::default();
-        let (native, _) = native::plan(known, key, module, BTreeMap::new(), &mut memory);
+        let (native, _) =
+            native::plan(known, key, module, BTreeMap::new(), &BTreeSet::new(), &mut memory);
         plan.native = Some(NativePlan { servers: None, ..native });
     }
     plan

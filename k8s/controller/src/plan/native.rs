@@ -133,12 +133,20 @@ pub(super) fn runs(
     runs
 }
 
-/// What is to be written so that these versions run and no others.
+/// The labels of versions that nothing forbids to run.
+pub(super) fn may_run(all: &BTreeMap<Version, Standing>) -> BTreeSet<String> {
+    let allowed = all.iter().filter(|(_, one)| !matches!(one.state, State::Refused(_)));
+    allowed.map(|(version, _)| version_label(version)).collect()
+}
+
+/// What is to be written so that these versions run and no others; but of the others that may run,
+/// those that do until one of these is ready.
 pub(super) fn plan(
     known: &Known<'_>,
     key: &ModuleKey,
     module: &ModuleObject,
     running: BTreeMap<Version, Standing>,
+    others: &BTreeSet<String>,
     memory: &mut Memory,
 ) -> (NativePlan, Vec<Wait>) {
     let mut plan = NativePlan { standings: running, ..NativePlan::default() };
@@ -149,7 +157,8 @@ pub(super) fn plan(
         (ready.saturating_add(one.ready), all.saturating_add(one.wanted))
     });
     plan.servers = Some(format!("{ready}/{all}"));
-    let allowed = plan.standings.values().any(|one| !matches!(one.state, State::Refused(_)));
+    let stay = stay(known, key, &plan.standings, others);
+    let allowed = !may_run(&plan.standings).is_empty() || !stay.is_empty();
     let mut waits: Vec<Wait> = plan
         .standings
         .iter()
@@ -167,7 +176,7 @@ pub(super) fn plan(
     }
     let Some((certificate, _)) = looked.filter(|_| allowed) else {
         if !allowed {
-            plan.delete = excess(known, key, &[], &plan.standings);
+            plan.delete = excess(known, key, &[], &stay);
         }
         return (plan, waits);
     };
@@ -178,7 +187,7 @@ pub(super) fn plan(
             plan.apply.push(manifest.clone());
         }
     }
-    plan.delete = excess(known, key, &wanted, &plan.standings);
+    plan.delete = excess(known, key, &wanted, &stay);
     plan.delete.extend(stuck(known, key));
     (plan, waits)
 }
@@ -222,23 +231,33 @@ fn stands(known: &Known<'_>, key: &ModuleKey, manifest: &Manifest, memory: &Memo
             == Some(&(digest(manifest), found.mark))
 }
 
-/// Objects of the module that are wanted no more. What answers stays until what is to answer is
-/// ready; state stays while the module does.
+/// The labels of versions that answer until those that are to answer are ready.
+fn stay(
+    known: &Known<'_>,
+    key: &ModuleKey,
+    standings: &BTreeMap<Version, Standing>,
+    others: &BTreeSet<String>,
+) -> BTreeSet<String> {
+    let waits = standings.values().any(|one| !matches!(one.state, State::Idle | State::Ready));
+    let run = known.world.workloads(key).filter(|one| waits && one.kind == Kind::Deployment);
+    run.map(|one| one.version.clone()).filter(|version| others.contains(version)).collect()
+}
+
+/// Objects of the module that are wanted no more. State stays while the module does.
 fn excess(
     known: &Known<'_>,
     key: &ModuleKey,
     wanted: &[Manifest],
-    standings: &BTreeMap<Version, Standing>,
+    stay: &BTreeSet<String>,
 ) -> Vec<(Kind, String, String)> {
-    let comes = |one: &Standing| {
-        matches!(one.state, State::Starting | State::BackingOff(_) | State::Mismatch(_))
-    };
-    let waits = standings.values().any(comes);
-    let labels: BTreeSet<String> = standings.keys().map(version_label).collect();
     let gone = known.world.workloads(key).filter(|one| {
         let named = wanted.iter().any(|other| other.kind == one.kind && other.name == one.id.name);
         let made = matches!(one.kind, Kind::Pod | Kind::Claim);
-        let answers_on = one.kind == Kind::Deployment && waits && !labels.contains(&one.version);
+        let answers_on = match one.kind {
+            Kind::Deployment => stay.contains(&one.version),
+            Kind::Service | Kind::NetworkPolicy => !stay.is_empty(),
+            _ => false,
+        };
         !named && !made && !one.leaving && !answers_on
     });
     gone.map(|one| (one.kind, one.id.name.clone(), one.id.uid.clone())).collect()

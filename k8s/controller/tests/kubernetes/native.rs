@@ -233,10 +233,16 @@ async fn nothing_runs_that_operators_do_not_allow() {
     comes(&seen, "Ready", "NotAllowed").await;
     is_told(&host, "NotAllowed").await;
     disabled.stop().await;
-    let _controller = controller(&cluster, Some(rules())).await;
+    let allowing = controller(&cluster, Some(rules())).await;
     until("there is a deployment", || async { seen.replicas() == Some(1) }).await;
     seen.native("0.2.0", &json!({"image": "elsewhere.example.com/linalg:1"}));
     comes(&seen, "Ready", "ImageNotAllowed").await;
+    quiet(&allowing).await;
+    assert_eq!(seen.names("deployments").len(), 1, "what may run answers on");
+    allowing.stop().await;
+    let mut rules = rules();
+    rules["allow"]["images"] = json!(["nothing.example.com/*"]);
+    let _controller = controller(&cluster, Some(rules)).await;
     until("nothing is left", || async { seen.names("deployments,services").is_empty() }).await;
 }
 
